@@ -1,0 +1,157 @@
+// Package driver is the boundary between this host's reconciler and whatever
+// embodies nodes: the Driver interface, the values it speaks of, and its form as a
+// separate process (hashicorp/go-plugin over gRPC), so that libvirt's C code, or
+// anybody's own provider, runs outside the agent.
+//
+// A Driver is safe for concurrent use. It touches only objects that carry the mark
+// of its mesh.
+package driver
+
+import (
+	"context"
+	"io"
+
+	"tenks/raftfsm/state"
+)
+
+// Config is what a driver is told once, before anything else.
+type Config struct {
+	// Mesh is the mesh's ID, the mark that every object gets.
+	Mesh string
+	// DataDir is a directory of the driver's own, made by the caller, mode 0700.
+	DataDir string
+	// ConsoleDir is where serial console logs go, one file "<node>.log" each.
+	ConsoleDir string
+	// Options are the driver's keys of agent.yml, such as uri, domain_type, pool_path.
+	Options map[string]string
+}
+
+// Driver is everything that an agent needs of a provider.
+type Driver interface {
+	Provisioner
+	Operator
+}
+
+// Provisioner makes and removes nodes.
+type Provisioner interface {
+	// Info says what the driver is and what the host has. It fails when the
+	// provider cannot be reached, with an error that says what to do.
+	Info(ctx context.Context) (Info, error)
+	// Instances returns every node that carries our mark, sorted by UUID.
+	Instances(ctx context.Context) ([]Instance, error)
+	// Ensure makes the node exist as described, powered off if it is new. Repeating
+	// it changes nothing. A running guest is never disturbed: what cannot change
+	// under it becomes effective at its next power-on, and Instance.Pending says so.
+	// A foreign object of the same name is an error that names it.
+	Ensure(ctx context.Context, spec Spec) error
+	// Remove stops and deletes the node, its volumes, firmware variables and
+	// console log; an absent one is no error.
+	Remove(ctx context.Context, uuid string) error
+}
+
+// Operator works a node's chassis.
+type Operator interface {
+	// Power carries out req and returns when it is done; ActionSoft and ActionDiag
+	// return once the guest has been told. On when on and off when off are no
+	// errors. Errors: state.ErrWrongState, state.ErrNotFound, state.ErrUnsupported.
+	Power(ctx context.Context, uuid string, req PowerRequest) error
+	// Console attaches to the serial console of a running node. Closing the result
+	// detaches. Errors: state.ErrWrongState when it is off.
+	Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error)
+	// Watch calls on for every change until ctx ends (nil) or the provider is lost
+	// (an error). The first call is EventReady, made once no later change can be
+	// missed. Calls are made one at a time.
+	Watch(ctx context.Context, on func(Event)) error
+}
+
+// Info says what a driver is and what its host has.
+type Info struct {
+	Name    string
+	Version string
+	// Capacity is what the provider has in all; zero where the host's own count.
+	Capacity state.Resources
+	// Facts are for people and doctor, such as "domain_type": "qemu".
+	Facts map[string]string
+}
+
+// Spec is a node as it should be on this host.
+type Spec struct {
+	UUID  string
+	Name  string
+	Epoch uint64
+	// Machine is what it consists of.
+	Machine state.Machine
+	// Ports are its NICs, in order.
+	Ports []Port
+	// Boot is the order for a start that nobody asked this agent for. It is not part
+	// of the digest.
+	Boot state.Boot
+}
+
+// Port is a NIC of a node.
+type Port struct {
+	MAC     string
+	Physnet string
+	// Link is the node-side end ("…-tap") that the NIC is plugged into.
+	Link string
+}
+
+// Instance is a node as it is.
+type Instance struct {
+	UUID  string
+	Name  string
+	Epoch uint64
+	Power state.Power
+	// Digest is Spec.Digest of what it was last made from. It is empty when a part
+	// is missing or was changed from outside, so that Ensure mends it.
+	Digest string
+	// Pending says, in words, what becomes effective at the next power-on.
+	Pending []string
+}
+
+// PowerRequest is a power change.
+type PowerRequest struct {
+	Action state.PowerAction
+	// Boot is the effective boot order for a start (On, Cycle, Reset).
+	Boot state.Boot
+}
+
+// EventType says what an Event is about.
+type EventType string
+
+// The event types.
+const (
+	// EventReady opens a watch.
+	EventReady EventType = "ready"
+	// EventPower reports a new power state.
+	EventPower EventType = "power"
+	// EventReboot reports that the guest, or a reset, restarted the machine while
+	// power stayed on.
+	EventReboot EventType = "reboot"
+	// EventChanged reports a definition made, changed or removed, by anybody.
+	EventChanged EventType = "changed"
+)
+
+// Event is a change that the provider reports.
+type Event struct {
+	Type EventType
+	UUID string
+	// Power is set for EventPower.
+	Power state.Power
+	// Cause says who changed power.
+	Cause Cause
+}
+
+// Cause says who changed power.
+type Cause string
+
+// The causes.
+const (
+	// CauseRequest is a Power call, or an administrator's tool.
+	CauseRequest Cause = "request"
+	// CauseGuest is the guest that shut itself down.
+	CauseGuest Cause = "guest"
+	// CauseHost is the host that stopped it, a crash, or a killed process: not
+	// something a chassis should remember as "switched off".
+	CauseHost Cause = "host"
+)

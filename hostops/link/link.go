@@ -1,0 +1,40 @@
+// Package link makes a host's layer-2 networks over netlink: a Linux bridge per
+// physnet, isolated or joined to a device, and a veth pair per node port, whose
+// switch side is there while the node is off.
+//
+// Observe reads, Plan decides (pure), Apply does one step and may be repeated.
+// Everything Tenks makes carries an interface alias (ip-link(8) "alias") that
+// begins with the mesh's mark; nothing without it is ever changed or deleted. The
+// package starts no goroutine but Watch, which ends with its context.
+package link
+
+// Bridge is a physnet on this host as it should be.
+type Bridge struct {
+	Physnet string
+	// Name is the bridge's interface name, at most 15 bytes.
+	Name string
+	// Device is the interface or Linux bridge that the physnet is mapped to; empty:
+	// isolated. An interface is plugged in, a bridge is joined by a veth pair
+	// p-<bridge>-br (in ours) and p-<bridge>-phy (in theirs).
+	Device string
+}
+
+// Port is one NIC of a node as it should be.
+type Port struct {
+	// Node is the node's UUID, Index the NIC's place, from 0.
+	Node  string
+	Index int
+	// Tap and Peer are the node-side ("p-<node>-<i>-tap") and switch-side
+	// ("p-<node>-<i>-br") interface names.
+	Tap, Peer string
+	// MAC is the node-side address.
+	MAC string
+	// Bridge is the name of the bridge that Peer is in.
+	Bridge string
+}
+
+// Want is everything of ours that should be on this host.
+type Want struct {
+	Bridges []Bridge
+	Ports   []Port
+}

@@ -1,0 +1,267 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Event types.
+const (
+	EventMesh           = "mesh-named"
+	EventHypervisor     = "hypervisor-changed"
+	EventClusterApplied = "cluster-applied"
+	EventClusterRemoved = "cluster-removed"
+	EventNodeCreated    = "node-created"
+	EventNodeChanged    = "node-changed"
+	EventNodePlaced     = "node-placed"
+	EventNodeUnplaced   = "node-unplaced"
+	EventNodeReady      = "node-ready"
+	EventNodeError      = "node-error"
+	EventNodeRemoving   = "node-removing"
+	EventNodeRemoved    = "node-removed"
+	EventNodeIronic     = "node-ironic"
+)
+
+func (SetMesh) kind() string { return "set-mesh" }
+
+func (c SetMesh) apply(t *tx) error {
+	if row, ok := first[*meshRow](t.Txn, tableMesh, "id", meshKey); ok {
+		return fmt.Errorf("the mesh is named already: %s", row.Mesh.ID)
+	}
+	t.put(tableMesh, &meshRow{Key: meshKey, Mesh: c.Mesh})
+	t.event(EventMesh, "", "", "mesh %s (%s)", c.Mesh.Name, c.Mesh.ID)
+	return nil
+}
+
+func (PutHypervisor) kind() string { return "put-hypervisor" }
+
+func (c PutHypervisor) apply(t *tx) error {
+	h := c.Hypervisor
+	h.CreateIndex, h.ModifyIndex = t.index, t.index
+	if old, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", h.ID); ok {
+		h.CreateIndex = old.CreateIndex
+	}
+	t.put(tableHypervisors, &h)
+	t.event(EventHypervisor, "", "", "hypervisor %s: %d vCPUs, %d MiB, %d GiB, physnets %v",
+		h.Name, h.Capacity.VCPUs, h.Capacity.MemoryMB, h.Capacity.DiskGB, h.Physnets)
+	return nil
+}
+
+func (ApplyCluster) kind() string { return "apply-cluster" }
+
+func (c ApplyCluster) apply(t *tx) error {
+	cluster := c.Cluster
+	old, exists := first[*Cluster](t.Txn, tableClusters, "id", cluster.Name)
+	switch {
+	case exists && old.Removing:
+		return fmt.Errorf("cluster %q is being destroyed: wait until it is gone", cluster.Name)
+	case exists && old.ModifyIndex != c.Expect, !exists && c.Expect != 0:
+		return fmt.Errorf("cluster %q: %w", cluster.Name, ErrConflict)
+	}
+	cluster.CreateIndex, cluster.ModifyIndex = t.index, t.index
+	if exists {
+		cluster.CreateIndex = old.CreateIndex
+	}
+	t.put(tableClusters, &cluster)
+	t.event(EventClusterApplied, cluster.Name, "", "create %d, change %d, remove %d",
+		len(c.Create), len(c.Change), len(c.Remove))
+	for _, n := range c.Create {
+		if err := t.createNode(n); err != nil {
+			return err
+		}
+	}
+	for _, ch := range c.Change {
+		if err := t.changeNode(cluster.Name, ch); err != nil {
+			return err
+		}
+	}
+	return t.removeNodes(c.Remove)
+}
+
+func (t *tx) createNode(n Node) error {
+	if _, taken := first[*Node](t.Txn, tableNodes, "name", n.Name); taken {
+		return fmt.Errorf("node %q: %w", n.Name, ErrConflict)
+	}
+	if _, taken := first[*Node](t.Txn, tableNodes, "id", n.UUID); taken {
+		return fmt.Errorf("node %s: %w", n.UUID, ErrConflict)
+	}
+	if _, taken := first[*Node](t.Txn, tableNodes, "linkname", n.LinkName); taken {
+		return fmt.Errorf("node %q: link name %q: %w", n.Name, n.LinkName, ErrConflict)
+	}
+	n.CreateIndex, n.ModifyIndex = t.index, t.index
+	n.Placement, n.Host, n.Ironic = nil, HostStatus{}, IronicStatus{}
+	t.put(tableNodes, &n)
+	t.event(EventNodeCreated, n.Cluster, n.Name, "type %s, uuid %s", n.Type, n.UUID)
+	return nil
+}
+
+func (t *tx) changeNode(cluster string, c NodeChange) error {
+	old, ok := first[*Node](t.Txn, tableNodes, "id", c.UUID)
+	if !ok || old.Cluster != cluster || old.Removing {
+		return fmt.Errorf("node %s: %w", c.UUID, ErrConflict)
+	}
+	n := *old
+	n.Spec, n.Machine, n.Enrol = c.Spec, c.Machine, c.Enrol
+	n.DeployKernel, n.DeployRamdisk = c.DeployKernel, c.DeployRamdisk
+	n.Constraints, n.OnHostLoss = c.Constraints, c.OnHostLoss
+	n.Ports, n.BMC = c.Ports, c.BMC
+	if c.Restart {
+		n.RestartIndex = t.index
+	}
+	t.putNode(&n)
+	t.event(EventNodeChanged, n.Cluster, n.Name, "declared anew")
+	return nil
+}
+
+func (t *tx) putNode(n *Node) {
+	n.ModifyIndex = t.index
+	t.put(tableNodes, n)
+}
+
+func (RemoveCluster) kind() string { return "remove-cluster" }
+
+func (c RemoveCluster) apply(t *tx) error {
+	old, ok := first[*Cluster](t.Txn, tableClusters, "id", c.Name)
+	if !ok {
+		return fmt.Errorf("cluster %q: %w", c.Name, ErrNotFound)
+	}
+	cluster := *old
+	cluster.Removing, cluster.ModifyIndex = true, t.index
+	t.put(tableClusters, &cluster)
+	var removals []NodeRemoval
+	for _, n := range byName(all[*Node](t.Txn, tableNodes, "cluster", c.Name)) {
+		removals = append(removals, NodeRemoval{UUID: n.UUID, Force: c.Force, Forget: c.Forget})
+	}
+	if err := t.removeNodes(removals); err != nil {
+		return err
+	}
+	t.finishCluster(c.Name)
+	return nil
+}
+
+func (RemoveNodes) kind() string { return "remove-nodes" }
+
+func (c RemoveNodes) apply(t *tx) error { return t.removeNodes(c.Nodes) }
+
+func (t *tx) removeNodes(removals []NodeRemoval) error {
+	for _, r := range removals {
+		old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
+		if !ok {
+			continue
+		}
+		n := *old
+		n.Force, n.Forget = n.Force || r.Force, n.Forget || r.Forget
+		if !n.Removing {
+			n.Removing = true
+			t.event(EventNodeRemoving, n.Cluster, n.Name, "force %t, forget %t", n.Force, n.Forget)
+		}
+		t.putNode(&n)
+		t.finishNode(&n)
+	}
+	return nil
+}
+
+// finishNode deletes a removed node that neither Ironic nor a hypervisor has any
+// longer.
+func (t *tx) finishNode(n *Node) {
+	if !n.Removing || !n.IronicDone() || (n.Placement != nil && n.Host.Phase != HostGone) {
+		return
+	}
+	must(t.Delete(tableNodes, n))
+	t.event(EventNodeRemoved, n.Cluster, n.Name, "uuid %s", n.UUID)
+	t.finishCluster(n.Cluster)
+}
+
+// IronicDone reports whether the hypervisor may take a removed node apart: Ironic
+// has no record of it any longer, or never will.
+func (n *Node) IronicDone() bool {
+	return n.Enrol == nil && n.Ironic.Phase == "" || n.Forget || n.Ironic.Phase == IronicGone
+}
+
+func (t *tx) finishCluster(name string) {
+	c, ok := first[*Cluster](t.Txn, tableClusters, "id", name)
+	if !ok || !c.Removing || len(all[*Node](t.Txn, tableNodes, "cluster", name)) > 0 {
+		return
+	}
+	must(t.Delete(tableClusters, c))
+	t.event(EventClusterRemoved, name, "", "destroyed")
+}
+
+func (PlaceNodes) kind() string { return "place-nodes" }
+
+func (c PlaceNodes) apply(t *tx) error {
+	for _, p := range c.Placements {
+		old, ok := first[*Node](t.Txn, tableNodes, "id", p.UUID)
+		if !ok || old.Placement != nil || old.Removing || t.endpointTaken(p) {
+			continue
+		}
+		n := *old
+		n.Placement = &Placement{Hypervisor: p.Hypervisor, Epoch: t.index, BMC: p.BMC}
+		n.Unplaced, n.Host = "", HostStatus{}
+		t.putNode(&n)
+		t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s:%d", p.Hypervisor, p.BMC.Address, p.BMC.Port)
+	}
+	for _, r := range c.Refusals {
+		old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
+		if !ok || old.Placement != nil || old.Unplaced == r.Reason {
+			continue
+		}
+		n := *old
+		n.Unplaced = r.Reason
+		t.putNode(&n)
+		t.event(EventNodeUnplaced, n.Cluster, n.Name, "%s", r.Reason)
+	}
+	return nil
+}
+
+func (t *tx) endpointTaken(p NodePlacement) bool {
+	return slices.ContainsFunc(all[*Node](t.Txn, tableNodes, "hypervisor", p.Hypervisor), func(n *Node) bool {
+		return n.Placement.BMC == p.BMC
+	})
+}
+
+func (ReportHost) kind() string { return "report-host" }
+
+func (c ReportHost) apply(t *tx) error {
+	for _, r := range c.Nodes {
+		old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
+		if !ok || old.Placement == nil || old.Placement.Hypervisor != c.Hypervisor || old.Placement.Epoch != r.Epoch {
+			continue
+		}
+		if old.Host.Equal(r.Status) {
+			continue
+		}
+		n := *old
+		n.Host = r.Status
+		t.putNode(&n)
+		t.hostEvent(old, &n)
+		t.finishNode(&n)
+	}
+	return nil
+}
+
+func (t *tx) hostEvent(old, n *Node) {
+	switch {
+	case n.Host.Phase == HostReady && old.Host.Phase != HostReady:
+		t.event(EventNodeReady, n.Cluster, n.Name, "on hypervisor %s", n.Placement.Hypervisor)
+	case n.Host.Error != "" && n.Host.Error != old.Host.Error:
+		t.event(EventNodeError, n.Cluster, n.Name, "%s", n.Host.Error)
+	}
+}
+
+func (ReportIronic) kind() string { return "report-ironic" }
+
+func (c ReportIronic) apply(t *tx) error {
+	for _, r := range c.Nodes {
+		old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
+		if !ok || old.Ironic == r.Status {
+			continue
+		}
+		n := *old
+		n.Ironic = r.Status
+		t.putNode(&n)
+		t.event(EventNodeIronic, n.Cluster, n.Name, "%s %s %s", r.Status.Phase, r.Status.ProvisionState, r.Status.Error)
+		t.finishNode(&n)
+	}
+	return nil
+}

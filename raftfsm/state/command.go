@@ -1,0 +1,111 @@
+package state
+
+// Command is a change to the replicated state. Its fields are facts decided by
+// the proposer; Store.Apply only checks and records them.
+type Command interface {
+	// kind is the word that identifies the command in the log. It never changes.
+	kind() string
+	apply(tx *tx) error
+}
+
+// Envelope is what the log holds: a command and who asked for it when.
+type Envelope struct {
+	// Request makes a repeat of the command harmless: the second time, the first
+	// result is returned. Empty: no such check.
+	Request string
+	// UnixMilli is the proposer's time.
+	UnixMilli int64
+	Command   Command
+}
+
+// SetMesh names the mesh. It is the first command of a log and refused later.
+type SetMesh struct{ Mesh Mesh }
+
+// PutHypervisor records what a peer offers.
+type PutHypervisor struct{ Hypervisor Hypervisor }
+
+// ApplyCluster declares a cluster and carries out the plan made for it. It is
+// refused with ErrConflict, as a whole, if Expect is not the cluster's
+// ModifyIndex (0: the cluster must not exist), or if a name, MAC or LinkName has
+// meanwhile been taken.
+type ApplyCluster struct {
+	Cluster Cluster
+	Expect  uint64
+	Create  []Node
+	Change  []NodeChange
+	Remove  []NodeRemoval
+}
+
+// NodeChange is a new declaration of an existing node.
+type NodeChange struct {
+	UUID                        string
+	Spec                        string
+	Machine                     Machine
+	Enrol                       *Enrolment
+	DeployKernel, DeployRamdisk string
+	Constraints                 Constraints
+	OnHostLoss                  LossPolicy
+	Ports                       []Port
+	BMC                         Account
+	// Restart asks for a power cycle where a change needs one.
+	Restart bool
+}
+
+// NodeRemoval asks for a node to go.
+type NodeRemoval struct {
+	UUID          string
+	Force, Forget bool
+}
+
+// RemoveCluster asks for a cluster and all its nodes to go.
+type RemoveCluster struct {
+	Name          string
+	Force, Forget bool
+}
+
+// RemoveNodes asks for single nodes to go.
+type RemoveNodes struct{ Nodes []NodeRemoval }
+
+// PlaceNodes records placements, and why nodes could not be placed. A placement of
+// a node that is placed already or being removed, or whose BMC endpoint has been
+// taken, is skipped.
+type PlaceNodes struct {
+	Placements []NodePlacement
+	Refusals   []NodeRefusal
+}
+
+// NodePlacement places one node. The epoch becomes the command's log index.
+type NodePlacement struct {
+	UUID       string
+	Hypervisor string
+	BMC        Endpoint
+}
+
+// NodeRefusal says why a node could not be placed.
+type NodeRefusal struct {
+	UUID   string
+	Reason string
+}
+
+// ReportHost records what a hypervisor says of nodes placed on it. Reports of a
+// node that is not placed there with that epoch are skipped.
+type ReportHost struct {
+	Hypervisor string
+	Nodes      []NodeHostReport
+}
+
+// NodeHostReport is one node's part of a ReportHost.
+type NodeHostReport struct {
+	UUID   string
+	Epoch  uint64
+	Status HostStatus
+}
+
+// ReportIronic records how far enrolment is.
+type ReportIronic struct{ Nodes []NodeIronicReport }
+
+// NodeIronicReport is one node's part of a ReportIronic.
+type NodeIronicReport struct {
+	UUID   string
+	Status IronicStatus
+}

@@ -1,0 +1,363 @@
+// Package state is the vocabulary and the replicated state of a mesh: clusters,
+// nodes, placements and hypervisors in a go-memdb store, the commands that
+// change it, and the immutable snapshots that every other part reads.
+//
+// It is pure: Store.Apply uses no clock, randomness, I/O or map order, so the
+// same log gives the same state on every peer. It starts no goroutine. Rows
+// handed out by a Snapshot are shared and must not be changed by the caller.
+package state
+
+import (
+	"errors"
+	"slices"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrNotFound says that no row has that key.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict says that the state changed after the command was planned;
+	// read it again, plan again, propose again.
+	ErrConflict = errors.New("the state changed meanwhile")
+	// ErrNewer says that a command or snapshot was written by a newer Tenks.
+	ErrNewer = errors.New("written by a newer version of tenks: upgrade this peer")
+)
+
+// Mesh identifies the mesh that a state belongs to.
+type Mesh struct {
+	// ID is a random UUID, fixed at init. It is in every mark that Tenks leaves.
+	ID string
+	// Name is for people.
+	Name string
+	// Generation counts the recoveries of the mesh, from 1.
+	Generation uint64
+}
+
+// Cluster is one declared set of virtual bare-metal nodes.
+type Cluster struct {
+	Name  string
+	Types map[string]Machine
+	Specs []Spec
+	// Ironic says where nodes are enrolled; nil: nowhere.
+	Ironic *IronicAccess
+	// DeployKernel and DeployRamdisk are URLs given to Ironic; empty: none.
+	DeployKernel, DeployRamdisk string
+	// BMC is the account of every node's BMC. An empty Username means "admin", an
+	// empty Password a generated one per node.
+	BMC Account
+	// Source is the cluster file as it was applied.
+	Source string
+	// Removing is set once the cluster is being destroyed; the row goes with its
+	// last node.
+	Removing bool
+
+	CreateIndex, ModifyIndex uint64
+}
+
+// Spec asks for Count nodes of one type.
+type Spec struct {
+	// Key identifies the spec within its cluster over changes of the file: type,
+	// prefix and ordinal among equals, as in "compute/tk/0".
+	Key    string
+	Type   string
+	Count  int
+	Prefix string
+	// Enrol says how the nodes appear in Ironic; nil: they do not.
+	Enrol       *Enrolment
+	Constraints Constraints
+	OnHostLoss  LossPolicy
+}
+
+// LossPolicy says what becomes of a node whose host is lost.
+type LossPolicy string
+
+// The loss policies.
+const (
+	LossHold    LossPolicy = "hold"
+	LossRebuild LossPolicy = "rebuild"
+)
+
+// Constraints narrow where nodes may be placed.
+type Constraints struct {
+	// Spread is "zone", "hypervisor" or empty (hypervisor).
+	Spread string
+	// Require lists labels that a hypervisor must have, with these values.
+	Require map[string]string
+}
+
+// Machine is the hardware of a node: what its type declares.
+type Machine struct {
+	// Driver names what embodies the node: "libvirt", "fake".
+	Driver string
+	// MemoryMB is in MiB.
+	MemoryMB uint64
+	VCPUs    int
+	Volumes  []Volume
+	// Physnets names the physical network of each port, in port order.
+	Physnets []string
+	BootMode BootMode
+	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi".
+	IronicDriver string
+}
+
+// DiskBytes is the sum of all volumes' capacities, in bytes.
+func (m Machine) DiskBytes() uint64 {
+	var sum uint64
+	for _, v := range m.Volumes {
+		sum += v.CapacityBytes
+	}
+	return sum
+}
+
+// Volume is one disk.
+type Volume struct {
+	CapacityBytes uint64
+	// Image is the absolute path, on the hypervisor, of a disk image that backs
+	// the volume; empty: a blank volume.
+	Image string
+}
+
+// Enrolment is what Ironic is told of a node beyond its hardware.
+type Enrolment struct {
+	ResourceClass string
+	Traits        []string
+	// Properties are laid over the ones derived from the Machine.
+	Properties map[string]string
+	// Interfaces maps the kind ("network", "boot", …) to the Ironic interface.
+	Interfaces     map[string]string
+	ConductorGroup string
+	Description    string
+}
+
+// IronicAccess says how the Ironic API is reached. Everything needed is in it,
+// so that any peer can be the leader.
+type IronicAccess struct {
+	// Endpoint is the API's URL, used when Auth is "none" or "http_basic".
+	Endpoint string
+	// Auth is "none", "http_basic" or "cloud".
+	Auth string
+	// Cloud names the entry of clouds.yaml that CloudYAML was taken from.
+	Cloud string
+	// CloudYAML is a clouds.yaml document with that one entry, secrets merged in.
+	CloudYAML Secret
+	Username  string
+	Password  Secret
+}
+
+// Account is a BMC login.
+type Account struct {
+	Username string
+	Password Secret
+}
+
+// Node is one virtual bare-metal machine. Name, UUID, port MACs and LinkName are
+// fixed when it is created, the BMC endpoint when it is placed.
+type Node struct {
+	// UUID is the same in libvirt, Ironic and Redfish.
+	UUID    string
+	Name    string
+	Cluster string
+	Type    string
+	// Spec is the Key of the spec that asked for the node.
+	Spec    string
+	Machine Machine
+	Enrol   *Enrolment
+	// Deploy kernel and ramdisk URLs for Ironic, from the cluster.
+	DeployKernel, DeployRamdisk string
+	Constraints                 Constraints
+	OnHostLoss                  LossPolicy
+	Ports                       []Port
+	// LinkName stands for the node in interface names: at most 6 bytes, unique in
+	// the mesh.
+	LinkName string
+	BMC      Account
+
+	// Placement is nil until the node is scheduled.
+	Placement *Placement
+	// Unplaced says why the node could not be scheduled.
+	Unplaced string
+	// RestartIndex is the index of the last command that asked for a power cycle
+	// to make pending changes effective; 0: never.
+	RestartIndex uint64
+
+	Removing bool
+	// Force allows removal from Ironic in a state that has an instance.
+	Force bool
+	// Forget leaves the Ironic record alone on removal.
+	Forget bool
+
+	Host   HostStatus
+	Ironic IronicStatus
+
+	CreateIndex, ModifyIndex uint64
+}
+
+// Port is one NIC of a node.
+type Port struct {
+	// MAC is lower case, colon-separated.
+	MAC     string
+	Physnet string
+}
+
+// Placement is the decision that a node runs on a hypervisor.
+type Placement struct {
+	// Hypervisor is the peer's ID.
+	Hypervisor string
+	// Epoch is the log index of the placement; it fences what is stale.
+	Epoch uint64
+	BMC   Endpoint
+}
+
+// Endpoint is where a BMC listens.
+type Endpoint struct {
+	Address string
+	Port    int
+}
+
+// HostPhase is how far the hypervisor is with a node.
+type HostPhase string
+
+// The host phases. The empty one means that the host has not reported yet.
+const (
+	HostCreating HostPhase = "creating"
+	HostReady    HostPhase = "ready"
+	HostError    HostPhase = "error"
+	HostGone     HostPhase = "gone"
+)
+
+// HostStatus is what the hypervisor reports of a node placed on it.
+type HostStatus struct {
+	Phase HostPhase
+	Error string
+	// Links has an entry per port, in port order, once they exist.
+	Links []PortLink
+	// Pending lists changes that wait for a power cycle, in words.
+	Pending []string
+}
+
+// Equal reports whether both say the same.
+func (h HostStatus) Equal(o HostStatus) bool {
+	return h.Phase == o.Phase && h.Error == o.Error &&
+		slices.Equal(h.Links, o.Links) && slices.Equal(h.Pending, o.Pending)
+}
+
+// PortLink is where a port is plugged in: Ironic's local_link_connection.
+type PortLink struct {
+	Bridge    string
+	BridgeMAC string
+	// Link is the switch-side end.
+	Link string
+}
+
+// IronicPhase is how far enrolment is.
+type IronicPhase string
+
+// The enrolment phases. The empty one means not begun.
+const (
+	IronicEnrolling IronicPhase = "enrolling"
+	IronicEnrolled  IronicPhase = "enrolled"
+	IronicGone      IronicPhase = "gone"
+)
+
+// IronicStatus is what the enroller reports of a node.
+type IronicStatus struct {
+	Phase          IronicPhase
+	ProvisionState string
+	Error          string
+}
+
+// Hypervisor is a peer seen as a place to run nodes.
+type Hypervisor struct {
+	// ID is the peer's ID.
+	ID       string
+	Name     string
+	Address  string
+	Zone     string
+	Labels   map[string]string
+	Version  string
+	Physnets []string
+	Drivers  []string
+	Capacity Resources
+	// Overcommit multiplies Capacity.
+	Overcommit Overcommit
+	BMC        PortRange
+
+	CreateIndex, ModifyIndex uint64
+}
+
+// PortRange is the address and the UDP ports, both ends included, that node BMCs
+// of a hypervisor may have.
+type PortRange struct {
+	Address     string
+	First, Last int
+}
+
+// Resources is an amount of what nodes need.
+type Resources struct {
+	VCPUs int
+	// MemoryMB is in MiB.
+	MemoryMB uint64
+	// DiskGB is in GiB.
+	DiskGB uint64
+}
+
+// Overcommit holds the factors by which a hypervisor may be promised more than it
+// has. Zero means 1.
+type Overcommit struct {
+	VCPUs, Memory, Disk float64
+}
+
+// Event is one line of the mesh's history.
+type Event struct {
+	// Index is the log index that caused it, Seq its place among that index's events.
+	Index uint64
+	Seq   int
+	// UnixMilli is the proposer's time.
+	UnixMilli int64
+	// Type is a word such as "node-created"; see the Event… constants.
+	Type    string
+	Cluster string
+	Node    string
+	Message string
+}
+
+// Phase is what people and scripts see of a node (DESIGN.md §10).
+type Phase string
+
+// The phases.
+const (
+	PhasePending   Phase = "pending"
+	PhaseCreating  Phase = "creating"
+	PhaseReady     Phase = "ready"
+	PhaseEnrolling Phase = "enrolling"
+	PhaseEnrolled  Phase = "enrolled"
+	PhaseRemoving  Phase = "removing"
+	PhaseLost      Phase = "lost"
+	PhaseError     Phase = "error"
+)
+
+// Phase returns the node's phase and, where there is one, the reason for it.
+func (n *Node) Phase() (Phase, string) {
+	reason := n.Host.Error
+	if reason == "" {
+		reason = n.Ironic.Error
+	}
+	switch {
+	case n.Removing:
+		return PhaseRemoving, reason
+	case n.Placement == nil:
+		return PhasePending, n.Unplaced
+	case n.Host.Phase == HostError:
+		return PhaseError, reason
+	case n.Host.Phase != HostReady:
+		return PhaseCreating, reason
+	case n.Enrol == nil || n.Ironic.Phase == "":
+		return PhaseReady, reason
+	case n.Ironic.Phase == IronicEnrolled:
+		return PhaseEnrolled, reason
+	case n.Ironic.Error != "":
+		// Ironic is down or refuses: the node itself is ready.
+		return PhaseReady, reason
+	}
+	return PhaseEnrolling, reason
+}
