@@ -1,0 +1,186 @@
+package config
+
+// Agent is agent.yml: what a host offers to the mesh.
+type Agent struct {
+	// Name of the peer; empty: the host's name.
+	Name    string
+	DataDir string
+	// Advertise is the IP address for other peers; empty: that of the default
+	// route's device.
+	Advertise string
+	Zone      string
+	Labels    map[string]string
+	// Physnets by name.
+	Physnets map[string]Physnet
+	// BridgeType is "linux".
+	BridgeType string
+	// Drivers maps the drivers to offer ("libvirt", "fake") to their options, with
+	// defaults filled in. Empty: the peer is no hypervisor.
+	Drivers    map[string]map[string]string
+	Overcommit Overcommit
+	BMC        AgentBMC
+}
+
+// Physnet is how a host reaches a physical network.
+type Physnet struct {
+	// Device is an interface or bridge of the host; empty: the physnet is isolated.
+	Device string
+}
+
+// Overcommit has the factors by which a hypervisor may be promised more than it
+// has.
+type Overcommit struct {
+	VCPUs, Memory, Disk float64
+}
+
+// AgentBMC is where this host's BMCs listen.
+type AgentBMC struct {
+	// Address is an IP address; empty: as Advertise.
+	Address string
+	// IPMIPorts are UDP ports, one per node.
+	IPMIPorts PortRange
+	// RedfishPort is a TCP port.
+	RedfishPort int
+}
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct {
+	First, Last int
+}
+
+// DefaultAgent returns what an empty agent.yml means.
+func DefaultAgent() Agent {
+	a := agentBase()
+	a.finish()
+	return a
+}
+
+// LoadAgent reads an agent.yml, in which every key has a default. The name is for
+// faults. The error is Faults.
+func LoadAgent(name string, data []byte) (Agent, error) {
+	r := &reader{file: name}
+	root := r.parse(data)
+	if root == nil {
+		return Agent{}, r.err()
+	}
+	a, _ := orNothing(agentFile()).read(r, root)
+	r.checkDevices(root)
+	if err := r.err(); err != nil {
+		return Agent{}, err
+	}
+	a.finish()
+	return a, nil
+}
+
+func agentBase() Agent {
+	return Agent{
+		DataDir:    "/var/lib/tenks",
+		BridgeType: "linux",
+		Drivers:    map[string]map[string]string{"libvirt": libvirtBase()},
+		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
+		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000},
+	}
+}
+
+func libvirtBase() map[string]string {
+	return map[string]string{"uri": "qemu:///system", "domain_type": "auto"}
+}
+
+// finish sets the defaults that depend on other keys.
+func (a *Agent) finish() {
+	if o, ok := a.Drivers["libvirt"]; ok && o["pool_path"] == "" {
+		o["pool_path"] = a.DataDir + "/pool"
+	}
+}
+
+func agentFile() shape[Agent] {
+	return object(agentBase,
+		opt("name", "Name of the peer.", func(a *Agent) *string { return &a.Name }, text(plainName)),
+		opt("data_dir", "Where the agent keeps its state.",
+			func(a *Agent) *string { return &a.DataDir }, text(filePath)),
+		opt("advertise", "IP address for other peers.",
+			func(a *Agent) *string { return &a.Advertise }, also(text(address), hostAddress)),
+		opt("zone", "Failure domain.", func(a *Agent) *string { return &a.Zone }, text(plainName)),
+		opt("labels", "For specs' placement.",
+			func(a *Agent) *map[string]string { return &a.Labels }, mapOf(100, labelKey, anyText(oneLine))),
+		opt("physnets", "Physical networks and how this host reaches them.",
+			func(a *Agent) *map[string]Physnet { return &a.Physnets }, mapOf(1000, plainName, orNothing(physnet()))),
+		opt("bridge_type", "Type of the bridges that Tenks makes.",
+			func(a *Agent) *string { return &a.BridgeType },
+			choice([]string{"linux"}, map[string]string{"openvswitch": "linux"})),
+		opt("drivers", "What embodies nodes here.",
+			func(a *Agent) *map[string]map[string]string { return &a.Drivers }, drivers()),
+		opt("overcommit", "Factors on what the host has.",
+			func(a *Agent) *Overcommit { return &a.Overcommit }, overcommit()),
+		opt("bmc", "Where BMCs listen.", func(a *Agent) *AgentBMC { return &a.BMC }, agentBMC()),
+	)
+}
+
+func physnet() shape[Physnet] {
+	return object(zero[Physnet],
+		opt("device", "Interface or bridge of the host.",
+			func(p *Physnet) *string { return &p.Device }, also(text(device), notDots)),
+		later[Physnet]("vlan"),
+		later[Physnet]("vxlan"),
+	)
+}
+
+func drivers() shape[map[string]map[string]string] {
+	none := func() map[string]map[string]string { return map[string]map[string]string{} }
+	libvirt := object(libvirtBase,
+		entry("uri", "uri", "Which libvirt.", text(libvirtURI)),
+		entry("domain_type", "domain_type", "KVM where the host has it, or one for all.",
+			choice([]string{"auto", "kvm", "qemu"}, nil)),
+		entry("pool_path", "pool_path", "Where volumes are.", text(filePath)),
+	)
+	fake := object(func() map[string]string { return map[string]string{} },
+		entry("delay", "delay", "How long each operation takes.", also(text(duration), delay)),
+	)
+	return object(none,
+		entry("libvirt", "libvirt", "Domains of libvirt.", orNothing(libvirt)),
+		entry("fake", "fake", "Nodes without a VM.", orNothing(fake)),
+		later[map[string]map[string]string]("openstack"),
+	)
+}
+
+func overcommit() shape[Overcommit] {
+	factor := number(0.01, 1000)
+	base := func() Overcommit { return agentBase().Overcommit }
+	return object(base,
+		opt("vcpus", "Virtual processors.", func(o *Overcommit) *float64 { return &o.VCPUs }, factor),
+		opt("memory", "Memory.", func(o *Overcommit) *float64 { return &o.Memory }, factor),
+		opt("disk", "Disk space.", func(o *Overcommit) *float64 { return &o.Disk }, factor),
+	)
+}
+
+func agentBMC() shape[AgentBMC] {
+	base := func() AgentBMC { return agentBase().BMC }
+	return object(base,
+		opt("address", "IP address.",
+			func(b *AgentBMC) *string { return &b.Address }, also(text(address), hostAddress)),
+		opt("ipmi_ports", "UDP ports, first-last.",
+			func(b *AgentBMC) *PortRange { return &b.IPMIPorts }, checked(portRange.schema(), ports, portRange.want, "")),
+		opt("redfish_port", "TCP port.",
+			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](1, 65535)),
+	)
+}
+
+// checkDevices refuses a device that is plugged into two physnets.
+func (r *reader) checkDevices(root *node) {
+	physnets, ok := root.get("physnets")
+	if !ok {
+		return
+	}
+	users := map[string]*node{}
+	for _, p := range physnets.items {
+		d, ok := p.get("device")
+		if !ok || !d.isText() {
+			continue
+		}
+		if first, taken := users[d.text]; taken {
+			r.fault(d, "%s is the device of %s already: a physnet has its own", quote(d.text), first.path())
+			continue
+		}
+		users[d.text] = p
+	}
+}

@@ -1,0 +1,253 @@
+package config
+
+// Bounds of a cluster.
+const (
+	maxTypes   = 1000
+	maxSpecs   = 1000
+	maxCount   = 10_000
+	maxNodes   = 100_000
+	maxVolumes = 26 // /dev/vda to /dev/vdz
+	maxPorts   = 32
+	maxTraits  = 50      // Ironic's MAX_TRAITS_PER_NODE
+	maxMemory  = 1 << 43 // MiB; in bytes it just exceeds 63 bits
+)
+
+// Cluster is a cluster file.
+type Cluster struct {
+	Name string
+	// NodeTypes by name.
+	NodeTypes map[string]NodeType
+	Specs     []Spec
+	// Ironic says where nodes are enrolled; nil: nowhere.
+	Ironic *Ironic
+	// DeployKernel and DeployRamdisk are URLs or absolute paths. Both are set or
+	// neither is.
+	DeployKernel, DeployRamdisk string
+	BMC                         BMC
+}
+
+// NodeType is the hardware of a node.
+type NodeType struct {
+	// MemoryMB is in MiB.
+	MemoryMB uint64
+	VCPUs    int
+	Volumes  []Volume
+	// PhysicalNetworks has the physnet of each port, in order.
+	PhysicalNetworks []string
+	// IronicDriver is "ipmi".
+	IronicDriver string
+	// BootMode is "uefi" or "bios".
+	BootMode string
+	Driver   string
+}
+
+// Volume is one disk.
+type Volume struct {
+	Capacity Size
+	// Image is an absolute path on the hypervisor; empty: a blank volume.
+	Image string
+}
+
+// Spec asks for nodes of one type.
+type Spec struct {
+	Type string
+	// Count may be 0.
+	Count          int
+	NodeNamePrefix string
+	// IronicConfig is nil for nodes that are not enrolled.
+	IronicConfig *IronicConfig
+	Placement    Placement
+	// OnHostLoss is "hold".
+	OnHostLoss string
+}
+
+// IronicConfig is what Ironic is told of a node beyond its hardware.
+type IronicConfig struct {
+	ResourceClass string
+	Traits        []string
+	// Properties holds scalars as they are written in the file.
+	Properties     map[string]string
+	ConductorGroup string
+	Description    string
+	// Interfaces maps the kind ("network") to the interface ("noop").
+	Interfaces map[string]string
+}
+
+// Placement narrows where nodes may be placed.
+type Placement struct {
+	// Spread is "zone", "hypervisor" or empty.
+	Spread string
+	// Require has labels that a hypervisor must have.
+	Require map[string]string
+}
+
+// Ironic says how the Ironic API is reached: by Cloud, or else by Endpoint.
+type Ironic struct {
+	// Cloud is an entry of clouds.yaml.
+	Cloud    string
+	Endpoint string
+	// Auth is "none" or "http_basic" where Endpoint is set, else empty.
+	Auth         string
+	Username     string
+	PasswordFile string
+}
+
+// BMC is the account of every node's BMC; what is empty is up to Tenks.
+type BMC struct {
+	Username     string
+	PasswordFile string
+}
+
+// LoadCluster reads a cluster file. The name is for faults. The error is Faults.
+func LoadCluster(name string, data []byte) (Cluster, error) {
+	r := &reader{file: name}
+	root := r.parse(data)
+	if root == nil {
+		return Cluster{}, r.err()
+	}
+	if root.kind == null {
+		r.add(root.line, "cluster", "missing: the file is empty")
+		return Cluster{}, r.err()
+	}
+	c, _ := clusterFile().read(r, root)
+	r.checkCluster(c, root)
+	if err := r.err(); err != nil {
+		return Cluster{}, err
+	}
+	return c, nil
+}
+
+func zero[T any]() (t T) { return t }
+
+func clusterFile() shape[Cluster] {
+	return object(zero[Cluster],
+		req("cluster", "Name of the cluster, unique in the mesh.",
+			func(c *Cluster) *string { return &c.Name }, text(plainName)),
+		opt("node_types", "Hardware of nodes, by name.",
+			func(c *Cluster) *map[string]NodeType { return &c.NodeTypes }, mapOf(maxTypes, plainName, nodeType())),
+		opt("specs", "How many nodes of which type.",
+			func(c *Cluster) *[]Spec { return &c.Specs }, listOf(maxSpecs, spec())),
+		opt("ironic", "The Ironic to enrol nodes in. Absent: none.",
+			func(c *Cluster) **Ironic { return &c.Ironic }, pointer(ironic())),
+		opt("deploy_kernel", "Kernel of the deploy agent, a URL or path that Ironic can read.",
+			func(c *Cluster) *string { return &c.DeployKernel }, text(deployImage)),
+		opt("deploy_ramdisk", "Ramdisk of the deploy agent, a URL or path that Ironic can read.",
+			func(c *Cluster) *string { return &c.DeployRamdisk }, text(deployImage)),
+		opt("bmc", "Account of every node's BMC. Absent: admin, and a password made for each node.",
+			func(c *Cluster) *BMC { return &c.BMC }, bmcAccount()),
+		later[Cluster]("nova_flavors"),
+	).saying(schema{"dependentRequired": map[string][]string{
+		"deploy_kernel": {"deploy_ramdisk"}, "deploy_ramdisk": {"deploy_kernel"},
+	}})
+}
+
+func nodeType() shape[NodeType] {
+	base := func() NodeType { return NodeType{IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"} }
+	return object(base,
+		req("memory_mb", "Memory in MiB.",
+			func(t *NodeType) *uint64 { return &t.MemoryMB }, whole[uint64](16, maxMemory-1)),
+		req("vcpus", "Virtual processors.",
+			func(t *NodeType) *int { return &t.VCPUs }, whole[int](1, 1024)),
+		opt("volumes", "Disks, in order. Absent: a diskless node.",
+			func(t *NodeType) *[]Volume { return &t.Volumes }, listOf(maxVolumes, volume())),
+		opt("physical_networks", "The physical network of each port, in order.",
+			func(t *NodeType) *[]string { return &t.PhysicalNetworks }, listOf(maxPorts, text(plainName))),
+		opt("ironic_driver", "Hardware type in Ironic, and so the protocol of the BMC.",
+			func(t *NodeType) *string { return &t.IronicDriver },
+			choice([]string{"ipmi"}, map[string]string{"redfish": "ipmi"})),
+		opt("boot_mode", "Firmware.",
+			func(t *NodeType) *string { return &t.BootMode }, choice([]string{"uefi", "bios"}, nil)),
+		opt("driver", "What embodies the node, as in a hypervisor's agent.yml.",
+			func(t *NodeType) *string { return &t.Driver }, text(driverName)),
+	)
+}
+
+func volume() shape[Volume] {
+	return object(zero[Volume],
+		req("capacity", "Size: 20GiB, 20GB, or a number of bytes.",
+			func(v *Volume) *Size { return &v.Capacity }, capacity()),
+		opt("image", "Disk image on the hypervisor that the volume starts from. Absent: a blank volume.",
+			func(v *Volume) *string { return &v.Image }, text(filePath)),
+	)
+}
+
+func spec() shape[Spec] {
+	base := func() Spec { return Spec{NodeNamePrefix: "tk", OnHostLoss: "hold"} }
+	return object(base,
+		req("type", "One of node_types.",
+			func(s *Spec) *string { return &s.Type }, text(plainName)),
+		req("count", "How many nodes; 0 for none.",
+			func(s *Spec) *int { return &s.Count }, whole[int](0, maxCount)),
+		opt("node_name_prefix", "Nodes are named by this and a number.",
+			func(s *Spec) *string { return &s.NodeNamePrefix }, also(text(prefix), notUUID)),
+		opt("ironic_config", "How the nodes appear in Ironic. Absent: they are not enrolled.",
+			func(s *Spec) **IronicConfig { return &s.IronicConfig }, pointer(ironicConfig())),
+		opt("placement", "Where the nodes may run.",
+			func(s *Spec) *Placement { return &s.Placement }, placement()),
+		opt("on_host_loss", "What becomes of a node whose host is lost: hold waits for the host.",
+			func(s *Spec) *string { return &s.OnHostLoss },
+			choice([]string{"hold"}, map[string]string{"rebuild": "hold"})),
+	)
+}
+
+func ironicConfig() shape[IronicConfig] {
+	base := func() IronicConfig { return IronicConfig{Interfaces: map[string]string{}} }
+	fields := []field[IronicConfig]{
+		req("resource_class", "Resource class.",
+			func(i *IronicConfig) *string { return &i.ResourceClass }, text(resourceClass)),
+		opt("traits", "Traits, standard or CUSTOM_….",
+			func(i *IronicConfig) *[]string { return &i.Traits }, distinct(listOf(maxTraits, text(trait)))),
+		opt("properties", "Properties, laid over the ones derived from the node type.",
+			func(i *IronicConfig) *map[string]string { return &i.Properties }, mapOf(100, someLine, anyText(description))),
+		opt("conductor_group", "Conductor group.",
+			func(i *IronicConfig) *string { return &i.ConductorGroup }, text(conductorGroup)),
+		opt("description", "Description.",
+			func(i *IronicConfig) *string { return &i.Description }, text(description)),
+	}
+	for _, kind := range interfaceKinds {
+		f := entry(kind+"_interface", kind, "Ironic's "+kind+" interface.", text(ironicInterface))
+		fields = append(fields, field[IronicConfig]{
+			key: f.key, doc: f.doc, schema: f.schema,
+			read: func(r *reader, n *node, into *IronicConfig) { f.read(r, n, &into.Interfaces) },
+		})
+	}
+	return object(base, fields...)
+}
+
+var interfaceKinds = []string{
+	"bios", "boot", "console", "deploy", "firmware", "inspect", "management",
+	"network", "power", "raid", "rescue", "storage", "vendor",
+}
+
+func placement() shape[Placement] {
+	return object(zero[Placement],
+		opt("spread", "Spread the spec's nodes over zones or hypervisors.",
+			func(p *Placement) *string { return &p.Spread }, choice([]string{"zone", "hypervisor"}, nil)),
+		opt("require", "Labels that a hypervisor must have.",
+			func(p *Placement) *map[string]string { return &p.Require }, mapOf(100, labelKey, anyText(oneLine))),
+	)
+}
+
+func ironic() shape[Ironic] {
+	return object(zero[Ironic],
+		opt("cloud", "Entry of clouds.yaml.",
+			func(i *Ironic) *string { return &i.Cloud }, text(someLine)),
+		opt("endpoint", "URL of the Ironic API, for one without Keystone.",
+			func(i *Ironic) *string { return &i.Endpoint }, also(text(endpoint), endpointParses)),
+		opt("auth", "With endpoint: none (default) or http_basic.",
+			func(i *Ironic) *string { return &i.Auth }, choice([]string{"none", "http_basic"}, nil)),
+		opt("username", "With auth http_basic.",
+			func(i *Ironic) *string { return &i.Username }, text(someLine)),
+		opt("password_file", "With auth http_basic: a file that holds the password.",
+			func(i *Ironic) *string { return &i.PasswordFile }, text(filePath)),
+	).saying(ironicRules)
+}
+
+func bmcAccount() shape[BMC] {
+	return object(zero[BMC],
+		opt("username", "Login name.",
+			func(b *BMC) *string { return &b.Username }, text(bmcUser)),
+		opt("password_file", "A file that holds the password.",
+			func(b *BMC) *string { return &b.PasswordFile }, text(filePath)),
+	)
+}

@@ -1,0 +1,173 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLoadClusterReadsEveryKey(t *testing.T) {
+	got, err := LoadCluster("cluster.good.yml", readFile(t, "testdata/cluster.good.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	volumes := []Volume{{Capacity: 40 << 30}, {Capacity: 10 << 30, Image: "/images/base.qcow2"}}
+	nets := []string{"physnet1", "physnet2"}
+	want := Cluster{
+		Name: "demo",
+		NodeTypes: map[string]NodeType{
+			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
+			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "ipmi", BootMode: "bios", Driver: "libvirt"},
+			"diskless":   {MemoryMB: 1024, VCPUs: 1, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
+		},
+		Specs: []Spec{{
+			Type: "controller", Count: 3, NodeNamePrefix: "controller",
+			IronicConfig: &IronicConfig{
+				ResourceClass: "baremetal", Traits: []string{"CUSTOM_GPU", "HW_CPU_X86_VMX"},
+				Properties:     map[string]string{"capabilities": "node_role:ctl", "rack": "12"},
+				ConductorGroup: "rack-a", Description: "a controller",
+				Interfaces: map[string]string{
+					"bios": "no-bios", "boot": "ipxe", "console": "no-console", "deploy": "direct", "firmware": "no-firmware",
+					"inspect": "no-inspect", "management": "ipmitool", "network": "noop", "power": "ipmitool",
+					"raid": "no-raid", "rescue": "no-rescue", "storage": "noop", "vendor": "no-vendor",
+				},
+			},
+			Placement:  Placement{Spread: "zone", Require: map[string]string{"disk": "nvme"}},
+			OnHostLoss: "hold",
+		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold"}},
+		Ironic: &Ironic{
+			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
+		},
+		DeployKernel: "http://192.0.2.10/ipa.kernel", DeployRamdisk: "http://192.0.2.10/ipa.initramfs",
+		BMC: BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("cluster.good.yml (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadClusterReadsNumbersSizesAndScalarsInTheirForms(t *testing.T) {
+	got, err := LoadCluster("f", readFile(t, "testdata/cluster.cloud.good.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bm := got.NodeTypes["bm"]
+	if bm.MemoryMB != 1024 {
+		t.Errorf("memory_mb 0x400: got %d, want 1024", bm.MemoryMB)
+	}
+	want := []Volume{{Capacity: 2e9}, {Capacity: 2 << 30}, {Capacity: 20 << 30}, {Capacity: 1 << 40}}
+	if diff := cmp.Diff(want, bm.Volumes); diff != "" {
+		t.Errorf("volumes (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"gpu": "true", "gen": "4"}, got.Specs[1].Placement.Require); diff != "" {
+		t.Errorf("require (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(&Ironic{Cloud: "my cloud"}, got.Ironic); diff != "" {
+		t.Errorf("ironic (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadClusterTakesEveryGoodFile(t *testing.T) {
+	files, _ := filepath.Glob("testdata/cluster.*good.yml")
+	if len(files) < 5 {
+		t.Fatalf("%d good files, want at least 5", len(files))
+	}
+	for _, path := range files {
+		c, err := LoadCluster(path, readFile(t, path))
+		if err != nil || c.Name == "" {
+			t.Errorf("%s: cluster %q, error %v", path, c.Name, err)
+		}
+	}
+}
+
+func TestAuthOfAnEndpointIsNoneByDefault(t *testing.T) {
+	c, err := LoadCluster("f", []byte("cluster: a\nironic: {endpoint: 'http://192.0.2.1:6385'}\n"))
+	if err != nil || c.Ironic.Auth != "none" {
+		t.Errorf("ironic %+v, error %v, want auth none", c.Ironic, err)
+	}
+}
+
+// The manual of agent.yml gives every default, but for what it says is unset.
+func TestAgentManualShowsTheDefaults(t *testing.T) {
+	got, err := LoadAgent("agent.good.yml", readFile(t, "testdata/agent.good.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultAgent()
+	want.Name, want.Advertise, want.Zone, want.BMC.Address = "hv1", "192.0.2.11", "rack-a", "192.0.2.11"
+	want.Labels = map[string]string{"disk": "nvme", "gpu": "2"}
+	want.Physnets = map[string]Physnet{"physnet1": {Device: "eth1"}, "lab": {}}
+	want.Drivers["fake"] = map[string]string{"delay": "2s"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("agent.good.yml (-want +got):\n%s", diff)
+	}
+}
+
+func TestEmptyAgentFileMeansTheDefaults(t *testing.T) {
+	for _, data := range []string{"", "\n", "# nothing\n", "---\n", "{}\n", "~\n"} {
+		got, err := LoadAgent("agent.yml", []byte(data))
+		if err != nil {
+			t.Errorf("%q: %v", data, err)
+		}
+		if diff := cmp.Diff(DefaultAgent(), got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", data, diff)
+		}
+	}
+}
+
+func TestAgentDrivers(t *testing.T) {
+	for _, tt := range []struct {
+		name, file string
+		want       map[string]map[string]string
+	}{
+		{"are none when the file says so", "agent.peer.good.yml", map[string]map[string]string{}},
+		{"have a pool below the data directory", "agent.blank.good.yml", map[string]map[string]string{
+			"libvirt": {"uri": "qemu:///system", "domain_type": "auto", "pool_path": "/srv/tenks/pool"}, "fake": {},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, err := LoadAgent(tt.file, readFile(t, "testdata/"+tt.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, a.Drivers); diff != "" {
+				t.Errorf("%s: drivers (-want +got):\n%s", tt.file, diff)
+			}
+		})
+	}
+}
+
+func TestDefaultAgentIsNotShared(t *testing.T) {
+	DefaultAgent().Drivers["libvirt"]["uri"] = "changed"
+	if uri := DefaultAgent().Drivers["libvirt"]["uri"]; uri != "qemu:///system" {
+		t.Errorf("uri of a second DefaultAgent: %q", uri)
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want Size
+	}{
+		{"0", 0}, {"512", 512}, {"512B", 512}, {"512b", 512},
+		{"1K", 1 << 10}, {"1kB", 1000}, {"1KiB", 1 << 10},
+		{"1M", 1 << 20}, {"1MB", 1e6}, {"1mib", 1 << 20},
+		{"20G", 20 << 30}, {"20GB", 20e9}, {"20GiB", 20 << 30}, {"20 gib", 20 << 30}, {"20gIb", 20 << 30},
+		{"3T", 3 << 40}, {"3TB", 3e12}, {"3TiB", 3 << 40},
+		{"18446744073709551615", 1<<64 - 1}, {"007K", 7 << 10},
+	} {
+		if got, err := ParseSize(tt.in); err != nil || got != tt.want {
+			t.Errorf("ParseSize(%q) = %d, %v, want %d", tt.in, got, err, tt.want)
+		}
+	}
+	for _, in := range []string{
+		"", " ", "G", "GiB", "-1", "+1", "1.5G", "1e3", "0x10", "1P", "1PiB", "5iB", "1 0G", "1G B", "1GiBB", " 1G", "1G ", "1  G",
+		"1G\n", "٣G", "18446744073709551616", "16777216T", "99999999999999999999999999",
+	} {
+		if got, err := ParseSize(in); err == nil || !strings.Contains(err.Error(), quote(in)) {
+			t.Errorf("ParseSize(%q) = %d, %v, want an error that shows it", in, got, err)
+		}
+	}
+}
