@@ -1,0 +1,237 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"tenks/cmd/internal/declare"
+	"tenks/raftfsm/state"
+)
+
+func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
+	_, plan, view, err := s.makePlan(r)
+	if err != nil {
+		return err
+	}
+	if err := s.checkRemovals(r.Context(), plan); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, view)
+	return nil
+}
+
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
+	req, plan, view, err := s.makePlan(r)
+	if err != nil {
+		return err
+	}
+	if req.Plan != "" && req.Plan != view.Fingerprint {
+		return fail(http.StatusConflict, errors.New("the plan is another one by now: look at it again (tenks plan)"))
+	}
+	if err := s.checkRemovals(r.Context(), plan); err != nil {
+		return err
+	}
+	if view.Changed {
+		if view.Index, err = s.Propose(r.Context(), req.Request, plan.Command); err != nil {
+			return err
+		}
+	}
+	writeJSON(w, http.StatusOK, view)
+	return nil
+}
+
+func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan, error) {
+	var req ApplyRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, nil, nil, err
+	}
+	want, err := s.Parse(&req)
+	if err != nil {
+		return nil, nil, nil, fail(http.StatusBadRequest, err)
+	}
+	snap, _ := s.Source.Snapshot()
+	plan, err := s.Plan(snap, want, declare.Options{Restart: req.Restart, Force: req.Force,
+		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, Random: rand.Reader})
+	if err != nil {
+		return nil, nil, nil, fail(http.StatusConflict, err)
+	}
+	return &req, plan, planView(snap, plan), nil
+}
+
+func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
+	v := &Plan{Cluster: p.Command.Cluster.Name, Steps: []PlanStep{}, Unchanged: p.Unchanged, Changed: !p.Empty(snap)}
+	for _, st := range p.Steps {
+		v.Steps = append(v.Steps, PlanStep{Action: string(st.Action), Node: st.Node,
+			Hypervisor: hypervisorName(snap, st.Hypervisor), Reasons: st.Reasons})
+	}
+	v.Fingerprint = fingerprint(v, p.Command.Expect)
+	return v
+}
+
+// fingerprint identifies what a plan does, and to which state.
+func fingerprint(v *Plan, expect uint64) string {
+	b, err := json.Marshal(v)
+	if err != nil { // only strings and numbers: cannot happen
+		panic(err)
+	}
+	sum := sha256.Sum256(append(b, fmt.Sprint(expect)...))
+	return hex.EncodeToString(sum[:8])
+}
+
+// checkRemovals refuses a plan that takes away what Ironic still uses.
+func (s *Server) checkRemovals(ctx context.Context, p *declare.Plan) error {
+	snap, _ := s.Source.Snapshot()
+	var nodes []*state.Node
+	for _, r := range p.Command.Remove {
+		if n, ok := snap.Node(r.UUID); ok && !r.Force && !r.Forget {
+			nodes = append(nodes, n)
+		}
+	}
+	return s.refuseUsed(ctx, nodes)
+}
+
+func (s *Server) refuseUsed(ctx context.Context, nodes []*state.Node) error {
+	byCluster := map[string][]*state.Node{}
+	for _, n := range nodes {
+		if n.Ironic.Phase != "" && n.Ironic.Phase != state.IronicGone {
+			byCluster[n.Cluster] = append(byCluster[n.Cluster], n)
+		}
+	}
+	snap, _ := s.Source.Snapshot()
+	var refused []string
+	for cluster, nodes := range byCluster {
+		c, ok := snap.Cluster(cluster)
+		if !ok || c.Ironic == nil {
+			continue
+		}
+		why, err := s.Removable(ctx, *c.Ironic, nodes)
+		if err != nil {
+			// Ironic does not answer: what it said last must do. The enroller looks
+			// again before it deletes anything.
+			s.Log.WarnContext(ctx, "ironic does not say which nodes it uses", "cluster", cluster, "err", err)
+			why = lastKnownUse(nodes)
+		}
+		for _, text := range why {
+			refused = append(refused, text)
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	slices.Sort(refused)
+	return fail(http.StatusConflict, errors.New(strings.Join(refused, "\n")))
+}
+
+func lastKnownUse(nodes []*state.Node) map[string]string {
+	out := map[string]string{}
+	for _, n := range nodes {
+		if n.Ironic.ProvisionState == "active" {
+			out[n.UUID] = fmt.Sprintf("node %s is active in Ironic: undeploy it, or use --force", n.Name)
+		}
+	}
+	return out
+}
+
+func (s *Server) destroy(w http.ResponseWriter, r *http.Request) error {
+	var req DestroyRequest
+	if err := readJSON(r, &req); err != nil {
+		return err
+	}
+	name := r.PathValue("name")
+	snap, _ := s.Source.Snapshot()
+	if _, ok := snap.Cluster(name); !ok {
+		return fail(http.StatusNotFound, fmt.Errorf("cluster %q: not found; see tenks cluster list", name))
+	}
+	if !req.Force && !req.Forget {
+		if err := s.refuseUsed(r.Context(), snap.NodesOf(name)); err != nil {
+			return err
+		}
+	}
+	index, err := s.Propose(r.Context(), "", state.RemoveCluster{Name: name, Force: req.Force, Forget: req.Forget})
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusAccepted, map[string]uint64{"index": index})
+	return nil
+}
+
+func (s *Server) clusters(w http.ResponseWriter, _ *http.Request) error {
+	snap, _ := s.Source.Snapshot()
+	out := []Cluster{}
+	for _, c := range snap.Clusters() {
+		out = append(out, clusterView(snap, c))
+	}
+	writeIndexed(w, snap, out)
+	return nil
+}
+
+func (s *Server) cluster(w http.ResponseWriter, r *http.Request) error {
+	snap, c, err := s.findCluster(r)
+	if err != nil {
+		return err
+	}
+	writeIndexed(w, snap, clusterView(snap, c))
+	return nil
+}
+
+func (s *Server) clusterFile(w http.ResponseWriter, r *http.Request) error {
+	_, c, err := s.findCluster(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write([]byte(c.Source))
+	return nil
+}
+
+func (s *Server) findCluster(r *http.Request) (*state.Snapshot, *state.Cluster, error) {
+	snap, _ := s.Source.Snapshot()
+	name := r.PathValue("name")
+	c, ok := snap.Cluster(name)
+	if !ok {
+		return nil, nil, fail(http.StatusNotFound, fmt.Errorf("cluster %q: not found; see tenks cluster list", name))
+	}
+	return snap, c, nil
+}
+
+func clusterView(snap *state.Snapshot, c *state.Cluster) Cluster {
+	v := Cluster{Name: c.Name, State: "present", Types: len(c.Types), ByPhase: map[string]int{}, Index: c.ModifyIndex}
+	if c.Removing {
+		v.State = "removing"
+	}
+	for _, spec := range c.Specs {
+		v.Wanted += spec.Count
+	}
+	for _, n := range snap.NodesOf(c.Name) {
+		phase, _ := n.Phase()
+		v.Nodes++
+		v.ByPhase[string(phase)]++
+	}
+	if c.Ironic != nil {
+		v.Ironic = c.Ironic.Endpoint
+		if c.Ironic.Cloud != "" {
+			v.Ironic = "cloud " + c.Ironic.Cloud
+		}
+	}
+	return v
+}
+
+func writeIndexed(w http.ResponseWriter, snap *state.Snapshot, v any) {
+	w.Header().Set(IndexHeader, fmt.Sprint(snap.Index()))
+	writeJSON(w, http.StatusOK, v)
+}
+
+func hypervisorName(snap *state.Snapshot, id string) string {
+	if h, ok := snap.Hypervisor(id); ok {
+		return h.Name
+	}
+	return id
+}

@@ -1,0 +1,220 @@
+package api
+
+import "tenks/raftfsm/state"
+
+// What scripts rely on (DESIGN.md §10): extend, never rename.
+
+// Node is one row of "node list -o json".
+type Node struct {
+	Name           string   `json:"name"`
+	UUID           string   `json:"uuid"`
+	Cluster        string   `json:"cluster"`
+	Type           string   `json:"type"`
+	Driver         string   `json:"driver"`
+	Hypervisor     string   `json:"hypervisor"`
+	Phase          string   `json:"phase"`
+	Reason         string   `json:"reason"`
+	Power          string   `json:"power"`
+	BootMode       string   `json:"boot_mode"`
+	Ports          []Port   `json:"ports"`
+	BMC            BMC      `json:"bmc"`
+	Ironic         Ironic   `json:"ironic"`
+	PendingChanges []string `json:"pending_changes"`
+	MemoryMB       uint64   `json:"memory_mb"`
+	VCPUs          int      `json:"vcpus"`
+	DiskGB         uint64   `json:"disk_gb"`
+	Epoch          uint64   `json:"epoch"`
+	// Enrols says that the node is to be enrolled in Ironic.
+	Enrols bool `json:"enrols"`
+}
+
+// Port is one NIC of a node.
+type Port struct {
+	MAC     string `json:"mac"`
+	Physnet string `json:"physnet"`
+	Bridge  string `json:"bridge"`
+	Link    string `json:"link"`
+}
+
+// BMC says how a node's BMC is reached. Password is set only when secrets were
+// asked for.
+type BMC struct {
+	Protocol   string `json:"protocol"`
+	Address    string `json:"address"`
+	Port       int    `json:"port"`
+	Username   string `json:"username"`
+	Password   string `json:"password,omitempty"`
+	RedfishURL string `json:"redfish_url"`
+}
+
+// Ironic says what Ironic knows of a node.
+type Ironic struct {
+	UUID           string `json:"uuid"`
+	ProvisionState string `json:"provision_state"`
+	Error          string `json:"error"`
+}
+
+// Cluster is one row of "cluster list -o json".
+type Cluster struct {
+	Name    string         `json:"name"`
+	State   string         `json:"state"`
+	Types   int            `json:"types"`
+	Nodes   int            `json:"nodes"`
+	Wanted  int            `json:"wanted"`
+	ByPhase map[string]int `json:"by_phase"`
+	Ironic  string         `json:"ironic"`
+	Index   uint64         `json:"index"`
+}
+
+// Status is "status -o json".
+type Status struct {
+	Mesh     string      `json:"mesh"`
+	MeshID   string      `json:"mesh_id"`
+	Leader   string      `json:"leader"`
+	Voters   []string    `json:"voters"`
+	Peers    int         `json:"peers"`
+	Healthy  bool        `json:"healthy"`
+	Problems []string    `json:"problems"`
+	Clusters int         `json:"clusters"`
+	Nodes    NodeSummary `json:"nodes"`
+	Index    uint64      `json:"index"`
+	Version  string      `json:"version"`
+}
+
+// NodeSummary counts nodes.
+type NodeSummary struct {
+	Total   int            `json:"total"`
+	ByPhase map[string]int `json:"by_phase"`
+}
+
+// ApplyRequest declares a cluster.
+type ApplyRequest struct {
+	// File is the text of the cluster file, Name what to call it in errors.
+	File string `json:"file"`
+	Name string `json:"name"`
+	// CloudYAML is a clouds.yaml document with the entry that the file names, and
+	// the passwords are what password_file keys name: the client reads them, so
+	// that no peer needs the client's files.
+	CloudYAML      string `json:"cloud_yaml,omitempty"`
+	BMCPassword    string `json:"bmc_password,omitempty"`
+	IronicPassword string `json:"ironic_password,omitempty"`
+	Restart        bool   `json:"restart,omitempty"`
+	Force          bool   `json:"force,omitempty"`
+	Forget         bool   `json:"forget_ironic,omitempty"`
+	AllowUnplaced  bool   `json:"allow_unplaced,omitempty"`
+	// Request makes a repeat of the same call harmless.
+	Request string `json:"request,omitempty"`
+	// Plan is the fingerprint of the plan that the user agreed to; the call is
+	// refused if the plan is another one by now. Empty: whatever the plan is.
+	Plan string `json:"plan,omitempty"`
+}
+
+// Plan is what an apply does or did.
+type Plan struct {
+	Cluster   string     `json:"cluster"`
+	Steps     []PlanStep `json:"steps"`
+	Unchanged int        `json:"unchanged"`
+	// Changed says that applying it writes to the log.
+	Changed     bool   `json:"changed"`
+	Fingerprint string `json:"fingerprint"`
+	// Index is the log index of an apply; 0 for a plan, or when nothing changed.
+	Index uint64 `json:"index"`
+}
+
+// PlanStep is what happens to one node.
+type PlanStep struct {
+	Action     string   `json:"action"`
+	Node       string   `json:"node"`
+	Hypervisor string   `json:"hypervisor"`
+	Reasons    []string `json:"reasons"`
+}
+
+// DestroyRequest asks for a cluster, or single nodes, to go.
+type DestroyRequest struct {
+	Force  bool `json:"force,omitempty"`
+	Forget bool `json:"forget_ironic,omitempty"`
+}
+
+// PowerRequest asks for a power change: on, off, soft, cycle, reset, nmi.
+type PowerRequest struct {
+	Action string `json:"action"`
+}
+
+// Chassis is the state of a node's chassis.
+type Chassis struct {
+	Power         string `json:"power"`
+	BootDevice    string `json:"boot_device"`
+	Persistent    bool   `json:"persistent"`
+	EFI           bool   `json:"efi"`
+	RestorePolicy string `json:"restore_policy"`
+}
+
+// BootRequest sets a node's boot override.
+type BootRequest struct {
+	Device     string `json:"device"`
+	Persistent bool   `json:"persistent"`
+	EFI        bool   `json:"efi"`
+}
+
+// Event is one line of "events -o json".
+type Event struct {
+	Index   uint64 `json:"index"`
+	Time    string `json:"time"`
+	Type    string `json:"type"`
+	Cluster string `json:"cluster,omitempty"`
+	Node    string `json:"node,omitempty"`
+	Message string `json:"message"`
+}
+
+// Check is one line of doctor.
+type Check struct {
+	Name string `json:"name"`
+	// State is ok, warning or error.
+	State  string `json:"state"`
+	Detail string `json:"detail"`
+	// Fix says what to do.
+	Fix string `json:"fix,omitempty"`
+}
+
+// ErrorBody is the body of every answer with a status of 400 or more.
+type ErrorBody struct {
+	Error string `json:"error"`
+}
+
+// NodeView turns a row of the state into what scripts see.
+func NodeView(n *state.Node, host string, power state.Power, secrets Secrets) Node {
+	phase, reason := n.Phase()
+	v := Node{Name: n.Name, UUID: n.UUID, Cluster: n.Cluster, Type: n.Type, Driver: n.Machine.Driver,
+		Hypervisor: host, Phase: string(phase), Reason: reason, Power: string(power),
+		BootMode: string(n.Machine.BootMode), PendingChanges: append([]string{}, n.Host.Pending...),
+		MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs, DiskGB: n.Machine.DiskBytes() >> 30,
+		Ports: []Port{}, Enrols: n.Enrol != nil,
+		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username}}
+	if n.Ironic.Phase != "" {
+		v.Ironic = Ironic{UUID: n.UUID, ProvisionState: n.Ironic.ProvisionState}
+	}
+	v.Ironic.Error = n.Ironic.Error
+	for i, p := range n.Ports {
+		port := Port{MAC: p.MAC, Physnet: p.Physnet}
+		if i < len(n.Host.Links) {
+			port.Bridge, port.Link = n.Host.Links[i].Bridge, n.Host.Links[i].Link
+		}
+		v.Ports = append(v.Ports, port)
+	}
+	if n.Placement != nil {
+		v.BMC.Address, v.BMC.Port, v.Epoch = n.Placement.BMC.Address, n.Placement.BMC.Port, n.Placement.Epoch
+	}
+	if secrets == ShowSecrets {
+		v.BMC.Password = n.BMC.Password.Reveal()
+	}
+	return v
+}
+
+// Secrets says whether passwords are shown.
+type Secrets int
+
+// The choices.
+const (
+	HideSecrets Secrets = iota
+	ShowSecrets
+)

@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tenks/cmd/internal/api"
+	"tenks/raftfsm/state"
+)
+
+// checks are doctor's findings about the running agent.
+func (a *agent) checks(ctx context.Context) []api.Check {
+	out := []api.Check{a.checkLog()}
+	for _, d := range a.drivers {
+		out = append(out, checkDriver(ctx, d))
+	}
+	return append(out, a.checkNodes()...)
+}
+
+func (a *agent) checkLog() api.Check {
+	c := api.Check{Name: "log", State: "ok"}
+	snap, _ := a.source.Snapshot()
+	c.Detail = fmt.Sprintf("index %d", snap.Index())
+	switch leader, ok := a.mesh.Leader(); {
+	case a.fsm.Err() != nil:
+		c.State, c.Detail, c.Fix = "error", a.fsm.Err().Error(), "install the newer tenks on this host"
+	case !ok || leader == "":
+		c.State, c.Detail, c.Fix = "error", "no leader is known", "see agent.log; a leader is elected once a majority of voters runs"
+	}
+	return c
+}
+
+func checkDriver(ctx context.Context, d *managedDriver) api.Check {
+	c := api.Check{Name: "driver " + d.name, State: "ok"}
+	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := d.available(bounded); err != nil {
+		c.State, c.Detail = "error", err.Error()
+		c.Fix = "tenks host check says what is missing, tenks host setup installs it; this host goes on as a peer without this driver"
+		return c
+	}
+	info, err := d.Info(bounded)
+	if err != nil {
+		c.State, c.Detail = "warning", err.Error()
+		return c
+	}
+	c.Detail = fmt.Sprintf("%s %v", info.Version, info.Facts)
+	return c
+}
+
+// checkNodes names every node on this host with an error.
+func (a *agent) checkNodes() []api.Check {
+	var out []api.Check
+	snap, _ := a.source.Snapshot()
+	for _, n := range snap.Nodes() {
+		phase, reason := n.Phase()
+		if reason == "" || phase == state.PhaseRemoving && n.Ironic.Error == "" {
+			continue
+		}
+		c := api.Check{Name: "node " + n.Name, State: "warning", Detail: string(phase) + ": " + reason,
+			Fix: "it is retried; see tenks events, and agent.log"}
+		if phase == state.PhaseError {
+			c.State = "error"
+		}
+		out = append(out, c)
+	}
+	return out
+}

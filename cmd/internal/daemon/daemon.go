@@ -1,0 +1,263 @@
+// Package daemon wires every part of an agent and runs them: it is the only big
+// constructor. Run opens what the agent consists of from the bottom up, waits, and
+// closes it in the opposite order; when it returns, nothing that it started runs
+// any longer.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"tenks/bmc"
+	"tenks/bmc/endpoint"
+	"tenks/cluster"
+	"tenks/config"
+	"tenks/hostops"
+	"tenks/hostops/driver"
+	"tenks/hostops/link"
+	"tenks/ironic"
+	"tenks/raftfsm"
+	"tenks/raftfsm/reconcile"
+	"tenks/raftfsm/state"
+)
+
+// Options of an agent.
+type Options struct {
+	Config  config.Agent
+	Version string
+	// LibvirtDriver returns the path of the libvirt driver's program.
+	LibvirtDriver func(dataDir string) (string, error)
+	Log           *slog.Logger
+}
+
+// agent holds the parts, in the order in which they are opened.
+type agent struct {
+	opt     Options
+	paths   Paths
+	log     *slog.Logger
+	mesh    *cluster.Mesh
+	fsm     *raftfsm.FSM
+	source  reconcile.Source
+	drivers []*managedDriver
+	links   *link.Host
+	host    *hostops.Host
+	bmcs    *endpoint.Manager
+	ironic  *ironic.Enroller
+	metrics *metrics
+	// hypervisor is what was last published of this host.
+	hypervisor atomic.Pointer[state.Hypervisor]
+}
+
+// Run runs the agent until ctx ends. Errors: ErrNoMesh when the data directory
+// belongs to no mesh, ErrRunning when another agent uses it.
+func Run(ctx context.Context, opt Options) (err error) {
+	a := &agent{opt: opt, paths: PathsOf(opt.Config.DataDir), log: opt.Log}
+	if !cluster.Exists(a.paths.Mesh) {
+		return fmt.Errorf("%s: %w", opt.Config.DataDir, ErrNoMesh)
+	}
+	lock, err := acquire(a.paths.Lock)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+
+	a.fsm = raftfsm.New()
+	a.source = a.fsm.Source()
+	a.mesh, err = cluster.Open(cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Log: a.log})
+	if err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	// Last to stop, because every part below writes through it.
+	defer func() { err = errors.Join(err, a.mesh.Close()) }()
+	if err := a.current(ctx); err != nil {
+		return err
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	if err := a.openDrivers(); err != nil {
+		return err
+	}
+	for _, d := range a.drivers {
+		if d.supervisor != nil {
+			g.Go(func() error { return d.supervisor.Run(ctx) })
+		}
+	}
+	snap, _ := a.source.Snapshot()
+	a.links, err = link.Open(link.Config{Mesh: snap.Mesh().ID, Log: a.log})
+	if err != nil {
+		return errors.Join(fmt.Errorf("links: %w", err), stop(g))
+	}
+	defer a.links.Close()
+	if err := a.openHost(snap.Mesh().ID); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.host.Close()) }()
+	defer func() { err = errors.Join(err, a.bmcs.Close()) }()
+	a.ironic = ironic.New(ironic.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportIronic, Log: a.log})
+	a.metrics = newMetrics(a)
+
+	g.Go(func() error { return a.publish(ctx) })
+	g.Go(func() error { return a.host.Run(ctx) })
+	g.Go(func() error { return a.endpoints(ctx) })
+	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.schedule) })
+	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.enrol) })
+	g.Go(func() error { return a.serve(ctx) })
+	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
+	return g.Wait()
+}
+
+// stop waits for what was started before a part could not be opened.
+func stop(g *errgroup.Group) error {
+	g.Go(func() error { return context.Canceled })
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// current waits until the state holds everything that was ever acknowledged:
+// deciding from less could take nodes apart that are wanted.
+func (a *agent) current(ctx context.Context) error {
+	for {
+		err := a.mesh.Barrier(ctx)
+		if err == nil {
+			return a.fsm.Err()
+		}
+		timer := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+func (a *agent) openHost(mesh string) error {
+	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("boot ID: %w", err)
+	}
+	drivers, health := map[string]driver.Driver{}, map[string]func() error{}
+	for _, d := range a.drivers {
+		drivers[d.name] = d.Driver
+		if d.supervisor != nil {
+			health[d.name] = d.supervisor.Healthy
+		}
+	}
+	physnets := map[string]string{}
+	for name, p := range a.opt.Config.Physnets {
+		physnets[name] = p.Device
+	}
+	a.host, err = hostops.Open(hostops.Config{
+		Hypervisor: a.mesh.ID(), Mesh: mesh, Source: a.source, Report: a.reportHost,
+		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
+		DB: a.paths.HostDB, BootID: string(bootID), Log: a.log,
+		Ready: func(uuid string) error { return a.bmcs.Err(uuid) },
+	})
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Log: a.log})
+	return nil
+}
+
+func (a *agent) endpoints(ctx context.Context) error {
+	l := &reconcile.Loop{Name: "bmc", Source: a.source, Do: a.bmcs.Do,
+		Period: 10 * time.Second, Retry: time.Second, Log: a.log}
+	return l.Run(ctx)
+}
+
+// propose commits a command and returns its log index.
+func (a *agent) propose(ctx context.Context, request string, c state.Command) (uint64, error) {
+	if request == "" {
+		request = uuid.NewString()
+	}
+	entry, err := raftfsm.Encode(state.Envelope{Request: request, UnixMilli: time.Now().UnixMilli(), Command: c})
+	if err != nil {
+		return 0, err
+	}
+	answer, err := a.mesh.Propose(ctx, entry)
+	if err != nil {
+		return 0, err
+	}
+	result, ok := answer.(raftfsm.Result)
+	if !ok {
+		return 0, fmt.Errorf("the log answered with a %T", answer)
+	}
+	return result.Index, result.Err
+}
+
+func (a *agent) reportHost(ctx context.Context, nodes []state.NodeHostReport) error {
+	_, err := a.propose(ctx, "", state.ReportHost{Hypervisor: a.mesh.ID(), Nodes: nodes})
+	return err
+}
+
+func (a *agent) reportIronic(ctx context.Context, nodes []state.NodeIronicReport) error {
+	_, err := a.propose(ctx, "", state.ReportIronic{Nodes: nodes})
+	return err
+}
+
+// Powers implements api.Host.
+func (a *agent) Powers() map[string]state.Power { return a.host.Powers() }
+
+// Console implements api.Host.
+func (a *agent) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
+	return a.host.Console(ctx, uuid)
+}
+
+// Chassis implements api.Host and what bmc/endpoint needs.
+func (a *agent) Chassis(uuid string) (bmc.Chassis, bool) {
+	c, ok := a.host.Chassis(uuid)
+	if !ok {
+		return nil, false
+	}
+	return chassis{c}, true
+}
+
+// chassis gives a host's chassis the type that protocols expect.
+type chassis struct{ *hostops.Chassis }
+
+func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
+
+// Paths are the files of an agent.
+type Paths struct {
+	Dir, Mesh, HostDB, Socket, Lock, Log, Config, Console, Up string
+}
+
+// PathsOf returns the files of the agent in a data directory.
+func PathsOf(dir string) Paths {
+	in := func(name string) string { return filepath.Join(dir, name) }
+	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Socket: in("api.sock"), Lock: in("agent.lock"),
+		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json")}
+}
+
+// Errors of Run.
+var (
+	ErrNoMesh  = errors.New("this host is in no mesh: run tenks up, or tenks init")
+	ErrRunning = errors.New("an agent runs already")
+)
+
+// PID returns the process ID of the agent that uses a data directory; 0: none.
+func PID(dir string) int {
+	b, err := os.ReadFile(PathsOf(dir).Lock)
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(string(b))
+	if err != nil || !locked(PathsOf(dir).Lock) {
+		return 0
+	}
+	return pid
+}

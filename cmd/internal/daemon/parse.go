@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"fmt"
+	"strconv"
+
+	"tenks/cmd/internal/api"
+	"tenks/config"
+	"tenks/raftfsm/state"
+)
+
+// ParseCluster reads the cluster file of a request, with what the client read of
+// the files that it names.
+func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
+	name := r.Name
+	if name == "" {
+		name = "cluster file"
+	}
+	c, err := config.LoadCluster(name, []byte(r.File))
+	if err != nil {
+		return state.Cluster{}, err
+	}
+	out := convert(c)
+	out.Source = r.File
+	if c.BMC.PasswordFile != "" {
+		if r.BMCPassword == "" {
+			return state.Cluster{}, fmt.Errorf("%s: bmc.password_file: the request does not carry its content", name)
+		}
+		out.BMC.Password = state.NewSecret(r.BMCPassword)
+	}
+	if out.Ironic == nil {
+		return out, nil
+	}
+	switch {
+	case c.Ironic.Cloud != "" && r.CloudYAML == "":
+		return state.Cluster{}, fmt.Errorf("%s: ironic.cloud: the request does not carry the entry of clouds.yaml", name)
+	case c.Ironic.PasswordFile != "" && r.IronicPassword == "":
+		return state.Cluster{}, fmt.Errorf("%s: ironic.password_file: the request does not carry its content", name)
+	}
+	if c.Ironic.Cloud != "" {
+		out.Ironic.CloudYAML = state.NewSecret(r.CloudYAML)
+	}
+	if c.Ironic.PasswordFile != "" {
+		out.Ironic.Password = state.NewSecret(r.IronicPassword)
+	}
+	return out, nil
+}
+
+// convert turns a cluster file into what the state holds.
+func convert(c config.Cluster) state.Cluster {
+	out := state.Cluster{Name: c.Name, Types: map[string]state.Machine{},
+		DeployKernel: c.DeployKernel, DeployRamdisk: c.DeployRamdisk,
+		BMC: state.Account{Username: c.BMC.Username}}
+	for name, t := range c.NodeTypes {
+		out.Types[name] = machine(t)
+	}
+	seen := map[string]int{}
+	for _, s := range c.Specs {
+		key := s.Type + "/" + s.NodeNamePrefix
+		out.Specs = append(out.Specs, state.Spec{Key: key + "/" + strconv.Itoa(seen[key]), Type: s.Type,
+			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig),
+			Constraints: state.Constraints{Spread: s.Placement.Spread, Require: s.Placement.Require},
+			OnHostLoss:  state.LossPolicy(s.OnHostLoss)})
+		seen[key]++
+	}
+	if i := c.Ironic; i != nil {
+		out.Ironic = &state.IronicAccess{Endpoint: i.Endpoint, Auth: i.Auth, Cloud: i.Cloud, Username: i.Username}
+		if i.Cloud != "" {
+			out.Ironic.Auth = "cloud"
+		}
+	} else {
+		// Without an Ironic there is nowhere to enrol.
+		for i := range out.Specs {
+			out.Specs[i].Enrol = nil
+		}
+	}
+	return out
+}
+
+func machine(t config.NodeType) state.Machine {
+	m := state.Machine{Driver: t.Driver, MemoryMB: t.MemoryMB, VCPUs: t.VCPUs, Physnets: t.PhysicalNetworks,
+		BootMode: state.BootMode(t.BootMode), IronicDriver: t.IronicDriver}
+	for _, v := range t.Volumes {
+		m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: uint64(v.Capacity), Image: v.Image})
+	}
+	return m
+}
+
+func enrolment(c *config.IronicConfig) *state.Enrolment {
+	if c == nil {
+		return nil
+	}
+	return &state.Enrolment{ResourceClass: c.ResourceClass, Traits: c.Traits, Properties: c.Properties,
+		Interfaces: c.Interfaces, ConductorGroup: c.ConductorGroup, Description: c.Description}
+}

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tenks/raftfsm/state"
+)
+
+// How often what this host offers is looked at: often until all drivers work.
+const (
+	publishSoon = 500 * time.Millisecond
+	publishNow  = 30 * time.Second
+)
+
+// publish keeps the mesh told of what this host offers.
+func (a *agent) publish(ctx context.Context) error {
+	for {
+		h, complete := a.facts(ctx)
+		snap, _ := a.source.Snapshot()
+		if err := a.publishOnce(ctx, snap, h); err != nil && ctx.Err() == nil {
+			a.log.WarnContext(ctx, "what this host offers was not published; will retry", "err", err)
+			complete = false
+		}
+		wait := publishSoon
+		if complete {
+			wait = publishNow
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.Hypervisor) error {
+	a.hypervisor.Store(&h)
+	if old, ok := snap.Hypervisor(h.ID); ok {
+		same := *old
+		same.CreateIndex, same.ModifyIndex = 0, 0
+		if reflect.DeepEqual(same, h) {
+			return nil
+		}
+		// A driver that does not answer for a moment is no reason to change the log.
+		h.Drivers = union(h.Drivers, old.Drivers)
+		if reflect.DeepEqual(same, h) {
+			return nil
+		}
+	}
+	_, err := a.propose(ctx, "", state.PutHypervisor{Hypervisor: h})
+	return err
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// facts returns what this host offers, and whether all its drivers work.
+func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete bool) {
+	c := a.opt.Config
+	h = state.Hypervisor{ID: a.mesh.ID(), Name: c.Name, Address: c.Advertise, Zone: c.Zone, Labels: c.Labels,
+		Version: a.opt.Version, Physnets: slices.Sorted(maps.Keys(c.Physnets)), Drivers: []string{},
+		Overcommit: state.Overcommit{VCPUs: c.Overcommit.VCPUs, Memory: c.Overcommit.Memory, Disk: c.Overcommit.Disk},
+		BMC:        state.PortRange{Address: c.BMC.Address, First: c.BMC.IPMIPorts.First, Last: c.BMC.IPMIPorts.Last}}
+	complete = true
+	for _, d := range a.drivers {
+		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := d.available(bounded)
+		cancel()
+		if err != nil {
+			complete = d.missing != nil
+			continue
+		}
+		h.Drivers = append(h.Drivers, d.name)
+	}
+	capacity, err := a.capacity()
+	if err != nil {
+		a.log.WarnContext(ctx, "this host's capacity is not known", "err", err)
+		return h, false
+	}
+	h.Capacity = capacity
+	return h, complete
+}
+
+// capacity returns what the host has in all. Disk is counted where volumes go, and
+// rounded down to 16 GiB so that it does not change with every file.
+func (a *agent) capacity() (state.Resources, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return state.Resources{}, fmt.Errorf("memory: %w", err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(a.paths.Dir, &fs); err != nil {
+		return state.Resources{}, fmt.Errorf("file system of %s: %w", a.paths.Dir, err)
+	}
+	size := fs.Blocks * uint64(max(fs.Bsize, 0))
+	return state.Resources{
+		VCPUs:    runtime.NumCPU(),
+		MemoryMB: info.Totalram * uint64(info.Unit) >> 20,
+		DiskGB:   uint64(math.Max(float64(size>>30), 0)),
+	}, nil
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"tenks/cmd/internal/api"
+	"tenks/cmd/internal/declare"
+	"tenks/ironic"
+)
+
+// shutdownTime is how long running requests may go on when the agent stops.
+const shutdownTime = 2 * time.Second
+
+// serve answers API requests on the local socket until ctx ends.
+func (a *agent) serve(ctx context.Context) error {
+	listener, err := listenLocal(a.paths.Socket)
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	handler := api.New(api.Config{
+		Source: a.source, Propose: a.propose, Host: a, Removable: ironic.Removable,
+		Parse: ParseCluster, Plan: declare.Cluster,
+		Leader: func() (string, string) {
+			id, _ := a.mesh.Leader()
+			return id, a.mesh.ID()
+		},
+		Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
+	}).Handler()
+	// Requests that stream end with ctx, not with the server.
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("api: %w", err)
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if err := server.Shutdown(bounded); err != nil {
+		err = server.Close()
+		<-done
+		return err
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// listenLocal listens on a socket that only root reaches. The lock on the data
+// directory says that a socket found there is a dead agent's.
+func listenLocal(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}

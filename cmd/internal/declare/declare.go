@@ -1,0 +1,227 @@
+// Package declare turns a declared cluster into the one command that makes it so:
+// which nodes are created (with the identity they keep), changed and removed, why,
+// and when each change takes effect. It is pure but for the random numbers that
+// UUIDs and passwords are made from, and starts nothing.
+package declare
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"tenks/raftfsm/state"
+	"tenks/sched"
+)
+
+// Options of a plan.
+type Options struct {
+	// Restart asks for a power cycle of nodes whose change needs one.
+	Restart bool
+	// Force and Forget are passed on to removals.
+	Force, Forget bool
+	// AllowUnplaced accepts nodes that no hypervisor can take now; they stay pending.
+	AllowUnplaced bool
+	// Random is where UUIDs and passwords come from, such as crypto/rand.Reader.
+	Random io.Reader
+}
+
+// Action is what happens to a node.
+type Action string
+
+// The actions.
+const (
+	Create Action = "create"
+	Change Action = "change"
+	Remove Action = "remove"
+)
+
+// Step is what a plan does to one node.
+type Step struct {
+	Action Action
+	Node   string
+	// Hypervisor is the ID of where a created node would go, or where the node is.
+	Hypervisor string
+	// Reasons say what is different, and when it takes effect.
+	Reasons []string
+}
+
+// Plan is what an apply will do.
+type Plan struct {
+	Steps []Step
+	// Unchanged counts the nodes that stay as they are.
+	Unchanged int
+	// Command carries it out.
+	Command state.ApplyCluster
+}
+
+// Empty reports whether applying the plan would change nothing.
+func (p *Plan) Empty(snap *state.Snapshot) bool {
+	old, ok := snap.Cluster(p.Command.Cluster.Name)
+	return len(p.Steps) == 0 && ok && !old.Removing && sameCluster(old, &p.Command.Cluster)
+}
+
+// UnplacedError says which nodes no hypervisor can take, and why.
+type UnplacedError struct{ Refusals []state.NodeRefusal }
+
+func (e *UnplacedError) Error() string {
+	const most = 5
+	var lines []string
+	for i, r := range e.Refusals {
+		if i == most {
+			lines = append(lines, fmt.Sprintf("… and %d more", len(e.Refusals)-most))
+			break
+		}
+		lines = append(lines, r.Reason)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Cluster plans how the mesh in snap comes to hold want. Errors: *UnplacedError
+// when nodes fit nowhere (unless AllowUnplaced), others for what cannot be done to
+// nodes that exist.
+func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, error) {
+	p := &planner{snap: snap, want: want, opt: opt, ids: newIdentities(snap, opt.Random)}
+	if old, ok := snap.Cluster(want.Name); ok {
+		if old.Removing {
+			return nil, fmt.Errorf("cluster %q is being destroyed: wait until it is gone", want.Name)
+		}
+		p.plan.Command.Expect = old.ModifyIndex
+	}
+	p.plan.Command.Cluster = want
+	existing := map[string][]*state.Node{}
+	for _, n := range snap.NodesOf(want.Name) {
+		if !n.Removing {
+			existing[n.Spec] = append(existing[n.Spec], n)
+		}
+	}
+	for _, spec := range want.Specs {
+		if err := p.spec(spec, existing[spec.Key]); err != nil {
+			return nil, err
+		}
+		delete(existing, spec.Key)
+	}
+	for _, key := range sortedKeys(existing) {
+		p.remove(existing[key], "its spec is no longer declared")
+	}
+	return p.finish()
+}
+
+type planner struct {
+	snap *state.Snapshot
+	want state.Cluster
+	opt  Options
+	ids  *identities
+	plan Plan
+	errs []error
+}
+
+func (p *planner) spec(spec state.Spec, have []*state.Node) error {
+	machine := p.want.Types[spec.Type]
+	if surplus := len(have) - spec.Count; surplus > 0 {
+		var gone []*state.Node
+		have, gone = shrink(have, surplus)
+		p.remove(gone, fmt.Sprintf("count of %s is %d", spec.Type, spec.Count))
+	}
+	for _, n := range have {
+		p.change(n, spec, machine)
+	}
+	for range spec.Count - len(have) {
+		if err := p.create(spec, machine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *planner) create(spec state.Spec, machine state.Machine) error {
+	n, err := p.ids.node(spec.Prefix, len(machine.Physnets))
+	if err != nil {
+		return err
+	}
+	for i := range n.Ports {
+		n.Ports[i].Physnet = machine.Physnets[i]
+	}
+	n.Cluster, n.Type, n.Spec = p.want.Name, spec.Type, spec.Key
+	n.Machine, n.Enrol = machine, spec.Enrol
+	n.DeployKernel, n.DeployRamdisk = p.want.DeployKernel, p.want.DeployRamdisk
+	n.Constraints, n.OnHostLoss = spec.Constraints, spec.OnHostLoss
+	if p.want.BMC.Username != "" {
+		n.BMC.Username = p.want.BMC.Username
+	}
+	if !p.want.BMC.Password.IsZero() {
+		n.BMC.Password = p.want.BMC.Password
+	}
+	p.plan.Command.Create = append(p.plan.Command.Create, n)
+	p.plan.Steps = append(p.plan.Steps, Step{Action: Create, Node: n.Name, Reasons: []string{describe(machine)}})
+	return nil
+}
+
+func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) {
+	c, err := p.ids.change(n, spec, machine, &p.want)
+	if err != nil {
+		p.errs = append(p.errs, err)
+		return
+	}
+	reasons := differences(n, &c)
+	if len(reasons) == 0 && (!p.opt.Restart || len(n.Host.Pending) == 0) {
+		p.plan.Unchanged++
+		return
+	}
+	if p.opt.Restart && (len(n.Host.Pending) > 0 || needsRestart(n, &c)) {
+		c.Restart = true
+		reasons = append(reasons, "power cycle (--restart)")
+	}
+	p.plan.Command.Change = append(p.plan.Command.Change, c)
+	p.plan.Steps = append(p.plan.Steps, Step{Action: Change, Node: n.Name, Hypervisor: hypervisor(n), Reasons: reasons})
+}
+
+func (p *planner) remove(nodes []*state.Node, why string) {
+	for _, n := range nodes {
+		p.plan.Command.Remove = append(p.plan.Command.Remove,
+			state.NodeRemoval{UUID: n.UUID, Force: p.opt.Force, Forget: p.opt.Forget})
+		p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Node: n.Name, Hypervisor: hypervisor(n), Reasons: []string{why}})
+	}
+}
+
+func (p *planner) finish() (*Plan, error) {
+	if err := errors.Join(p.errs...); err != nil {
+		return nil, err
+	}
+	extra := make([]*state.Node, len(p.plan.Command.Create))
+	for i := range p.plan.Command.Create {
+		extra[i] = &p.plan.Command.Create[i]
+	}
+	result := sched.Place(p.snap, extra)
+	where := map[string]string{}
+	for _, pl := range result.Placements {
+		where[pl.UUID] = pl.Hypervisor
+	}
+	byName := map[string]string{}
+	ours := map[string]bool{}
+	for _, n := range extra {
+		byName[n.Name], ours[n.UUID] = where[n.UUID], true
+	}
+	for i, s := range p.plan.Steps {
+		if s.Action == Create {
+			p.plan.Steps[i].Hypervisor = byName[s.Node]
+		}
+	}
+	var refused []state.NodeRefusal
+	for _, r := range result.Refusals {
+		if ours[r.UUID] {
+			refused = append(refused, r)
+		}
+	}
+	if len(refused) > 0 && !p.opt.AllowUnplaced {
+		return nil, &UnplacedError{Refusals: refused}
+	}
+	return &p.plan, nil
+}
+
+func hypervisor(n *state.Node) string {
+	if n.Placement == nil {
+		return ""
+	}
+	return n.Placement.Hypervisor
+}

@@ -1,0 +1,5 @@
+//go:build !tenks_embed
+
+package drivers
+
+func embeddedLibvirt() []byte { return nil }

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// event is one line of `go test -json`; see `go doc test2json` and `go help
+// buildjson`.
+type event struct {
+	Action  string
+	Package string
+	Test    string
+	// Elapsed is in seconds.
+	Elapsed float64
+	Output  string
+	// ImportPath is what is built, in build-output and build-fail.
+	ImportPath string
+	// FailedBuild is, in a package's fail, the ImportPath that could not be built.
+	FailedBuild string
+}
+
+// sum is what was read so far. The zero time of a test is its start.
+type sum struct {
+	out  io.Writer
+	slow time.Duration
+	show *regexp.Regexp
+
+	passed, failed int
+	skipped        []string
+	// open has the packages that run now: go test runs several at a time.
+	open map[string]*pkg
+	// builds has what the compiler said, by ImportPath.
+	builds map[string]*strings.Builder
+}
+
+// pkg is a package under test.
+type pkg struct {
+	output strings.Builder // what no test printed
+	tests  map[string]*test
+	order  []string
+	ran    int
+}
+
+// test is one test or subtest.
+type test struct {
+	output strings.Builder
+	result string // "", pass, fail or skip
+	// subtests says whether it has any; failedBelow whether one of them failed.
+	subtests, failedBelow bool
+}
+
+func newSum(out io.Writer, slow time.Duration, show *regexp.Regexp) *sum {
+	return &sum{out: out, slow: slow, show: show, open: map[string]*pkg{}, builds: map[string]*strings.Builder{}}
+}
+
+// line takes in one line. What is not JSON is what a tool said, and is passed on.
+func (s *sum) line(line []byte) {
+	var e event
+	if !bytes.HasPrefix(line, []byte("{")) || json.Unmarshal(line, &e) != nil {
+		fmt.Fprintf(s.out, "%s", line)
+		return
+	}
+	switch {
+	case e.Action == "build-output":
+		if s.builds[e.ImportPath] == nil {
+			s.builds[e.ImportPath] = &strings.Builder{}
+		}
+		s.builds[e.ImportPath].WriteString(e.Output)
+	case e.Package == "":
+	case e.Test != "":
+		s.ofTest(s.pkg(e.Package), e)
+	default:
+		s.ofPackage(s.pkg(e.Package), e)
+	}
+}
+
+func (s *sum) pkg(name string) *pkg {
+	if s.open[name] == nil {
+		s.open[name] = &pkg{tests: map[string]*test{}}
+	}
+	return s.open[name]
+}
+
+func (s *sum) ofTest(p *pkg, e event) {
+	t := p.test(e.Test)
+	switch e.Action {
+	case "output":
+		t.output.WriteString(e.Output)
+	case "pass", "fail", "skip":
+		t.result = e.Action
+		took := time.Duration(e.Elapsed * float64(time.Second)).Round(10 * time.Millisecond)
+		switch {
+		case e.Action == "pass" && s.show.MatchString(e.Test):
+			fmt.Fprintf(s.out, "%s", t.output.String())
+		case e.Action == "pass" && took >= s.slow:
+			fmt.Fprintf(s.out, "      %s %s (%v)\n", e.Package, e.Test, took)
+		case e.Action == "skip":
+			s.skipped = append(s.skipped, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(t.output.String())))
+		}
+	}
+}
+
+// test returns the test of that name, and makes it and its parents known.
+func (p *pkg) test(name string) *test {
+	if t := p.tests[name]; t != nil {
+		return t
+	}
+	t := &test{}
+	p.tests[name] = t
+	p.order = append(p.order, name)
+	if parent := p.parent(name); parent != nil {
+		parent.subtests = true
+	}
+	return t
+}
+
+// parent returns the test that a subtest belongs to, or nil. The name of a subtest
+// may itself have slashes in it.
+func (p *pkg) parent(name string) *test {
+	for i := strings.LastIndexByte(name, '/'); i > 0; i = strings.LastIndexByte(name[:i], '/') {
+		if t := p.tests[name[:i]]; t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+func (s *sum) ofPackage(p *pkg, e event) {
+	switch e.Action {
+	case "output":
+		p.output.WriteString(e.Output)
+	case "pass", "fail", "skip":
+		delete(s.open, e.Package)
+		s.end(p, e)
+	}
+}
+
+// end counts a package that ended and prints its line, after what its failures
+// printed.
+func (s *sum) end(p *pkg, e event) {
+	failed := s.count(p, e.Package)
+	if e.Action == "fail" && failed == 0 {
+		// It did not build, or it failed outside of a test.
+		s.failed++
+		fmt.Fprintf(s.out, "--- FAIL: %s\n", e.Package)
+		if b := s.builds[e.FailedBuild]; b != nil {
+			fmt.Fprint(s.out, b.String())
+		}
+	}
+	if e.Action == "fail" {
+		fmt.Fprint(s.out, p.output.String())
+		fmt.Fprintf(s.out, "FAIL  %s (%.1fs)\n", e.Package, e.Elapsed)
+	} else if p.ran > 0 {
+		fmt.Fprintf(s.out, "ok    %s (%d tests, %.1fs)\n", e.Package, p.ran, e.Elapsed)
+	}
+}
+
+// count counts the tests of a package that ended and prints those that failed. A
+// test with subtests counts as these, unless it failed all by itself. It returns
+// how many failed.
+func (s *sum) count(p *pkg, name string) int {
+	failed := 0
+	// From the last to the first: subtests before their parents.
+	for _, n := range slices.Backward(p.order) {
+		t := p.tests[n]
+		bad := t.result == "fail" || t.result == ""
+		if parent := p.parent(n); parent != nil && bad {
+			parent.failedBelow = true
+		}
+		switch {
+		case bad && !t.failedBelow:
+			failed++
+			p.ran++
+		case t.subtests || t.result == "skip":
+		case t.result == "pass":
+			s.passed++
+			p.ran++
+		}
+	}
+	for _, n := range p.order {
+		switch t := p.tests[n]; t.result {
+		case "fail":
+			fmt.Fprintf(s.out, "%s", t.output.String())
+		case "":
+			fmt.Fprintf(s.out, "--- FAIL: %s (did not end)\n%s", n, t.output.String())
+		}
+	}
+	s.failed += failed
+	if failed > 0 {
+		fmt.Fprintf(s.out, "%d failed in %s\n", failed, name)
+	}
+	return failed
+}
+
+// close ends packages that were cut off, prints the end of the report, and says
+// whether all is well.
+func (s *sum) close() bool {
+	for name, p := range s.open {
+		p.output.WriteString("the tests were cut off\n")
+		s.end(p, event{Action: "fail", Package: name})
+	}
+	if len(s.skipped) > 0 {
+		fmt.Fprintf(s.out, "\nSkipped:\n  %s\n", strings.Join(s.skipped, "\n  "))
+	}
+	fmt.Fprintf(s.out, "\n%d passed, %d failed, %d skipped\n", s.passed, s.failed, len(s.skipped))
+	return s.failed == 0 && s.passed > 0
+}
+
+// place is where a test called Skip.
+var place = regexp.MustCompile(`^\w+\.go:\d+: `)
+
+// reason returns why a test was skipped, from what it printed: the last that it
+// logged.
+func reason(output string) string {
+	var out []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+			continue
+		}
+		if said := place.ReplaceAllString(line, ""); said != line {
+			out, line = nil, said
+		}
+		out = append(out, line)
+	}
+	if out == nil {
+		return "no reason given"
+	}
+	return strings.Join(out, " ")
+}
