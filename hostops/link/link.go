@@ -4,9 +4,13 @@
 //
 // Observe reads, Plan decides (pure), Apply does one step and may be repeated.
 // Everything Tenks makes carries an interface alias (ip-link(8) "alias") that
-// begins with the mesh's mark; nothing without it is ever changed or deleted. The
-// package starts no goroutine but Watch, which ends with its context.
+// begins with the mesh's mark; nothing without it is ever changed or deleted. Open
+// starts nothing and Close frees its sockets; Watch and ApplyPlan have ended their
+// goroutines when they return.
 package link
+
+// DefaultMTU is the MTU, in bytes, of a physnet that no device gives one to.
+const DefaultMTU = 1500
 
 // Bridge is a physnet on this host as it should be.
 type Bridge struct {

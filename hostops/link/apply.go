@@ -1,0 +1,262 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Apply carries out one step of a plan. It may be repeated, also after it was
+// killed half-way, and looks again whether a link is ours before it changes it.
+func (h *Host) Apply(ctx context.Context, s Step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := h.apply(s)
+	if err == nil {
+		h.log.DebugContext(ctx, "link changed", "step", s.String(), "node", s.Node)
+		return nil
+	}
+	if s.Op == OpConflict {
+		return err
+	}
+	return fmt.Errorf("interface %s: %s: %w", s.Link, s.Op, err)
+}
+
+func (h *Host) apply(s Step) error {
+	switch s.Op {
+	case OpConflict:
+		return errors.New(s.Reason)
+	case OpCreateBridge:
+		return h.createBridge(s)
+	case OpCreatePair:
+		return h.createPair(s)
+	case OpPlug:
+		return h.plug(s)
+	case OpRelease:
+		return h.release(s)
+	case OpDelete:
+		return h.delete(s)
+	case OpUp: // of a device as well
+		return h.rtnl.set(change{name: s.Link, up: true})
+	}
+	return h.modify(s)
+}
+
+// modify changes a property of a link of ours.
+func (h *Host) modify(s Step) error {
+	l, err := h.ours(s.Link)
+	if err != nil {
+		return err
+	}
+	c := change{index: l.Attrs().Index}
+	switch s.Op {
+	case OpMark:
+		c.alias, c.quiet = s.Alias, true
+	case OpSetMAC:
+		c.mac = s.MAC
+	case OpSetMTU:
+		c.mtu = s.MTU
+	case OpJoin:
+		if c.master, err = h.bridgeIndex(s.Bridge); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("unknown operation %q", s.Op)
+	}
+	return h.rtnl.set(c)
+}
+
+// createBridge sets everything but the birth address in a second message, with the
+// alias: the kernel takes none in the first.
+func (h *Host) createBridge(s Step) error {
+	err := h.rtnl.addBridge(change{name: s.Link, mac: birthMAC(h.mesh, s.Link)})
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	l, err := h.ours(s.Link)
+	if err != nil {
+		return err
+	}
+	index := l.Attrs().Index
+	if err := h.rtnl.set(change{index: index, alias: s.Alias, mac: s.MAC, mtu: s.MTU, quiet: true}); err != nil {
+		return err
+	}
+	return h.rtnl.set(change{index: index, up: true})
+}
+
+// createPair creates the ends down, marks them, and then sets them up: the order
+// keeps IPv6 addresses off them.
+func (h *Host) createPair(s Step) error {
+	inner := change{name: s.Link, mac: birthMAC(h.mesh, s.Link), mtu: s.MTU}
+	outer := change{name: s.Peer, mac: s.MAC, mtu: s.MTU}
+	master, err := h.bridgeIndex(s.Bridge)
+	if err != nil {
+		return err
+	}
+	outerMaster := 0
+	if s.PeerBridge != "" {
+		if outerMaster, err = h.bridgeIndex(s.PeerBridge); err != nil {
+			return err
+		}
+	}
+	err = h.rtnl.addPair(inner, outer)
+	if errors.Is(err, unix.EEXIST) {
+		err = h.isPair(s.Link, s.Peer)
+	}
+	if err != nil {
+		return err
+	}
+	for _, c := range []change{
+		{name: s.Link, alias: s.Alias, master: master, quiet: true},
+		{name: s.Peer, alias: s.Alias, master: outerMaster, quiet: true},
+		{name: s.Peer, up: true},
+		{name: s.Link, up: true},
+	} {
+		if err := h.rtnl.set(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isPair checks that two existing links are ends of one pair of ours.
+func (h *Host) isPair(a, b string) error {
+	la, err := h.ours(a)
+	if err != nil {
+		return err
+	}
+	lb, err := h.ours(b)
+	if err != nil {
+		return err
+	}
+	if peerIndex(la) != lb.Attrs().Index {
+		return fmt.Errorf("%s and %s exist and are not a pair", a, b)
+	}
+	return nil
+}
+
+// plug puts a device into a bridge of ours. The host would lose whatever it says
+// over IP on the device, so it must say nothing.
+func (h *Host) plug(s Step) error {
+	bridge, err := h.ours(s.Bridge)
+	if err != nil {
+		return err
+	}
+	dev, err := h.rtnl.get(s.Link, 0)
+	if err != nil {
+		return err
+	}
+	if dev.Attrs().MasterIndex == bridge.Attrs().Index {
+		return nil
+	}
+	if err := h.usedByHost(dev); err != nil {
+		return err
+	}
+	return h.rtnl.set(change{index: dev.Attrs().Index, master: bridge.Attrs().Index, up: true})
+}
+
+// usedByHost is an error if the host speaks IP on the device.
+func (h *Host) usedByHost(dev netlink.Link) error {
+	addrs, err := h.routes.AddrList(dev, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		if a.Scope == unix.RT_SCOPE_UNIVERSE {
+			return fmt.Errorf("the host has address %s on it: remove the address, or map a bridge that has it", a.IPNet)
+		}
+	}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		filter := &netlink.Route{LinkIndex: dev.Attrs().Index}
+		routes, err := h.routes.RouteListFiltered(family, filter, netlink.RT_FILTER_OIF)
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			if isDefault(r) {
+				return errors.New("the host's default route is on it: move the route, or map a bridge that has it")
+			}
+		}
+	}
+	return nil
+}
+
+func isDefault(r netlink.Route) bool {
+	if r.Type != unix.RTN_UNICAST {
+		return false
+	}
+	if r.Dst == nil {
+		return true
+	}
+	ones, _ := r.Dst.Mask.Size()
+	return ones == 0 && r.Dst.IP.IsUnspecified()
+}
+
+func (h *Host) release(s Step) error {
+	bridge, err := h.ours(s.Bridge)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	dev, err := h.rtnl.get(s.Link, 0)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	if dev.Attrs().MasterIndex != bridge.Attrs().Index {
+		return nil
+	}
+	return h.rtnl.set(change{index: dev.Attrs().Index, noMaster: true})
+}
+
+func (h *Host) delete(s Step) error {
+	l, err := h.ours(s.Link)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	return ignoreAbsent(h.rtnl.delete(l.Attrs().Index))
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// ours returns the link if this mesh made it.
+func (h *Host) ours(name string) (netlink.Link, error) {
+	l, err := h.rtnl.get(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	if m, _ := ownMark(h.mesh, l.Attrs()); m.Role != "" {
+		return l, nil
+	}
+	if i := peerIndex(l); i != 0 {
+		peer, err := h.rtnl.get("", i)
+		if err != nil {
+			return nil, err
+		}
+		if m, _ := ownMark(h.mesh, peer.Attrs()); m.Role != "" {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("%s exists and is not ours", name)
+}
+
+func (h *Host) bridgeIndex(name string) (int, error) {
+	l, err := h.rtnl.get(name, 0)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("bridge %s: %w", name, err)
+	case l.Type() != kindBridge:
+		return 0, fmt.Errorf("%s is not a bridge", name)
+	}
+	return l.Attrs().Index, nil
+}

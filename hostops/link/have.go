@@ -1,0 +1,100 @@
+package link
+
+import (
+	"maps"
+	"slices"
+
+	"tenks/raftfsm/state"
+)
+
+// Kinds of links that matter here, as ip-link(8) names them. Others are devices.
+const (
+	kindBridge = "bridge"
+	kindVeth   = "veth"
+)
+
+// Link is a network interface as it is.
+type Link struct {
+	Name string
+	// Kind is the kernel's, such as "bridge", "veth"; empty or "device" for hardware.
+	Kind string
+	// MAC is lower case, colon-separated; empty: none.
+	MAC string
+	Up  bool
+	// MTU is in bytes.
+	MTU int
+	// Master is the name of the bridge (or bond, …) it is in; empty: none.
+	Master string
+	// Peer is the other end of a veth in this namespace; empty: none.
+	Peer string
+	// Mark is what our alias says, or what is known of a link of ours without one.
+	// The zero value: foreign.
+	Mark Mark
+	// Unmarked says that a link of ours lacks its alias.
+	Unmarked bool
+}
+
+// Ours reports whether this mesh made the link.
+func (l Link) Ours() bool { return l.Mark.Role != "" }
+
+// Have is every link of a host at one moment, by name.
+type Have struct {
+	Mesh  string
+	Links map[string]Link
+}
+
+// Taken reports whether name is a link that is not ours.
+func (h Have) Taken(name string) bool {
+	l, ok := h.Links[name]
+	return ok && !l.Ours()
+}
+
+// Ours returns the names of our links, sorted.
+func (h Have) Ours() []string {
+	return h.names(Link.Ours)
+}
+
+// Foreign returns the names of the other links, sorted.
+func (h Have) Foreign() []string {
+	return h.names(func(l Link) bool { return !l.Ours() })
+}
+
+func (h Have) names(keep func(Link) bool) []string {
+	var names []string
+	for name, l := range h.Links {
+		if keep(l) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Indices returns the index of every bridge of ours by physnet: the known ones for
+// AssignBridges.
+func (h Have) Indices() map[string]int {
+	known := map[string]int{}
+	for _, name := range h.Ours() {
+		l := h.Links[name]
+		if i, ok := bridgeIndex(name); ok && l.Mark.Role == RoleBridge {
+			known[l.Mark.Physnet] = i
+		}
+	}
+	return known
+}
+
+// PortLinks returns where the ports of each node are plugged in, in port order. A
+// node is left out until all its wanted ports are in their bridges.
+func PortLinks(want Want, have Have) map[string][]state.PortLink {
+	links := map[string][]state.PortLink{}
+	incomplete := map[string]bool{}
+	for _, p := range sortedPorts(want.Ports) {
+		peer, bridge := have.Links[p.Peer], have.Links[p.Bridge]
+		if !peer.Ours() || !bridge.Ours() || peer.Master != p.Bridge || peer.Peer != p.Tap {
+			incomplete[p.Node] = true
+		}
+		links[p.Node] = append(links[p.Node], state.PortLink{Bridge: p.Bridge, BridgeMAC: bridge.MAC, Link: p.Peer})
+	}
+	maps.DeleteFunc(links, func(node string, _ []state.PortLink) bool { return incomplete[node] })
+	return links
+}

@@ -1,0 +1,120 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Config says whose links a Host deals with.
+type Config struct {
+	// Mesh is the mesh's ID, part of every mark.
+	Mesh string
+	Log  *slog.Logger
+}
+
+// Host is the links of one network namespace. It is safe for concurrent use.
+type Host struct {
+	mesh string
+	log  *slog.Logger
+	rtnl *rtnl
+	// routes is for addresses and routes, which rtnl does not know.
+	routes *netlink.Handle
+	ns     netns.NsHandle
+}
+
+// Open binds to the network namespace of the calling thread. It needs CAP_NET_ADMIN
+// for Apply only.
+func Open(c Config) (*Host, error) {
+	ns, err := netns.Get()
+	if err != nil {
+		return nil, fmt.Errorf("network namespace: open: %w", err)
+	}
+	r, err := openRTNL()
+	if err != nil {
+		_ = ns.Close()
+		return nil, fmt.Errorf("netlink: open: %w", err)
+	}
+	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		r.close()
+		_ = ns.Close()
+		return nil, fmt.Errorf("netlink: open: %w", err)
+	}
+	return &Host{mesh: c.Mesh, log: c.Log, rtnl: r, routes: routes, ns: ns}, nil
+}
+
+// Close frees the sockets. No other call may be under way or follow.
+func (h *Host) Close() error {
+	h.rtnl.close()
+	h.routes.Close()
+	return h.ns.Close()
+}
+
+// Observe returns all links. It costs one dump, whatever their number.
+func (h *Host) Observe(ctx context.Context) (Have, error) {
+	if err := ctx.Err(); err != nil {
+		return Have{}, err
+	}
+	links, err := h.rtnl.dump()
+	if err != nil {
+		return Have{}, fmt.Errorf("links: list: %w", err)
+	}
+	return observed(h.mesh, links), nil
+}
+
+// observed turns the kernel's answer into values.
+func observed(mesh string, links []netlink.Link) Have {
+	byIndex := make(map[int]*netlink.LinkAttrs, len(links))
+	for _, l := range links {
+		byIndex[l.Attrs().Index] = l.Attrs()
+	}
+	have := Have{Mesh: mesh, Links: make(map[string]Link, len(links))}
+	for _, l := range links {
+		a := l.Attrs()
+		out := Link{
+			Name: a.Name, Kind: l.Type(), MAC: a.HardwareAddr.String(), MTU: a.MTU,
+			Up: a.RawFlags&unix.IFF_UP != 0,
+		}
+		if master := byIndex[a.MasterIndex]; master != nil && a.MasterIndex != 0 {
+			out.Master = master.Name
+		}
+		if peer := byIndex[peerIndex(l)]; peer != nil {
+			out.Peer = peer.Name
+		}
+		out.Mark, out.Unmarked = ownMark(mesh, a)
+		have.Links[a.Name] = out
+	}
+	for name, l := range have.Links {
+		if peer, ok := have.Links[l.Peer]; ok && !l.Ours() && peer.Ours() {
+			l.Mark, l.Unmarked = peer.Mark, true
+			have.Links[name] = l
+		}
+	}
+	return have
+}
+
+// ownMark says what a link says of itself: by its alias, or by its address of birth
+// if it never got one. The node-side end of a pair is known by its peer then.
+func ownMark(mesh string, a *netlink.LinkAttrs) (m Mark, unmarked bool) {
+	if m, ok := parseMark(mesh, a.Alias); ok {
+		return m, false
+	}
+	if a.HardwareAddr.String() == birthMAC(mesh, a.Name) {
+		return Mark{Role: RoleUnknown}, true
+	}
+	return Mark{}, false
+}
+
+// peerIndex is the interface index of a veth's other end, 0 if it has none in this
+// namespace.
+func peerIndex(l netlink.Link) int {
+	if l.Type() != kindVeth || l.Attrs().NetNsID >= 0 {
+		return 0
+	}
+	return l.Attrs().ParentIndex
+}

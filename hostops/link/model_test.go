@@ -1,0 +1,78 @@
+package link
+
+import (
+	"maps"
+)
+
+// model is a host's links without a kernel: it carries out steps as the kernel
+// would, so that plans can be checked against what they lead to.
+type model struct{ have Have }
+
+func newModel(have Have) model {
+	return model{Have{Mesh: have.Mesh, Links: maps.Clone(have.Links)}}
+}
+
+func (m model) applyAll(steps []Step) (conflicts []Step) {
+	for _, s := range steps {
+		if s.Op == OpConflict {
+			conflicts = append(conflicts, s)
+			continue
+		}
+		m.apply(s)
+	}
+	return conflicts
+}
+
+func (m model) apply(s Step) {
+	l, exists := m.have.Links[s.Link]
+	switch s.Op {
+	case OpCreateBridge:
+		mark, _ := parseMark(m.have.Mesh, s.Alias)
+		m.have.Links[s.Link] = Link{Name: s.Link, Kind: kindBridge, MAC: s.MAC, MTU: s.MTU, Up: true, Mark: mark}
+		return
+	case OpCreatePair:
+		mark, _ := parseMark(m.have.Mesh, s.Alias)
+		m.have.Links[s.Link] = Link{Name: s.Link, Kind: kindVeth, MAC: birthMAC(m.have.Mesh, s.Link), MTU: s.MTU, Up: true, Mark: mark, Master: s.Bridge, Peer: s.Peer}
+		m.have.Links[s.Peer] = Link{Name: s.Peer, Kind: kindVeth, MAC: s.MAC, MTU: s.MTU, Up: true, Mark: mark, Master: s.PeerBridge, Peer: s.Link}
+		return
+	}
+	if !exists {
+		return
+	}
+	switch s.Op {
+	case OpMark:
+		l.Mark, _ = parseMark(m.have.Mesh, s.Alias)
+		l.Unmarked = false
+	case OpSetMAC:
+		l.MAC = s.MAC
+	case OpSetMTU:
+		l.MTU = s.MTU
+	case OpUp:
+		l.Up = true
+	case OpJoin:
+		l.Master = s.Bridge
+	case OpPlug:
+		l.Master, l.Up = s.Bridge, true
+	case OpRelease:
+		if l.Master == s.Bridge {
+			l.Master = ""
+		}
+	case OpDelete:
+		m.delete(l)
+		return
+	}
+	m.have.Links[s.Link] = l
+}
+
+func (m model) delete(l Link) {
+	delete(m.have.Links, l.Name)
+	if l.Peer != "" {
+		delete(m.have.Links, l.Peer)
+	}
+	for name, other := range m.have.Links {
+		if other.Master == l.Name {
+			other.Master = ""
+			m.have.Links[name] = other
+		}
+	}
+}

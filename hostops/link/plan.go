@@ -1,0 +1,336 @@
+package link
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Plan returns the steps that turn have into want, in an order that may be carried
+// out one by one. It is deterministic, and empty when nothing is to be done. What
+// cannot be done is a step of its own with OpConflict, so that it holds up nothing
+// else.
+func Plan(want Want, have Have) []Step {
+	p := &planner{
+		have:    have,
+		claimed: map[string]bool{},
+		gone:    map[string]bool{},
+		devices: map[string]string{},
+		bridges: map[string]bridgePlan{},
+		deletes: map[string][]Step{},
+		nodes:   map[string][]Step{},
+	}
+	for _, b := range slices.SortedStableFunc(slices.Values(want.Bridges), func(a, b Bridge) int { return strings.Compare(a.Name, b.Name) }) {
+		p.bridge(b)
+	}
+	for _, port := range sortedPorts(want.Ports) {
+		p.port(port)
+	}
+	p.unwanted()
+	return p.steps()
+}
+
+type planner struct {
+	have Have
+	// claimed are the names that something wanted has.
+	claimed map[string]bool
+	// gone are the links that steps so far delete.
+	gone map[string]bool
+	// devices maps a mapped interface to its physnet.
+	devices map[string]string
+	bridges map[string]bridgePlan
+
+	before []Step
+	// deletes come first among a node's steps: they free names.
+	deletes, nodes map[string][]Step
+	after          []Step
+}
+
+// bridgePlan is what ports need to know of their bridge.
+type bridgePlan struct {
+	mtu int
+	// conflict says why the bridge cannot be had.
+	conflict string
+}
+
+func (p *planner) steps() []Step {
+	all := p.before
+	names := slices.Collect(maps.Keys(p.nodes))
+	names = slices.AppendSeq(names, maps.Keys(p.deletes))
+	slices.Sort(names)
+	for _, node := range slices.Compact(names) {
+		for _, s := range slices.Concat(p.deletes[node], p.nodes[node]) {
+			s.Node, s.stage = node, stageNodes
+			all = append(all, s)
+		}
+	}
+	for _, s := range p.after {
+		s.stage = stageRemovals
+		all = append(all, s)
+	}
+	return all
+}
+
+// add appends steps that belong to a node, or to the host if node is empty.
+func (p *planner) add(node string, steps ...Step) {
+	if node == "" {
+		p.before = append(p.before, steps...)
+		return
+	}
+	p.nodes[node] = append(p.nodes[node], steps...)
+}
+
+func (p *planner) conflict(node, link, format string, args ...any) {
+	p.add(node, Step{Op: OpConflict, Link: link, Reason: fmt.Sprintf(format, args...)})
+}
+
+// claim takes a name for something wanted; it returns why it cannot be had.
+func (p *planner) claim(name, kind string) (conflict string) {
+	l, exists := p.have.Links[name]
+	switch {
+	case name == "" || len(name) > maxName:
+		return fmt.Sprintf("interface name %q is not 1 to %d bytes long", name, maxName)
+	case p.claimed[name]:
+		return fmt.Sprintf("interface %s is wanted twice", name)
+	case exists && !l.Ours():
+		return fmt.Sprintf("interface %s exists and is not ours", name)
+	case exists && l.Kind != kind:
+		return fmt.Sprintf("interface %s is a %s of ours where a %s should be", name, l.Kind, kind)
+	}
+	p.claimed[name] = true
+	return ""
+}
+
+func (p *planner) bridge(b Bridge) {
+	if conflict := p.claim(b.Name, kindBridge); conflict != "" {
+		if _, ok := p.bridges[b.Name]; !ok {
+			p.bridges[b.Name] = bridgePlan{conflict: conflict}
+		}
+		p.conflict("", b.Name, "physnet %q: %s", b.Physnet, conflict)
+		return
+	}
+	l, exists := p.have.Links[b.Name]
+	fault := p.deviceFault(b)
+	dev, mtu := p.have.Links[b.Device], DefaultMTU
+	switch {
+	case b.Device != "" && fault == "":
+		mtu = dev.MTU
+	case b.Device != "" && exists:
+		mtu = l.MTU
+	}
+	p.bridges[b.Name] = bridgePlan{mtu: mtu}
+	mark := Mark{Role: RoleBridge, Physnet: b.Physnet}
+	if fault == "" && dev.Kind != kindBridge {
+		mark.Device = b.Device
+	}
+	p.release(l, mark.Device)
+	p.ensureBridge(b.Name, mark, mtu)
+	switch {
+	case fault != "":
+		p.keepUplink(b)
+		p.conflict("", b.Device, "physnet %q: %s", b.Physnet, fault)
+	case b.Device == "":
+	case dev.Kind == kindBridge:
+		p.joinBridge(b, mtu)
+	default:
+		p.plugDevice(b, dev)
+	}
+}
+
+// deviceFault says why the device of b cannot be joined.
+func (p *planner) deviceFault(b Bridge) string {
+	if b.Device == "" {
+		return ""
+	}
+	dev, ok := p.have.Links[b.Device]
+	other, twice := p.devices[b.Device]
+	switch {
+	case !ok:
+		return fmt.Sprintf("device %s does not exist", b.Device)
+	case dev.Ours():
+		return fmt.Sprintf("device %s is an interface that tenks made", b.Device)
+	case dev.Kind == kindBridge:
+		return ""
+	case twice:
+		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
+	case dev.Master != "" && !p.have.Links[dev.Master].Ours():
+		return fmt.Sprintf("device %s is in %s, which is not ours", b.Device, dev.Master)
+	}
+	p.devices[b.Device] = b.Physnet
+	return ""
+}
+
+// release takes the device out of bridge l that was plugged in and should not be.
+func (p *planner) release(l Link, keep string) {
+	dev := p.have.Links[l.Mark.Device]
+	if l.Mark.Device == "" || l.Mark.Device == keep || dev.Master != l.Name {
+		return
+	}
+	p.before = append(p.before, Step{Op: OpRelease, Link: dev.Name, Bridge: l.Name})
+}
+
+func (p *planner) ensureBridge(name string, mark Mark, mtu int) {
+	l, exists := p.have.Links[name]
+	alias, mac := mark.alias(p.have.Mesh), BridgeMAC(p.have.Mesh, mark.Physnet)
+	if !exists {
+		p.add("", Step{Op: OpCreateBridge, Link: name, MAC: mac, MTU: mtu, Alias: alias})
+		return
+	}
+	if l.Unmarked || l.Mark != mark {
+		p.add("", Step{Op: OpMark, Link: name, Alias: alias})
+	}
+	p.ensureLink("", l, mac, mtu)
+}
+
+// ensureLink adds what a link that exists lacks.
+func (p *planner) ensureLink(node string, l Link, mac string, mtu int) {
+	if l.MAC != mac {
+		p.add(node, Step{Op: OpSetMAC, Link: l.Name, MAC: mac})
+	}
+	if l.MTU != mtu {
+		p.add(node, Step{Op: OpSetMTU, Link: l.Name, MTU: mtu})
+	}
+	if !l.Up {
+		p.add(node, Step{Op: OpUp, Link: l.Name})
+	}
+}
+
+func (p *planner) plugDevice(b Bridge, dev Link) {
+	if dev.Master != b.Name {
+		p.add("", Step{Op: OpPlug, Link: dev.Name, Bridge: b.Name})
+	}
+	if !dev.Up {
+		p.add("", Step{Op: OpUp, Link: dev.Name})
+	}
+}
+
+func (p *planner) joinBridge(b Bridge, mtu int) {
+	inner, outer := uplinkNames(b.Name)
+	p.pair(pair{
+		inner: inner, bridge: b.Name, outer: outer, outerBridge: b.Device,
+		mac: birthMAC(p.have.Mesh, outer), mtu: mtu, mark: Mark{Role: RoleUplink, Physnet: b.Physnet},
+	})
+}
+
+// keepUplink leaves a pair to a bridge that is missing just now where it is.
+func (p *planner) keepUplink(b Bridge) {
+	inner, outer := uplinkNames(b.Name)
+	p.claimed[inner], p.claimed[outer] = true, true
+}
+
+func (p *planner) port(port Port) {
+	b, ok := p.bridges[port.Bridge]
+	if !ok {
+		b.conflict = fmt.Sprintf("bridge %s is not wanted", port.Bridge)
+	}
+	if b.conflict != "" {
+		// Its pair stays as it is until the bridge can be had again.
+		p.claimed[port.Peer], p.claimed[port.Tap] = true, true
+		p.conflict(port.Node, port.Peer, "port %d: %s", port.Index, b.conflict)
+		return
+	}
+	p.pair(pair{
+		node: port.Node, inner: port.Peer, bridge: port.Bridge, outer: port.Tap, mac: port.MAC,
+		mtu: b.mtu, mark: Mark{Role: RolePort, Node: port.Node, Index: port.Index},
+	})
+}
+
+// pair is a veth pair as it should be: inner in a bridge of ours, outer elsewhere.
+type pair struct {
+	node          string
+	inner, bridge string
+	outer         string
+	// outerBridge is empty for a port: where its tap is is the guest's affair.
+	outerBridge string
+	// mac is the address of outer.
+	mac  string
+	mtu  int
+	mark Mark
+}
+
+func (p *planner) pair(w pair) {
+	for _, name := range []string{w.inner, w.outer} {
+		if conflict := p.claim(name, kindVeth); conflict != "" {
+			p.claimed[w.inner], p.claimed[w.outer] = true, true
+			p.conflict(w.node, name, "%s", conflict)
+			return
+		}
+	}
+	in, haveIn := p.have.Links[w.inner]
+	out, haveOut := p.have.Links[w.outer]
+	if (haveIn || haveOut) && !p.matches(w, in, out) {
+		p.remove(w.node, in, out)
+		haveIn, haveOut = false, false
+	}
+	alias := w.mark.alias(p.have.Mesh)
+	if !haveIn && !haveOut {
+		p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge,
+			MAC: w.mac, MTU: w.mtu, Alias: alias})
+		return
+	}
+	for _, l := range []Link{out, in} {
+		if l.Unmarked {
+			p.add(w.node, Step{Op: OpMark, Link: l.Name, Alias: alias})
+		}
+	}
+	p.join(w.node, in, w.bridge)
+	p.join(w.node, out, w.outerBridge)
+	p.ensureLink(w.node, out, w.mac, w.mtu)
+	p.ensureLink(w.node, in, birthMAC(p.have.Mesh, w.inner), w.mtu)
+}
+
+// matches reports whether both ends are each other's peers, and what they are
+// marked as, if they are.
+func (p *planner) matches(w pair, in, out Link) bool {
+	fits := func(l Link) bool { return l.Mark == w.mark || l.Mark.Role == RoleUnknown }
+	return in.Peer == w.outer && out.Peer == w.inner && fits(in) && fits(out)
+}
+
+func (p *planner) join(node string, l Link, bridge string) {
+	if bridge != "" && l.Master != bridge {
+		p.add(node, Step{Op: OpJoin, Link: l.Name, Bridge: bridge})
+	}
+}
+
+// remove deletes links that are in the way of a wanted pair.
+func (p *planner) remove(node string, links ...Link) {
+	for _, l := range links {
+		if l.Name == "" || p.gone[l.Name] {
+			continue
+		}
+		p.gone[l.Name], p.gone[l.Peer] = true, true
+		step := Step{Op: OpDelete, Link: l.Name}
+		if node == "" {
+			p.before = append(p.before, step)
+			continue
+		}
+		p.deletes[node] = append(p.deletes[node], step)
+	}
+}
+
+// unwanted deletes what is ours and nobody claimed: ports with their nodes' steps,
+// then uplinks, then bridges.
+func (p *planner) unwanted() {
+	var bridges []Step
+	for _, name := range p.have.Ours() {
+		l := p.have.Links[name]
+		if p.claimed[name] || p.gone[name] || p.claimed[l.Peer] && !p.gone[l.Peer] && l.Peer != "" {
+			continue
+		}
+		if l.Kind == kindBridge {
+			if dev := p.have.Links[l.Mark.Device]; dev.Name != "" && dev.Master == name && p.devices[dev.Name] == "" {
+				bridges = append(bridges, Step{Op: OpRelease, Link: dev.Name, Bridge: name})
+			}
+			bridges = append(bridges, Step{Op: OpDelete, Link: name})
+			continue
+		}
+		p.gone[name], p.gone[l.Peer] = true, true
+		if step := (Step{Op: OpDelete, Link: name}); l.Mark.Node != "" {
+			p.deletes[l.Mark.Node] = append(p.deletes[l.Mark.Node], step)
+		} else {
+			p.after = append(p.after, step)
+		}
+	}
+	p.after = append(p.after, bridges...)
+}

@@ -1,0 +1,210 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Attributes that the nl package lacks (linux/if_link.h, linux/rtnetlink.h).
+const (
+	inet6AddrGenMode     = 8
+	inet6AddrGenModeNone = 1
+	filterSkipStats      = 1 << 3
+)
+
+// rtnl sends rtnetlink(7) messages in the network namespace that it was opened in,
+// one at a time. The messages are put together here because the netlink package
+// sends one property per message and knows neither forward delay nor STP: a link
+// would be up for a moment with an address of its own, and take twice the calls.
+type rtnl struct {
+	sockets map[int]*nl.SocketHandle
+}
+
+func openRTNL() (*rtnl, error) {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return &rtnl{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}}, nil
+}
+
+func (r *rtnl) close() { r.sockets[unix.NETLINK_ROUTE].Close() }
+
+// change is an RTM_NEWLINK or RTM_SETLINK message. Zero fields are left alone.
+type change struct {
+	name  string
+	index int
+	up    bool
+	alias string
+	mac   string
+	mtu   int
+	// master is an interface index; noMaster takes the link out of its bridge.
+	master   int
+	noMaster bool
+	// quiet turns IPv6 link-local addresses off, so that the host does not speak on
+	// the link.
+	quiet bool
+}
+
+func (c change) attributes() ([]nl.NetlinkRequestData, error) {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(c.index)
+	if c.up {
+		msg.Change, msg.Flags = unix.IFF_UP, unix.IFF_UP
+	}
+	data := []nl.NetlinkRequestData{msg}
+	add := func(kind int, value []byte) { data = append(data, nl.NewRtAttr(kind, value)) }
+	if c.name != "" {
+		add(unix.IFLA_IFNAME, nl.ZeroTerminated(c.name))
+	}
+	if c.alias != "" {
+		add(unix.IFLA_IFALIAS, []byte(c.alias))
+	}
+	if c.mac != "" {
+		mac, err := net.ParseMAC(c.mac)
+		if err != nil {
+			return nil, err
+		}
+		add(unix.IFLA_ADDRESS, mac)
+	}
+	if c.mtu > 0 {
+		add(unix.IFLA_MTU, nl.Uint32Attr(uint32(c.mtu)))
+	}
+	if c.master != 0 || c.noMaster {
+		add(unix.IFLA_MASTER, nl.Uint32Attr(uint32(c.master)))
+	}
+	if c.quiet {
+		spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+		spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(inet6AddrGenMode, []byte{inet6AddrGenModeNone})
+		data = append(data, spec)
+	}
+	return data, nil
+}
+
+func (r *rtnl) send(kind, flags int, data []nl.NetlinkRequestData) error {
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	req.Sockets = r.sockets
+	for _, d := range data {
+		req.AddData(d)
+	}
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// set changes a link that exists, named by index or, if that is 0, by name.
+func (r *rtnl) set(c change) error {
+	if c.index != 0 {
+		c.name = "" // a name beside an index would rename
+	}
+	data, err := c.attributes()
+	if err != nil {
+		return err
+	}
+	err = r.send(unix.RTM_SETLINK, 0, data)
+	if c.quiet && errors.Is(err, unix.EAFNOSUPPORT) { // a host without IPv6 is quiet already
+		c.quiet = false
+		return r.set(c)
+	}
+	return err
+}
+
+// addBridge creates a bridge; an existing link of that name is unix.EEXIST.
+func (r *rtnl) addBridge(c change) error {
+	data, err := c.attributes()
+	if err != nil {
+		return err
+	}
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated(kindBridge))
+	options := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	options.AddRtAttr(nl.IFLA_BR_FORWARD_DELAY, nl.Uint32Attr(0))
+	options.AddRtAttr(nl.IFLA_BR_STP_STATE, nl.Uint32Attr(0))
+	return r.send(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(data, info))
+}
+
+// addPair creates a veth pair; an existing link of either name is unix.EEXIST.
+func (r *rtnl) addPair(c, peer change) error {
+	data, err := c.attributes()
+	if err != nil {
+		return err
+	}
+	peerData, err := peer.attributes()
+	if err != nil {
+		return err
+	}
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated(kindVeth))
+	peerAttr := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+	for _, d := range peerData {
+		peerAttr.AddChild(d)
+	}
+	return r.send(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(data, info))
+}
+
+func (r *rtnl) delete(index int) error {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	return r.send(unix.RTM_DELLINK, 0, []nl.NetlinkRequestData{msg})
+}
+
+// get returns one link, by index or, if that is 0, by name. unix.ENODEV: no such.
+func (r *rtnl) get(name string, index int) (netlink.Link, error) {
+	data, err := change{name: name, index: index}.attributes()
+	if err != nil {
+		return nil, err
+	}
+	links, err := r.query(0, data)
+	if err != nil {
+		return nil, err
+	}
+	if len(links) != 1 {
+		return nil, fmt.Errorf("%d answers", len(links))
+	}
+	return links[0], nil
+}
+
+// dump returns all links.
+func (r *rtnl) dump() ([]netlink.Link, error) {
+	const attempts = 5
+	var links []netlink.Link
+	var err error
+	for range attempts {
+		links, err = r.query(unix.NLM_F_DUMP, []nl.NetlinkRequestData{nl.NewIfInfomsg(unix.AF_UNSPEC)})
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return links, err
+}
+
+func (r *rtnl) query(flags int, data []nl.NetlinkRequestData) ([]netlink.Link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
+	req.Sockets = r.sockets
+	for _, d := range data {
+		req.AddData(d)
+	}
+	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(filterSkipStats)))
+	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, err
+	}
+	links := make([]netlink.Link, 0, len(msgs))
+	for _, m := range msgs {
+		l, err := netlink.LinkDeserialize(nil, m)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
