@@ -50,6 +50,9 @@ func (f Faults) Error() string {
 type reader struct {
 	file   string
 	faults Faults
+	// last is the number of the file's last line. The YAML library sometimes names
+	// the one after it.
+	last int
 }
 
 func (r *reader) fault(n *node, format string, args ...any) {
@@ -63,7 +66,7 @@ func (r *reader) add(line int, key, format string, args ...any) {
 	if len(r.faults) > maxFaults {
 		return
 	}
-	f := Fault{File: r.file, Line: line, Key: key, Message: fmt.Sprintf(format, args...)}
+	f := Fault{File: r.file, Line: min(line, max(r.last, 1)), Key: key, Message: fmt.Sprintf(format, args...)}
 	if len(r.faults) == maxFaults {
 		f.Key, f.Message = "", fmt.Sprintf("more than %d faults: the rest is not shown", maxFaults)
 	}

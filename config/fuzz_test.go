@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -25,8 +26,12 @@ func checkFaults(t *testing.T, data []byte, err error) {
 	if !errors.As(err, &faults) || len(faults) == 0 {
 		t.Fatalf("error %v, want Faults", err)
 	}
-	lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + 1
-	lines += strings.Count(string(data), "\u0085") + strings.Count(string(data), "\u2028") + strings.Count(string(data), "\u2029")
+	lines := 1
+	for _, c := range bytes.Runes(data) {
+		if strings.ContainsRune("\n\r\u0085\u2028\u2029", c) {
+			lines++
+		}
+	}
 	for i, f := range faults {
 		switch {
 		case f.File != "f" || f.Message == "":

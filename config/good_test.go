@@ -171,3 +171,22 @@ func TestParseSize(t *testing.T) {
 		}
 	}
 }
+
+func TestEncodingsOfAFile(t *testing.T) {
+	for _, tt := range []struct{ name, data, want string }{
+		{"line ends of Windows", "cluster: a\r\nbmc: {}\r\n", ""},
+		{"no line end at all", "cluster: a", ""},
+		{"a byte order mark", "\ufeffcluster: a\n", ""},
+		{"lines are counted over Windows line ends", "cluster: a\r\nbmc: 3\r\n", "f:2: bmc: want a mapping, found the number 3"},
+		{"Latin-1", "cluster: a\nbmc:\n  username: \xe4\n", "f:3: not YAML: incomplete UTF-8 octet sequence"},
+	} {
+		_, err := LoadCluster("f", []byte(tt.data))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: error %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

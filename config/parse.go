@@ -25,6 +25,7 @@ func (r *reader) parse(data []byte) *node {
 		r.add(1, "", "the file has %d bytes: at most %d are read", len(data), maxFileBytes)
 		return nil
 	}
+	r.last = countLines(data)
 	lines := &lineReader{data: data}
 	dec := yaml.NewDecoder(lines)
 	var doc, second yaml.Node
@@ -94,6 +95,17 @@ func offsetOf(data []byte, n int) int {
 		end += i + 1
 	}
 	return end
+}
+
+var lineBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
+
+// countLines counts lines as YAML does (YAML 1.1 §5.4).
+func countLines(data []byte) int {
+	n := len(lineBreak.FindAllIndex(data, -1))
+	if n > 0 && data[len(data)-1] == '\n' {
+		return n
+	}
+	return n + 1
 }
 
 func lineOf(data []byte, line int) []byte {
