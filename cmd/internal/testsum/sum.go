@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,7 +27,7 @@ type event struct {
 	FailedBuild string
 }
 
-// sum is what was read so far. The zero time of a test is its start.
+// sum is what was read so far.
 type sum struct {
 	out  io.Writer
 	slow time.Duration
@@ -45,7 +46,6 @@ type pkg struct {
 	output strings.Builder // what no test printed
 	tests  map[string]*test
 	order  []string
-	ran    int
 }
 
 // test is one test or subtest.
@@ -145,66 +145,75 @@ func (s *sum) ofPackage(p *pkg, e event) {
 // end counts a package that ended and prints its line, after what its failures
 // printed.
 func (s *sum) end(p *pkg, e event) {
-	failed := s.count(p, e.Package)
+	s.printFailures(p)
+	passed, failed := p.count()
+	s.passed += passed
+	took := fmt.Sprintf("%.1fs", e.Elapsed)
 	if e.Action == "fail" && failed == 0 {
-		// It did not build, or it failed outside of a test.
-		s.failed++
-		fmt.Fprintf(s.out, "--- FAIL: %s\n", e.Package)
+		// It did not build, or failed outside of a test.
+		failed = 1
 		if b := s.builds[e.FailedBuild]; b != nil {
 			fmt.Fprint(s.out, b.String())
 		}
 	}
-	if e.Action == "fail" {
-		fmt.Fprint(s.out, p.output.String())
-		fmt.Fprintf(s.out, "FAIL  %s (%.1fs)\n", e.Package, e.Elapsed)
-	} else if p.ran > 0 {
-		fmt.Fprintf(s.out, "ok    %s (%d tests, %.1fs)\n", e.Package, p.ran, e.Elapsed)
+	s.failed += failed
+	switch {
+	case failed > 0:
+		fmt.Fprintf(s.out, "%sFAIL  %s (%d passed, %d failed, %s)\n", p.said(), e.Package, passed, failed, took)
+	case passed > 0:
+		fmt.Fprintf(s.out, "ok    %s (%d passed, %s)\n", e.Package, passed, took)
 	}
 }
 
-// count counts the tests of a package that ended and prints those that failed. A
-// test with subtests counts as these, unless it failed all by itself. It returns
-// how many failed.
-func (s *sum) count(p *pkg, name string) int {
-	failed := 0
+// said returns what the package printed outside of its tests, without go test's
+// own verdict.
+func (p *pkg) said() string {
+	var out strings.Builder
+	for line := range strings.Lines(p.output.String()) {
+		if !strings.HasPrefix(line, "FAIL\t") && line != "FAIL\n" && line != "PASS\n" {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// count returns how many tests passed and failed. A test with subtests counts as
+// these, unless it failed all by itself. One without a result did not end.
+func (p *pkg) count() (passed, failed int) {
 	// From the last to the first: subtests before their parents.
-	for _, n := range slices.Backward(p.order) {
-		t := p.tests[n]
+	for _, name := range slices.Backward(p.order) {
+		t := p.tests[name]
 		bad := t.result == "fail" || t.result == ""
-		if parent := p.parent(n); parent != nil && bad {
+		if parent := p.parent(name); parent != nil && bad {
 			parent.failedBelow = true
 		}
 		switch {
 		case bad && !t.failedBelow:
 			failed++
-			p.ran++
-		case t.subtests || t.result == "skip":
-		case t.result == "pass":
-			s.passed++
-			p.ran++
+		case t.result == "pass" && !t.subtests:
+			passed++
 		}
 	}
-	for _, n := range p.order {
-		switch t := p.tests[n]; t.result {
+	return passed, failed
+}
+
+func (s *sum) printFailures(p *pkg) {
+	for _, name := range p.order {
+		switch t := p.tests[name]; t.result {
 		case "fail":
-			fmt.Fprintf(s.out, "%s", t.output.String())
+			fmt.Fprint(s.out, t.output.String())
 		case "":
-			fmt.Fprintf(s.out, "--- FAIL: %s (did not end)\n%s", n, t.output.String())
+			fmt.Fprintf(s.out, "--- FAIL: %s (did not end)\n%s", name, t.output.String())
 		}
 	}
-	s.failed += failed
-	if failed > 0 {
-		fmt.Fprintf(s.out, "%d failed in %s\n", failed, name)
-	}
-	return failed
 }
 
 // close ends packages that were cut off, prints the end of the report, and says
 // whether all is well.
 func (s *sum) close() bool {
-	for name, p := range s.open {
-		p.output.WriteString("the tests were cut off\n")
-		s.end(p, event{Action: "fail", Package: name})
+	for _, name := range slices.Sorted(maps.Keys(s.open)) {
+		s.open[name].output.WriteString("the tests were cut off\n")
+		s.end(s.open[name], event{Action: "fail", Package: name})
 	}
 	if len(s.skipped) > 0 {
 		fmt.Fprintf(s.out, "\nSkipped:\n  %s\n", strings.Join(s.skipped, "\n  "))
