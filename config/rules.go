@@ -34,7 +34,7 @@ var (
 		re: regexp.MustCompile(`^[^\x00-\x08\x0b-\x1f\x7f]*$`), most: 4096,
 		want: "a text without control characters",
 	}
-	// Ironic: api/controllers/v1/utils.py, check_policy and node schema.
+	// The lengths are those of Ironic's database columns.
 	resourceClass = pattern{
 		re: regexp.MustCompile(`^[!-~]+$`), most: 80,
 		want: "a resource class (printable ASCII without spaces)",
@@ -49,7 +49,7 @@ var (
 	}
 	filePath = pattern{
 		re: regexp.MustCompile(`^/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]$`), most: 4095,
-		want: "an absolute path",
+		want: `an absolute path that does not end in "/"`,
 	}
 	endpoint = pattern{
 		re: regexp.MustCompile(`^https?://[^/?#@\s]+(/[^?#\s]*)?$`), most: 2048, quiet: true,
