@@ -40,8 +40,8 @@ func Libvirt(dataDir string) (string, error) {
 		return "", fmt.Errorf("driver %s: own path: %w", libvirtName, err)
 	}
 	// An executable reached through a link is beside its driver where it really is.
-	if real, err := filepath.EvalSymlinks(self); err == nil {
-		self = real
+	if target, err := filepath.EvalSymlinks(self); err == nil {
+		self = target
 	}
 	return find(filepath.Dir(self), libvirtName)
 }

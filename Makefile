@@ -1,0 +1,141 @@
+# Targets are explained in CONTRIBUTING.md. Everything works as root on a Debian 12
+# without systemd; what a test needs and does not find, it is skipped for, by name.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := all
+
+# Go is often installed where only a login shell looks. A distribution's Go may be
+# told to stay at its own version: go.mod names ours, and Go fetches it. An installed
+# Go that is new enough fetches nothing.
+export PATH := $(PATH):/usr/local/go/bin:/usr/lib/go/bin
+export GOTOOLCHAIN ?= auto
+GO ?= go
+
+# libvirt_dlopen loads libvirt.so.0 when the driver runs, so that no libvirt is needed
+# to build it; without the tag the driver's packages are empty. tenks_embed puts the
+# driver into tenks.
+TAGS := libvirt_dlopen
+TEST_TAGS := $(TAGS),tenks_embed
+
+BIN := bin
+TOOLS := .bin
+GOLANGCI_LINT := v2.15.0
+BENCHSTAT := v0.0.0-20260908200009-22c9c6c9d4da
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w
+PREFIX ?= /usr/local
+
+# Packages built or tested at a time, and how long a package's tests may take.
+P ?= 2
+UNIT_TIMEOUT ?= 8m
+INTEGRATION_TIMEOUT ?= 20m
+FUZZTIME ?= 30s
+COUNT ?= 10
+BENCH ?= .
+BENCH_OUT ?= .bench/new.txt
+# What integration tests print, also when they pass, if their name matches.
+SHOW ?= ^TestIntegration
+
+DRIVER := $(BIN)/tenks-libvirt
+PACKED := cmd/internal/drivers/bin/tenks-libvirt.gz
+# Folders with tests that need root or libvirt.
+INTEGRATION = $(shell grep -rl --include='*_test.go' '^func TestIntegration' cmd cluster raftfsm sched hostops bmc ironic config | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+
+.PHONY: all driver check lint tidy generated policy test unit integration race bench fuzz generate tools needs clean install
+
+# go build decides what is out of date, and does nothing if nothing is.
+all: driver
+	CGO_ENABLED=0 $(GO) build -p $(P) -trimpath -tags tenks_embed -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/tenks ./cmd/tenks
+
+driver:
+	CGO_ENABLED=1 $(GO) build -p $(P) -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(DRIVER) ./cmd/tenks-libvirt
+	@mkdir -p $(dir $(PACKED))
+	@gzip -nc $(DRIVER) > $(PACKED).tmp
+	@if cmp -s $(PACKED).tmp $(PACKED); then rm $(PACKED).tmp; else mv $(PACKED).tmp $(PACKED); fi
+
+check: lint tidy generated policy
+
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
+	$< run ./...
+
+tidy:
+	$(GO) mod tidy -diff
+
+# A .proto's hash is in the file beside it that make generate wrote: no protoc needed.
+generated:
+	@for p in $$(find cluster raftfsm sched hostops bmc ironic config cmd -name '*.proto'); do \
+	  sha256sum --check --strict --quiet "$$p.sha256" || { echo "$$p changed: run make generate" >&2; exit 1; }; \
+	done
+
+policy:
+	$(GO) test ./cmd
+
+# Unit tests, then those that need root, in one report.
+test: needs all $(TOOLS)/testsum
+	@{ rc=0; $(RUN_UNIT) || rc=1; $(RUN_INTEGRATION) || rc=1; exit $$rc; } | $(TOOLS)/testsum -show '$(SHOW)'
+
+unit: all $(TOOLS)/testsum
+	@$(RUN_UNIT) | $(TOOLS)/testsum
+
+integration: needs all $(TOOLS)/testsum
+	@$(RUN_INTEGRATION) | $(TOOLS)/testsum -show '$(SHOW)'
+
+RUN_UNIT = $(GO) test -json -p $(P) -tags $(TEST_TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
+# One package at a time: they share libvirt and the two cores of a small machine.
+RUN_INTEGRATION = { pkgs='$(INTEGRATION)'; \
+	[ -z "$$pkgs" ] || PATH="$(CURDIR)/$(BIN):$$PATH" \
+	$(GO) test -json -p 1 -count=1 -tags $(TEST_TAGS) -timeout $(INTEGRATION_TIMEOUT) -run '^TestIntegration' $$pkgs; }
+
+race:
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -tags $(TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
+
+# The last result is kept beside the new one: .bin/benchstat .bench/old.txt .bench/new.txt
+bench: all
+	@mkdir -p $(dir $(BENCH_OUT))
+	@if [ -f $(BENCH_OUT) ]; then mv $(BENCH_OUT) $(dir $(BENCH_OUT))old.txt; fi
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(GO) test -p 1 -tags $(TEST_TAGS) -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee $(BENCH_OUT)
+	@if [ -x $(TOOLS)/benchstat-$(BENCHSTAT) ]; then $(TOOLS)/benchstat-$(BENCHSTAT) $$(ls $(dir $(BENCH_OUT))old.txt 2>/dev/null) $(BENCH_OUT); fi
+
+fuzz:
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd cluster raftfsm sched hostops bmc ironic config | sort | \
+	while IFS=: read -r file decl; do \
+	  echo "== $${decl#func } in $$(dirname $$file)"; \
+	  $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) -parallel $(P) "./$$(dirname $$file)" </dev/null; \
+	done
+
+generate:
+	$(GO) generate ./...
+	@for p in $$(find cluster raftfsm sched hostops bmc ironic config cmd -name '*.proto'); do sha256sum "$$p" > "$$p.sha256"; done
+	git diff --exit-code
+
+# What the tests need. Without root they are skipped instead.
+needs:
+	@if [ "$$(id -u)" = 0 ]; then ./setup.sh tests; else echo 'not root: tests that need root will be skipped'; fi
+
+tools: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) $(TOOLS)/benchstat-$(BENCHSTAT)
+
+# The version is in the name, so that a new one is fetched.
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT):
+	GOBIN=$(CURDIR)/$(TOOLS) GOFLAGS=-buildvcs=false $(GO) install -p $(P) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	@mv $(TOOLS)/golangci-lint $@ && ln -sf $(notdir $@) $(TOOLS)/golangci-lint
+
+$(TOOLS)/benchstat-$(BENCHSTAT):
+	GOBIN=$(CURDIR)/$(TOOLS) GOFLAGS=-buildvcs=false $(GO) install golang.org/x/perf/cmd/benchstat@$(BENCHSTAT)
+	@mv $(TOOLS)/benchstat $@ && ln -sf $(notdir $@) $(TOOLS)/benchstat
+
+.PHONY: $(TOOLS)/testsum
+$(TOOLS)/testsum:
+	@CGO_ENABLED=0 $(GO) build -o $@ ./cmd/internal/testsum
+
+clean:
+	rm -rf $(BIN) .bench $(dir $(PACKED))
+
+install: all
+	install -D -m 0755 $(BIN)/tenks $(DESTDIR)$(PREFIX)/bin/tenks
+	install -D -m 0644 systemd/tenks.service $(DESTDIR)/etc/systemd/system/tenks.service
+	install -D -m 0644 systemd/tenks.sysusers $(DESTDIR)/usr/lib/sysusers.d/tenks.conf
+	install -D -m 0644 systemd/tenks.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/tenks.conf
