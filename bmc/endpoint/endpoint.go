@@ -1,0 +1,159 @@
+// Package endpoint keeps the BMC listeners of the nodes placed on this hypervisor:
+// a Manager opens, replaces and closes them so that they match a snapshot. It
+// starts nothing itself but what the protocol servers start; Manager.Close stops
+// every listener and waits.
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+
+	"tenks/bmc"
+	"tenks/bmc/ipmi"
+	"tenks/raftfsm/state"
+)
+
+// Config says which nodes a Manager cares for.
+type Config struct {
+	// Hypervisor is this peer's ID.
+	Hypervisor string
+	// Chassis returns a node's chassis, if there is one by now. It is asked for every
+	// request, never waits, and is safe for concurrent use.
+	Chassis func(uuid string) (bmc.Chassis, bool)
+	Log     *slog.Logger
+}
+
+// Manager holds the listeners. Do and Close are called by one goroutine at a time;
+// Err is safe for concurrent use with them.
+type Manager struct {
+	cfg  Config
+	open map[string]listener // by node UUID
+
+	// mu guards errs.
+	mu   sync.Mutex
+	errs map[string]error
+}
+
+// listener is a BMC that is open, and what it was opened for.
+type listener struct {
+	want   want
+	server *ipmi.Server
+}
+
+// want is a BMC as it should be. It is comparable.
+type want struct {
+	endpoint state.Endpoint
+	account  state.Account
+}
+
+// New returns a Manager without listeners.
+func New(cfg Config) *Manager {
+	return &Manager{cfg: cfg, open: map[string]listener{}}
+}
+
+// wanted says which listeners belong to the nodes placed on a hypervisor. A node
+// that is being removed keeps its BMC until Ironic, which powers off through it, has
+// let go.
+func wanted(nodes []*state.Node) map[string]want {
+	out := map[string]want{}
+	for _, n := range nodes {
+		gone := n.Host.Phase == state.HostGone || n.Removing && n.IronicDone()
+		if n.Placement != nil && n.Machine.IronicDriver == "ipmi" && !gone {
+			out[n.UUID] = want{n.Placement.BMC, n.BMC}
+		}
+	}
+	return out
+}
+
+// stale returns the listeners that must go: not wanted, or wanted otherwise.
+func stale(open map[string]listener, want map[string]want) []string {
+	var out []string
+	for uuid, l := range open {
+		if w, ok := want[uuid]; !ok || w != l.want {
+			out = append(out, uuid)
+		}
+	}
+	return out
+}
+
+// Do makes the listeners match the snapshot; it may be repeated at any time. A
+// listener that cannot be opened does not keep the others from being opened: the
+// error names it, and so does Err until a later call succeeds.
+func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
+	want := wanted(snap.NodesOn(m.cfg.Hypervisor))
+	// Close first: a new listener may take the port of one that goes.
+	m.close(stale(m.open, want))
+	errs := map[string]error{}
+	for _, uuid := range slices.Sorted(maps.Keys(want)) {
+		if _, ok := m.open[uuid]; ok {
+			continue
+		}
+		if err := m.listen(ctx, uuid, want[uuid]); err != nil {
+			errs[uuid] = err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.errs = errs
+	return summary(errs)
+}
+
+func (m *Manager) listen(ctx context.Context, uuid string, w want) error {
+	addr := net.JoinHostPort(w.endpoint.Address, strconv.Itoa(w.endpoint.Port))
+	server, err := ipmi.Listen(ctx, addr, ipmi.Config{
+		Chassis: lookUp{uuid, m.cfg.Chassis}, UUID: uuid, Account: w.account, Log: m.cfg.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", uuid, err)
+	}
+	m.open[uuid] = listener{w, server}
+	return nil
+}
+
+// summary is one error for all, in the order of UUIDs; it names the first few.
+func summary(errs map[string]error) error {
+	const named = 3
+	uuids := slices.Sorted(maps.Keys(errs))
+	var list []error
+	for _, uuid := range uuids[:min(named, len(uuids))] {
+		list = append(list, errs[uuid])
+	}
+	if more := len(uuids) - named; more > 0 {
+		list = append(list, fmt.Errorf("and %d more BMCs", more))
+	}
+	return errors.Join(list...)
+}
+
+// Err returns why the last Do could not open a node's BMC, or nil.
+func (m *Manager) Err(uuid string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.errs[uuid]
+}
+
+// Close closes every listener and returns once their goroutines have ended.
+func (m *Manager) Close() {
+	m.close(slices.Collect(maps.Keys(m.open)))
+}
+
+// close closes listeners side by side, because each waits for the commands it runs.
+func (m *Manager) close(uuids []string) {
+	var wg sync.WaitGroup
+	for _, uuid := range uuids {
+		l := m.open[uuid]
+		delete(m.open, uuid)
+		wg.Go(func() {
+			if err := l.server.Close(); err != nil {
+				m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}

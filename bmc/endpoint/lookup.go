@@ -1,0 +1,48 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+
+	"tenks/bmc"
+	"tenks/raftfsm/state"
+)
+
+// lookUp is a node's chassis, found anew for each request: a BMC is open before its
+// node is made, and stays open when the reconciler makes the chassis anew. While
+// there is none the node is busy, which clients retry.
+type lookUp struct {
+	uuid string
+	find func(uuid string) (bmc.Chassis, bool)
+}
+
+// Status implements bmc.Chassis.
+func (l lookUp) Status() bmc.Status {
+	if c, ok := l.find(l.uuid); ok {
+		return c.Status()
+	}
+	return bmc.Status{Power: state.PowerUnknown}
+}
+
+// Power implements bmc.Chassis.
+func (l lookUp) Power(ctx context.Context, action state.PowerAction) error {
+	return l.with(func(c bmc.Chassis) error { return c.Power(ctx, action) })
+}
+
+// SetBoot implements bmc.Chassis.
+func (l lookUp) SetBoot(ctx context.Context, boot state.Boot) error {
+	return l.with(func(c bmc.Chassis) error { return c.SetBoot(ctx, boot) })
+}
+
+// SetRestorePolicy implements bmc.Chassis.
+func (l lookUp) SetRestorePolicy(ctx context.Context, policy state.RestorePolicy) error {
+	return l.with(func(c bmc.Chassis) error { return c.SetRestorePolicy(ctx, policy) })
+}
+
+func (l lookUp) with(do func(bmc.Chassis) error) error {
+	c, ok := l.find(l.uuid)
+	if !ok {
+		return fmt.Errorf("node %s: no chassis yet: %w", l.uuid, state.ErrBusy)
+	}
+	return do(c)
+}

@@ -1,0 +1,124 @@
+package ipmi
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/bougou/go-ipmi/pkg/command/chassis"
+	"github.com/bougou/go-ipmi/pkg/types"
+
+	"tenks/raftfsm/state"
+)
+
+// chassisCommands are IPMI v2.0 §28 without the boot options, which are in boot.go.
+var chassisCommands = []command{
+	{is: types.CommandGetChassisCapabilities, privilege: types.PrivilegeLevelUser, handle: getChassisCapabilities},
+	{is: types.CommandGetChassisStatus, privilege: types.PrivilegeLevelUser, handle: getChassisStatus},
+	{is: types.CommandChassisControl, privilege: types.PrivilegeLevelOperator, min: 1, max: 1, handle: chassisControl, changes: true},
+	{is: types.CommandSetPowerRestorePolicy, privilege: types.PrivilegeLevelOperator, min: 1, max: 1, handle: setPowerRestorePolicy, changes: true},
+	{is: types.CommandGetSystemRestartCause, privilege: types.PrivilegeLevelUser, handle: getSystemRestartCause},
+	{is: types.CommandGetPOHCounter, privilege: types.PrivilegeLevelUser, handle: getPOHCounter},
+}
+
+// diagnosticInterrupt is the one capability: no intrusion sensor, no lockout, no
+// power interlock.
+const diagnosticInterrupt = 0x04
+
+// getChassisCapabilities is IPMI v2.0 §28.1: every device is the BMC itself.
+func getChassisCapabilities(context.Context, *call) ([]byte, error) {
+	return []byte{diagnosticInterrupt, bmcAddress, bmcAddress, bmcAddress, bmcAddress, bmcAddress}, nil
+}
+
+// restorePolicies are the values of IPMI v2.0 §28.8 in both directions.
+var restorePolicies = map[state.RestorePolicy]chassis.PowerRestorePolicy{
+	state.RestoreOff:      chassis.PowerRestorePolicyAlwaysOff,
+	state.RestorePrevious: chassis.PowerRestorePolicyPrevious,
+	state.RestoreOn:       chassis.PowerRestorePolicyAlwaysOn,
+}
+
+// unknownPolicy is what a chassis without a policy reports.
+const unknownPolicy chassis.PowerRestorePolicy = 3
+
+// getChassisStatus is IPMI v2.0 §28.2. While the power state is not known the node
+// is busy: "off" would be a lie that Ironic acts upon.
+func getChassisStatus(_ context.Context, c *call) ([]byte, error) {
+	s := c.chassis.Status()
+	if s.Power != state.PowerOn && s.Power != state.PowerOff {
+		return nil, state.ErrBusy
+	}
+	policy, ok := restorePolicies[s.Policy]
+	if !ok {
+		policy = unknownPolicy
+	}
+	a := chassis.GetChassisStatusResponse{PowerRestorePolicy: policy, PowerIsOn: s.Power == state.PowerOn, LastPowerOnByCommand: s.LastOnByCommand}
+	return a.Pack()[:3], nil // the front panel's byte is optional: there is none
+}
+
+// powerActions maps Chassis Control (IPMI v2.0 §28.3).
+var powerActions = map[chassis.ChassisControl]state.PowerAction{
+	chassis.ChassisControlPowerDown:           state.ActionOff,
+	chassis.ChassisControlPowerUp:             state.ActionOn,
+	chassis.ChassisControlPowerCycle:          state.ActionCycle,
+	chassis.ChassisControlHardReset:           state.ActionReset,
+	chassis.ChassisControlDiagnosticInterrupt: state.ActionDiag,
+	chassis.ChassisControlSoftShutdown:        state.ActionSoft,
+}
+
+func chassisControl(ctx context.Context, c *call) ([]byte, error) {
+	action, ok := powerActions[chassis.ChassisControl(c.data[0])]
+	if !ok {
+		return nil, badField
+	}
+	c.mu.Lock()
+	c.boot.postpone(c.now)
+	c.mu.Unlock()
+	if err := c.chassis.Power(ctx, action); err != nil {
+		return nil, err
+	}
+	c.log.InfoContext(ctx, "bmc: power", "node", c.uuid, "action", action, "source", c.session.from)
+	return nil, nil
+}
+
+const (
+	// queryPolicies changes nothing and asks what is supported: all three.
+	queryPolicies     = 3
+	supportedPolicies = 0x07
+)
+
+// setPowerRestorePolicy is IPMI v2.0 §28.8.
+func setPowerRestorePolicy(ctx context.Context, c *call) ([]byte, error) {
+	value := c.data[0]
+	if value == queryPolicies {
+		return []byte{supportedPolicies}, nil
+	}
+	for policy, v := range restorePolicies {
+		if byte(v) == value {
+			return []byte{supportedPolicies}, c.chassis.SetRestorePolicy(ctx, policy)
+		}
+	}
+	return nil, badField
+}
+
+// Restart causes of IPMI v2.0 §28.11.
+const (
+	causeUnknown = 0
+	causeCommand = 1
+)
+
+func getSystemRestartCause(_ context.Context, c *call) ([]byte, error) {
+	if c.chassis.Status().LastOnByCommand {
+		return []byte{causeCommand, lanChannel}, nil
+	}
+	return []byte{causeUnknown, 0}, nil
+}
+
+// minutesPerCount is the unit of the power-on hours counter.
+const minutesPerCount = 60
+
+// getPOHCounter is IPMI v2.0 §28.14. What is counted is the time since this BMC was
+// opened: nobody records a node's power-on time.
+func getPOHCounter(_ context.Context, c *call) ([]byte, error) {
+	count := uint32(c.now.Sub(c.opened) / (minutesPerCount * time.Minute))
+	return binary.LittleEndian.AppendUint32([]byte{minutesPerCount}, count), nil
+}

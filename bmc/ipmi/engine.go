@@ -1,0 +1,270 @@
+package ipmi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/bougou/go-ipmi/pkg/crypto"
+	"github.com/bougou/go-ipmi/pkg/types"
+	"github.com/google/uuid"
+
+	"tenks/bmc"
+)
+
+// userLimit is the highest privilege there is: the one user is an administrator.
+const userLimit = types.PrivilegeLevelAdministrator
+
+var errWrongPassword = errors.New("wrong password")
+
+// engine is a BMC without socket, clock and goroutine. Its methods are safe for
+// concurrent use; receive and tick are called by one reader, jobs run beside it.
+type engine struct {
+	chassis  bmc.Chassis
+	uuid     string
+	guid     [16]byte // as Get System GUID returns it
+	username string
+	key      []byte // K_uid: the password, zero-padded to 20 bytes
+	decoy    []byte
+	random   io.Reader
+	log      *slog.Logger
+	opened   time.Time
+
+	// mu guards what follows. The chassis is never called while it is held.
+	mu       sync.Mutex
+	sessions sessions
+	guard    guard
+	boot     bootOptions
+	// woken is the wake-up that the reader was last told.
+	woken time.Time
+}
+
+func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
+	name, password := cfg.Account.Username, cfg.Account.Password.Reveal()
+	id, err := uuid.Parse(cfg.UUID)
+	if err != nil {
+		return nil, fmt.Errorf("uuid %q: %w", cfg.UUID, err)
+	}
+	if len(name) < 1 || len(name) > maxNameLen {
+		return nil, fmt.Errorf("user name %q: must have 1 to %d bytes", name, maxNameLen)
+	}
+	if len(password) < 1 || len(password) > maxPasswordLen {
+		return nil, fmt.Errorf("user %q: the password must have 1 to %d bytes", name, maxPasswordLen)
+	}
+	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random,
+		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now}
+	if _, err := io.ReadFull(random, e.decoy); err != nil {
+		return nil, fmt.Errorf("random number: %w", err)
+	}
+	return e, nil
+}
+
+// smbiosOrder is the order of bytes that SMBIOS (DSP0134 §7.2.1) and ipmitool use:
+// the first three fields little-endian.
+func smbiosOrder(u uuid.UUID) [16]byte {
+	g := [16]byte(u)
+	g[0], g[1], g[2], g[3] = u[3], u[2], u[1], u[0]
+	g[4], g[5], g[6], g[7] = u[5], u[4], u[7], u[6]
+	return g
+}
+
+// receive answers a datagram: with a packet, with a job that makes one, or not at
+// all. The datagram is not kept.
+func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort, datagram []byte) ([]byte, *job) {
+	class, ok := parseRMCP(datagram)
+	if !ok {
+		return nil, nil
+	}
+	switch class {
+	case classASF:
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if answer := pong(datagram); answer != nil && e.guard.mayPong(now) {
+			return answer, nil
+		}
+	case classIPMI:
+		if p, ok := parseIPMI(datagram); ok {
+			return e.receiveIPMI(ctx, now, from, p)
+		}
+	}
+	return nil, nil
+}
+
+func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.AddrPort, p packet) ([]byte, *job) {
+	switch {
+	case p.session != 0:
+		return e.inSession(ctx, now, from, p)
+	case p.flags != 0:
+		return nil, nil
+	case p.v15 || p.kind == types.PayloadTypeIPMI:
+		return e.outside(ctx, now, p), nil
+	}
+	answer, bad := e.handshake(now, from, p)
+	if bad != nil {
+		e.logBadLogin(ctx, bad)
+	}
+	if answer == nil {
+		return nil, nil
+	}
+	return frame20(p.kind+1, answer), nil
+}
+
+// handshake answers the messages of a login.
+func (e *engine) handshake(now time.Time, from netip.AddrPort, p packet) ([]byte, *badLogin) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch p.kind {
+	case types.PayloadTypeRmcpOpenSessionRequest:
+		return e.openSession(now, from, p.payload), nil
+	case types.PayloadTypeRAKPMessage1:
+		return e.rakp1(now, from, p.payload), nil
+	case types.PayloadTypeRAKPMessage3:
+		return e.rakp3(now, from, p.payload)
+	}
+	return nil, nil
+}
+
+func (e *engine) logBadLogin(ctx context.Context, bad *badLogin) {
+	e.log.InfoContext(ctx, "bmc: login refused", "node", e.uuid, "source", bad.source, "user", bad.name)
+	if bad.blocks {
+		e.log.WarnContext(ctx, "bmc: logins blocked after too many failures", "node", e.uuid, "source", bad.source, "user", bad.name, "for", blockFor)
+	}
+}
+
+// outside answers the few commands that need no session.
+func (e *engine) outside(ctx context.Context, now time.Time, p packet) []byte {
+	q, ok := parseRequest(p.payload)
+	if !ok {
+		return nil
+	}
+	code, data := types.CodeInsufficientPrivilege, []byte(nil)
+	if cmd, ok := commands[q.key()]; ok && cmd.anytime && q.lun == 0 && q.rsAddr == bmcAddress {
+		code, data = cmd.run(ctx, &call{engine: e, now: now, request: q})
+	}
+	answer := q.response(code, data)
+	if p.v15 {
+		return frame15(answer)
+	}
+	return frame20(types.PayloadTypeIPMI, answer)
+}
+
+// inSession answers a packet of an active session. Whatever is not encrypted and
+// authenticated, or comes from elsewhere, is dropped.
+func (e *engine) inSession(ctx context.Context, now time.Time, from netip.AddrPort, p packet) ([]byte, *job) {
+	c, cmd, answer := e.admit(now, from, p)
+	if c == nil {
+		return answer, nil
+	}
+	if code := cmd.refusal(c); code != types.CodeOK {
+		return e.finish(c, code, nil), nil
+	}
+	if cmd.changes {
+		return nil, &job{cmd, c}
+	}
+	code, data := cmd.run(ctx, c)
+	return e.finish(c, code, data), nil
+}
+
+// admit checks a packet and returns the call it makes, or the kept answer if it is
+// a repeat.
+func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, *command, []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, ok := e.sessions.get(p.session)
+	if !ok || s.stage != stageActive || s.from != from || s.ended(now) || p.flags != payloadFlags || !s.verify(p) {
+		return nil, nil, nil
+	}
+	plain, ok := s.decrypt(p.payload)
+	if !ok {
+		return nil, nil, nil
+	}
+	switch s.window.accept(p.seq) {
+	case outside:
+		return nil, nil, nil
+	case repeated:
+		return nil, nil, s.repeatOf(p.seq)
+	}
+	s.used = now
+	q, ok := parseRequest(plain)
+	if !ok || p.kind != types.PayloadTypeIPMI {
+		return nil, nil, nil
+	}
+	cmd := lookUp(q)
+	var message []byte
+	if cmd.changes {
+		if r, again := s.repeatOfMessage(plain, now); again {
+			return nil, nil, r.packet
+		}
+		message = plain
+	}
+	s.expect(p.seq, message, now)
+	return &call{engine: e, now: now, request: q, session: s, seq: p.seq, privilege: s.privilege}, cmd, nil
+}
+
+// finish makes the packet that answers a call, and keeps it for repeats.
+func (e *engine) finish(c *call, code types.CompletionCode, data []byte) []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	packet, err := c.session.seal(types.PayloadTypeIPMI, c.request.response(code, data), e.random)
+	if err != nil {
+		e.log.Error("bmc: answer dropped", "node", e.uuid, "err", err)
+		return nil
+	}
+	c.session.keep(c.seq, packet)
+	return packet
+}
+
+// job is a call that may wait for the chassis. Exactly one of its methods is
+// called, once.
+type job struct {
+	cmd  *command
+	call *call
+}
+
+func (j *job) run(ctx context.Context) []byte {
+	code, data := j.cmd.run(ctx, j.call)
+	return j.call.engine.finish(j.call, code, data)
+}
+
+func (j *job) refuse() []byte {
+	return j.call.engine.finish(j.call, types.CodeNodeBusy, nil)
+}
+
+// tick does what time asks for, at or after the time that wake returned. The
+// result, if any, waits for the chassis.
+func (e *engine) tick(now time.Time) func(context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now.Sub(e.sessions.swept) >= sweepEvery {
+		e.sessions.sweep(now)
+	}
+	e.woken = time.Time{}
+	if !e.boot.due(now) {
+		return nil
+	}
+	expired := e.boot.boot
+	return func(ctx context.Context) { e.expireBoot(ctx, now, expired) }
+}
+
+// wake returns when the next tick is due (zero: never), and whether that differs
+// from what it returned last.
+func (e *engine) wake() (time.Time, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := e.boot.expires
+	if len(e.sessions.byID) > 0 {
+		if sweep := e.sessions.swept.Add(sweepEvery); at.IsZero() || sweep.Before(at) {
+			at = sweep
+		}
+	}
+	if at.Equal(e.woken) {
+		return at, false
+	}
+	e.woken = at
+	return at, true
+}

@@ -1,0 +1,100 @@
+package ipmi
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tenks/bmc/bmctest"
+	"tenks/raftfsm/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testUUID = "3f8a1c52-9d47-4e6b-8a21-5c0d7e9f1b34"
+
+func testConfig(chassis *bmctest.Chassis) Config {
+	return Config{Chassis: chassis, UUID: testUUID, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Account: state.Account{Username: "admin", Password: state.NewSecret("secret")}}
+}
+
+// lab is an engine with a clock of its own and the same random numbers each time.
+type lab struct {
+	t       testing.TB
+	engine  *engine
+	chassis *bmctest.Chassis
+	now     time.Time
+	from    netip.AddrPort
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	chassis := bmctest.NewChassis()
+	l := &lab{t: t, chassis: chassis, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), from: netip.MustParseAddrPort("192.0.2.1:1024")}
+	e, err := newEngine(testConfig(chassis), mathrand.NewChaCha8([32]byte{1}), l.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.engine = e
+	return l
+}
+
+// ask does what Server does: a datagram in, an answer (or nil) out. A job that the
+// chassis holds gets the time limit of a command.
+func (l *lab) ask(datagram []byte) []byte {
+	answer, j := l.engine.receive(l.t.Context(), l.now, l.from, datagram)
+	if j == nil {
+		return answer
+	}
+	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Millisecond)
+	defer cancel()
+	return j.run(ctx)
+}
+
+// wait moves the clock, and ticks as the server's reader would.
+func (l *lab) wait(d time.Duration) {
+	end := l.now.Add(d)
+	for {
+		at, _ := l.engine.wake()
+		if at.IsZero() || at.After(end) {
+			break
+		}
+		if at.After(l.now) {
+			l.now = at
+		}
+		if expire := l.engine.tick(l.now); expire != nil {
+			expire(l.t.Context())
+		}
+	}
+	l.now = end
+}
+
+// on returns a console at another address.
+func (l *lab) on(addr string) func([]byte) []byte {
+	from := netip.MustParseAddrPort(addr)
+	return func(b []byte) []byte {
+		old := l.from
+		defer func() { l.from = old }()
+		l.from = from
+		return l.ask(b)
+	}
+}
+
+// loggedIn returns a console in a session with the given privilege.
+func (l *lab) loggedIn(privilege byte) *console {
+	l.t.Helper()
+	c := newConsole(l.ask)
+	if err := c.login(); err != nil {
+		l.t.Fatalf("login: %v", err)
+	}
+	if code, _, err := c.command(0x06, 0x3b, privilege); code != 0 || err != nil {
+		l.t.Fatalf("set session privilege %d: code %02x, %v", privilege, byte(code), err)
+	}
+	return c
+}
