@@ -18,27 +18,55 @@ const (
 	filterSkipStats      = 1 << 3
 )
 
-// rtnl sends rtnetlink(7) messages in the network namespace that it was opened in,
-// one at a time. The messages are put together here because the netlink package
+// sockets is how many requests may be in the kernel at a time. Only deletions gain:
+// each waits some 20 ms for readers of the link, most of it without the lock.
+const sockets = 8
+
+// rtnl sends rtnetlink(7) messages in the network namespace that it was opened in. It
+// is safe for concurrent use. The messages are put together here because the netlink package
 // sends one property per message and knows neither forward delay nor STP: a link
 // would be up for a moment with an address of its own, and take twice the calls.
 type rtnl struct {
-	sockets map[int]*nl.SocketHandle
+	// free holds the sockets that no request is using.
+	free chan *nl.SocketHandle
 }
 
 func openRTNL() (*rtnl, error) {
-	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, err
+	r := &rtnl{free: make(chan *nl.SocketHandle, sockets)}
+	for range sockets {
+		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+		if err != nil {
+			r.close()
+			return nil, err
+		}
+		r.free <- &nl.SocketHandle{Socket: s}
+		if err := s.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
+			r.close()
+			return nil, err
+		}
 	}
-	if err := s.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return &rtnl{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}}, nil
+	return r, nil
 }
 
-func (r *rtnl) close() { r.sockets[unix.NETLINK_ROUTE].Close() }
+// close is called when no request is under way.
+func (r *rtnl) close() {
+	close(r.free)
+	for s := range r.free {
+		s.Socket.Close()
+	}
+}
+
+// execute sends a message and returns the answers of type RTM_NEWLINK.
+func (r *rtnl) execute(kind, flags int, data []nl.NetlinkRequestData) ([][]byte, error) {
+	s := <-r.free
+	defer func() { r.free <- s }()
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: s}
+	for _, d := range data {
+		req.AddData(d)
+	}
+	return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+}
 
 // change is an RTM_NEWLINK or RTM_SETLINK message. Zero fields are left alone.
 type change struct {
@@ -92,12 +120,7 @@ func (c change) attributes() ([]nl.NetlinkRequestData, error) {
 }
 
 func (r *rtnl) send(kind, flags int, data []nl.NetlinkRequestData) error {
-	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
-	req.Sockets = r.sockets
-	for _, d := range data {
-		req.AddData(d)
-	}
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	_, err := r.execute(kind, flags|unix.NLM_F_ACK, data)
 	return err
 }
 
@@ -188,13 +211,8 @@ func (r *rtnl) dump() ([]netlink.Link, error) {
 }
 
 func (r *rtnl) query(flags int, data []nl.NetlinkRequestData) ([]netlink.Link, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
-	req.Sockets = r.sockets
-	for _, d := range data {
-		req.AddData(d)
-	}
-	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(filterSkipStats)))
-	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	data = append(data, nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(filterSkipStats)))
+	msgs, err := r.execute(unix.RTM_GETLINK, flags, data)
 	if err != nil {
 		return nil, err
 	}
