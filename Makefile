@@ -35,6 +35,8 @@ UNIT_TIMEOUT ?= 8m
 INTEGRATION_TIMEOUT ?= 20m
 FUZZTIME ?= 30s
 COUNT ?= 10
+# What make race is about.
+RACE ?= ./...
 BENCH ?= .
 BENCH_OUT ?= .bench/new.txt
 # What integration tests print, also when they pass, if their name matches.
@@ -91,7 +93,7 @@ RUN_INTEGRATION = { pkgs='$(INTEGRATION)'; \
 	$(GO) test -json -p 1 -count=1 -tags $(TEST_TAGS) -timeout $(INTEGRATION_TIMEOUT) -run '^TestIntegration' $$pkgs; }
 
 race:
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -tags $(TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -tags $(TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' $(RACE)
 
 # The last result is kept beside the new one: .bin/benchstat .bench/old.txt .bench/new.txt
 bench: all
@@ -112,9 +114,10 @@ generate:
 	@for p in $$(find cluster raftfsm sched hostops bmc ironic config cmd -name '*.proto'); do sha256sum "$$p" > "$$p.sha256"; done
 	git diff --exit-code
 
-# What the tests need. Without root they are skipped instead.
+# What the tests need. Without it they are skipped instead, by name.
 needs:
-	@if [ "$$(id -u)" = 0 ]; then ./setup.sh tests; else echo 'not root: tests that need root will be skipped'; fi
+	@if [ "$$(id -u)" != 0 ]; then echo 'not root: tests that need root will be skipped'; \
+	elif ! ./setup.sh tests; then echo 'not everything could be installed: tests that need it will be skipped'; fi
 
 tools: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) $(TOOLS)/benchstat-$(BENCHSTAT)
 
@@ -137,5 +140,4 @@ clean:
 install: all
 	install -D -m 0755 $(BIN)/tenks $(DESTDIR)$(PREFIX)/bin/tenks
 	install -D -m 0644 systemd/tenks.service $(DESTDIR)/etc/systemd/system/tenks.service
-	install -D -m 0644 systemd/tenks.sysusers $(DESTDIR)/usr/lib/sysusers.d/tenks.conf
 	install -D -m 0644 systemd/tenks.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/tenks.conf
