@@ -3,7 +3,6 @@ package ipmi
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -229,12 +228,4 @@ func (c *console) close() error {
 		err = fmt.Errorf("close session: code %02x", byte(code))
 	}
 	return err
-}
-
-func unhex(s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		panic(err) // a test's own text
-	}
-	return b
 }

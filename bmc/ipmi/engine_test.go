@@ -75,9 +75,18 @@ func (l *lab) wait(d time.Duration) {
 	l.now = end
 }
 
-// on returns a console at another address.
+func addrPort(t testing.TB, addr string) netip.AddrPort {
+	t.Helper()
+	a, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// on returns what a console at another address asks by.
 func (l *lab) on(addr string) func([]byte) []byte {
-	from := netip.MustParseAddrPort(addr)
+	from := addrPort(l.t, addr)
 	return func(b []byte) []byte {
 		old := l.from
 		defer func() { l.from = old }()
