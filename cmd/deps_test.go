@@ -48,7 +48,6 @@ var onlyIn = map[string][]string{
 	"github.com/gophercloud/":       {"ironic", "hostops/openstack", "cmd/internal/e2e"},
 	"github.com/bougou/go-ipmi":     {"bmc/ipmi", "cmd/internal/e2e"},
 	"github.com/spf13/cobra":        {"cmd"},
-	"go.yaml.in/yaml/":              {"config", "cmd"},
 }
 
 // maxLines is how long a file may be that people write and that is no test.
