@@ -2,7 +2,7 @@ package state
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 )
 
 // Event types.
@@ -37,6 +37,9 @@ func (PutHypervisor) kind() string { return "put-hypervisor" }
 
 func (c PutHypervisor) apply(t *tx) error {
 	h := c.Hypervisor
+	if err := checkKey("hypervisor ID", h.ID); err != nil {
+		return err
+	}
 	h.CreateIndex, h.ModifyIndex = t.index, t.index
 	if old, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", h.ID); ok {
 		h.CreateIndex = old.CreateIndex
@@ -51,6 +54,9 @@ func (ApplyCluster) kind() string { return "apply-cluster" }
 
 func (c ApplyCluster) apply(t *tx) error {
 	cluster := c.Cluster
+	if err := checkKey("cluster name", cluster.Name); err != nil {
+		return err
+	}
 	old, exists := first[*Cluster](t.Txn, tableClusters, "id", cluster.Name)
 	switch {
 	case exists && old.Removing:
@@ -58,6 +64,7 @@ func (c ApplyCluster) apply(t *tx) error {
 	case exists && old.ModifyIndex != c.Expect, !exists && c.Expect != 0:
 		return fmt.Errorf("cluster %q: %w", cluster.Name, ErrConflict)
 	}
+	cluster.Removing = false
 	cluster.CreateIndex, cluster.ModifyIndex = t.index, t.index
 	if exists {
 		cluster.CreateIndex = old.CreateIndex
@@ -66,7 +73,7 @@ func (c ApplyCluster) apply(t *tx) error {
 	t.event(EventClusterApplied, cluster.Name, "", "create %d, change %d, remove %d",
 		len(c.Create), len(c.Change), len(c.Remove))
 	for _, n := range c.Create {
-		if err := t.createNode(n); err != nil {
+		if err := t.createNode(cluster.Name, n); err != nil {
 			return err
 		}
 	}
@@ -75,23 +82,71 @@ func (c ApplyCluster) apply(t *tx) error {
 			return err
 		}
 	}
-	return t.removeNodes(c.Remove)
+	for _, r := range c.Remove {
+		if n, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID); ok && n.Cluster != cluster.Name {
+			return fmt.Errorf("node %q is of cluster %q: %w", n.Name, n.Cluster, ErrConflict)
+		}
+	}
+	t.removeNodes(c.Remove)
+	return nil
 }
 
-func (t *tx) createNode(n Node) error {
-	if _, taken := first[*Node](t.Txn, tableNodes, "name", n.Name); taken {
-		return fmt.Errorf("node %q: %w", n.Name, ErrConflict)
+// createNode records what is declared of a node; whatever else n holds is history
+// that a new node does not have.
+func (t *tx) createNode(cluster string, n Node) error {
+	if n.Cluster != cluster {
+		return fmt.Errorf("node %q: is of cluster %q, not %q", n.Name, n.Cluster, cluster)
 	}
-	if _, taken := first[*Node](t.Txn, tableNodes, "id", n.UUID); taken {
-		return fmt.Errorf("node %s: %w", n.UUID, ErrConflict)
+	if err := t.checkNew(&n); err != nil {
+		return err
 	}
-	if _, taken := first[*Node](t.Txn, tableNodes, "linkname", n.LinkName); taken {
-		return fmt.Errorf("node %q: link name %q: %w", n.Name, n.LinkName, ErrConflict)
-	}
-	n.CreateIndex, n.ModifyIndex = t.index, t.index
-	n.Placement, n.Host, n.Ironic = nil, HostStatus{}, IronicStatus{}
+	n.CreateIndex, n.ModifyIndex, n.RestartIndex = t.index, t.index, 0
+	n.Placement, n.Unplaced = nil, ""
+	n.Removing, n.Force, n.Forget = false, false, false
+	n.Host, n.Ironic = HostStatus{}, IronicStatus{}
 	t.put(tableNodes, &n)
 	t.event(EventNodeCreated, n.Cluster, n.Name, "type %s, uuid %s", n.Type, n.UUID)
+	return nil
+}
+
+// checkNew refuses a node that lacks an identity or has part of another's.
+func (t *tx) checkNew(n *Node) error {
+	for _, id := range []struct{ index, noun, value string }{
+		{"name", "node name", n.Name}, {"id", "node UUID", n.UUID}, {"linkname", "link name", n.LinkName}} {
+		if err := checkKey(id.noun, id.value); err != nil {
+			return err
+		}
+		if _, taken := first[*Node](t.Txn, tableNodes, id.index, id.value); taken {
+			return fmt.Errorf("node %q: %s %q is another's: %w", n.Name, id.noun, id.value, ErrConflict)
+		}
+	}
+	if err := checkKey("cluster name", n.Cluster); err != nil {
+		return err
+	}
+	return t.checkPorts(n)
+}
+
+func (t *tx) checkPorts(n *Node) error {
+	mine := map[string]bool{}
+	for _, p := range n.Ports {
+		if err := checkKey("port MAC", p.MAC); err != nil {
+			return fmt.Errorf("node %q: %w", n.Name, err)
+		}
+		other, taken := first[*Node](t.Txn, tableNodes, "mac", p.MAC)
+		if mine[p.MAC] || taken && other.UUID != n.UUID {
+			return fmt.Errorf("node %q: MAC %s is another port's: %w", n.Name, p.MAC, ErrConflict)
+		}
+		mine[p.MAC] = true
+	}
+	return nil
+}
+
+// checkKey refuses what cannot be the key of a row: nothing, or a text with the
+// byte that ends keys.
+func checkKey(noun, value string) error {
+	if value == "" || strings.Contains(value, "\x00") {
+		return fmt.Errorf("%s %q: not usable", noun, value)
+	}
 	return nil
 }
 
@@ -105,6 +160,9 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	n.DeployKernel, n.DeployRamdisk = c.DeployKernel, c.DeployRamdisk
 	n.Constraints, n.OnHostLoss = c.Constraints, c.OnHostLoss
 	n.Ports, n.BMC = c.Ports, c.BMC
+	if err := t.checkPorts(&n); err != nil {
+		return err
+	}
 	if c.Restart {
 		n.RestartIndex = t.index
 	}
@@ -132,18 +190,19 @@ func (c RemoveCluster) apply(t *tx) error {
 	for _, n := range byName(all[*Node](t.Txn, tableNodes, "cluster", c.Name)) {
 		removals = append(removals, NodeRemoval{UUID: n.UUID, Force: c.Force, Forget: c.Forget})
 	}
-	if err := t.removeNodes(removals); err != nil {
-		return err
-	}
+	t.removeNodes(removals)
 	t.finishCluster(c.Name)
 	return nil
 }
 
 func (RemoveNodes) kind() string { return "remove-nodes" }
 
-func (c RemoveNodes) apply(t *tx) error { return t.removeNodes(c.Nodes) }
+func (c RemoveNodes) apply(t *tx) error {
+	t.removeNodes(c.Nodes)
+	return nil
+}
 
-func (t *tx) removeNodes(removals []NodeRemoval) error {
+func (t *tx) removeNodes(removals []NodeRemoval) {
 	for _, r := range removals {
 		old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
 		if !ok {
@@ -151,6 +210,9 @@ func (t *tx) removeNodes(removals []NodeRemoval) error {
 		}
 		n := *old
 		n.Force, n.Forget = n.Force || r.Force, n.Forget || r.Forget
+		if old.Removing && n.Force == old.Force && n.Forget == old.Forget {
+			continue
+		}
 		if !n.Removing {
 			n.Removing = true
 			t.event(EventNodeRemoving, n.Cluster, n.Name, "force %t, forget %t", n.Force, n.Forget)
@@ -158,7 +220,6 @@ func (t *tx) removeNodes(removals []NodeRemoval) error {
 		t.putNode(&n)
 		t.finishNode(&n)
 	}
-	return nil
 }
 
 // finishNode deletes a removed node that neither Ironic nor a hypervisor has any
@@ -191,33 +252,44 @@ func (PlaceNodes) kind() string { return "place-nodes" }
 
 func (c PlaceNodes) apply(t *tx) error {
 	for _, p := range c.Placements {
-		old, ok := first[*Node](t.Txn, tableNodes, "id", p.UUID)
-		if !ok || old.Placement != nil || old.Removing || t.endpointTaken(p) {
-			continue
-		}
-		n := *old
-		n.Placement = &Placement{Hypervisor: p.Hypervisor, Epoch: t.index, BMC: p.BMC}
-		n.Unplaced, n.Host = "", HostStatus{}
-		t.putNode(&n)
-		t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s:%d", p.Hypervisor, p.BMC.Address, p.BMC.Port)
+		t.placeNode(p)
 	}
 	for _, r := range c.Refusals {
-		old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
-		if !ok || old.Placement != nil || old.Unplaced == r.Reason {
-			continue
-		}
-		n := *old
-		n.Unplaced = r.Reason
-		t.putNode(&n)
-		t.event(EventNodeUnplaced, n.Cluster, n.Name, "%s", r.Reason)
+		t.refuseNode(r)
 	}
 	return nil
 }
 
-func (t *tx) endpointTaken(p NodePlacement) bool {
-	return slices.ContainsFunc(all[*Node](t.Txn, tableNodes, "hypervisor", p.Hypervisor), func(n *Node) bool {
-		return n.Placement.BMC == p.BMC
-	})
+func (t *tx) placeNode(p NodePlacement) {
+	old, ok := first[*Node](t.Txn, tableNodes, "id", p.UUID)
+	if !ok || old.Placement != nil || old.Removing {
+		return
+	}
+	h, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", p.Hypervisor)
+	if !ok || t.endpointTaken(p.Hypervisor, p.BMC) {
+		return
+	}
+	n := *old
+	n.Placement = &Placement{Hypervisor: p.Hypervisor, Epoch: t.index, BMC: p.BMC}
+	n.Unplaced, n.Host = "", HostStatus{}
+	t.putNode(&n)
+	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s:%d", h.Name, p.BMC.Address, p.BMC.Port)
+}
+
+func (t *tx) refuseNode(r NodeRefusal) {
+	old, ok := first[*Node](t.Txn, tableNodes, "id", r.UUID)
+	if !ok || old.Placement != nil || old.Removing || old.Unplaced == r.Reason {
+		return
+	}
+	n := *old
+	n.Unplaced = r.Reason
+	t.putNode(&n)
+	t.event(EventNodeUnplaced, n.Cluster, n.Name, "%s", r.Reason)
+}
+
+func (t *tx) endpointTaken(hypervisor string, e Endpoint) bool {
+	_, taken := first[*Node](t.Txn, tableNodes, "endpoint", hypervisor, e.Address, e.Port)
+	return taken
 }
 
 func (ReportHost) kind() string { return "report-host" }

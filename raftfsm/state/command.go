@@ -8,6 +8,14 @@ type Command interface {
 	apply(tx *tx) error
 }
 
+// Kind returns the word that identifies a command in the log; empty for nil.
+func Kind(c Command) string {
+	if c == nil {
+		return ""
+	}
+	return c.kind()
+}
+
 // Envelope is what the log holds: a command and who asked for it when.
 type Envelope struct {
 	// Request makes a repeat of the command harmless: the second time, the first
@@ -26,8 +34,9 @@ type PutHypervisor struct{ Hypervisor Hypervisor }
 
 // ApplyCluster declares a cluster and carries out the plan made for it. It is
 // refused with ErrConflict, as a whole, if Expect is not the cluster's
-// ModifyIndex (0: the cluster must not exist), or if a name, MAC or LinkName has
-// meanwhile been taken.
+// ModifyIndex (0: the cluster must not exist), if a name, MAC or LinkName has
+// meanwhile been taken, or if a node to change or remove is no longer the
+// cluster's. A node to remove that is gone is no conflict.
 type ApplyCluster struct {
 	Cluster Cluster
 	Expect  uint64
@@ -67,8 +76,8 @@ type RemoveCluster struct {
 type RemoveNodes struct{ Nodes []NodeRemoval }
 
 // PlaceNodes records placements, and why nodes could not be placed. A placement of
-// a node that is placed already or being removed, or whose BMC endpoint has been
-// taken, is skipped.
+// a node that is placed already or being removed, on a hypervisor that there is
+// not, or at a BMC endpoint that has been taken, is skipped.
 type PlaceNodes struct {
 	Placements []NodePlacement
 	Refusals   []NodeRefusal

@@ -1,9 +1,6 @@
 package state
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/hashicorp/go-memdb"
 )
 
@@ -18,18 +15,10 @@ const (
 	meshKey = "mesh"
 )
 
-// meshRow and requestRow are rows that are not part of the vocabulary.
+// meshRow is the only row of its table.
 type meshRow struct {
 	Key  string
 	Mesh Mesh
-}
-
-// requestRow remembers the result of a request: the error's text, empty if it was
-// applied.
-type requestRow struct {
-	ID    string
-	Index uint64
-	Err   string
 }
 
 func schema() *memdb.DBSchema {
@@ -41,17 +30,33 @@ func schema() *memdb.DBSchema {
 			unique("id", field("UUID")),
 			unique("name", field("Name")),
 			unique("linkname", field("LinkName")),
+			optional(unique("mac", macs{})),
 			index("cluster", field("Cluster")),
-			index("hypervisor", hypervisorOf{})),
+			index("hypervisor", keyOf[*Node](onHypervisor)),
+			optional(unique("endpoint", keyOf[*Node](atEndpoint)))),
 		tableHypervisors: table(tableHypervisors,
 			unique("id", field("ID"))),
 		tableEvents: table(tableEvents,
-			unique("id", &memdb.CompoundIndex{Indexes: []memdb.Indexer{
-				&memdb.UintFieldIndex{Field: "Index"}, &memdb.IntFieldIndex{Field: "Seq"}}})),
+			unique("id", keyOf[*EventRow](func(e *EventRow) []byte { return key(e.Serial) })),
+			unique("index", keyOf[*EventRow](func(e *EventRow) []byte { return key(e.Event.Index, e.Event.Seq) }))),
 		tableRequests: table(tableRequests,
 			unique("id", field("ID")),
-			index("index", &memdb.UintFieldIndex{Field: "Index"})),
+			unique("serial", keyOf[*RequestRow](func(r *RequestRow) []byte { return key(r.Serial) }))),
 	}}
+}
+
+func onHypervisor(n *Node) []byte {
+	if n.Placement == nil {
+		return nil
+	}
+	return key(n.Placement.Hypervisor)
+}
+
+func atEndpoint(n *Node) []byte {
+	if n.Placement == nil {
+		return nil
+	}
+	return key(n.Placement.Hypervisor, n.Placement.BMC.Address, n.Placement.BMC.Port)
 }
 
 func table(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
@@ -62,32 +67,20 @@ func table(name string, indexes ...*memdb.IndexSchema) *memdb.TableSchema {
 	return t
 }
 
+// unique names an index of rows that all have a key of their own. memdb does not
+// check that: a second row would take the first one's place in this index only.
+// What inserts a row looks first.
 func unique(name string, i memdb.Indexer) *memdb.IndexSchema {
 	return &memdb.IndexSchema{Name: name, Unique: true, Indexer: i}
 }
 
 func index(name string, i memdb.Indexer) *memdb.IndexSchema {
-	return &memdb.IndexSchema{Name: name, AllowMissing: true, Indexer: i}
+	return optional(&memdb.IndexSchema{Name: name, Indexer: i})
+}
+
+func optional(s *memdb.IndexSchema) *memdb.IndexSchema {
+	s.AllowMissing = true
+	return s
 }
 
 func field(name string) *memdb.StringFieldIndex { return &memdb.StringFieldIndex{Field: name} }
-
-// hypervisorOf indexes a node by the hypervisor that it is placed on.
-type hypervisorOf struct{}
-
-func (hypervisorOf) FromObject(row any) (bool, []byte, error) {
-	n := row.(*Node)
-	if n.Placement == nil {
-		return false, nil, nil
-	}
-	return true, []byte(n.Placement.Hypervisor + "\x00"), nil
-}
-
-func (hypervisorOf) FromArgs(args ...any) ([]byte, error) {
-	return []byte(args[0].(string) + "\x00"), nil
-}
-
-func byName(nodes []*Node) []*Node {
-	slices.SortFunc(nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
-	return nodes
-}

@@ -1,7 +1,10 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -34,7 +37,7 @@ func (s *Snapshot) Cluster(name string) (*Cluster, bool) {
 }
 
 // Nodes returns all nodes by name.
-func (s *Snapshot) Nodes() []*Node { return all[*Node](s.txn, tableNodes, "name_prefix", "") }
+func (s *Snapshot) Nodes() []*Node { return all[*Node](s.txn, tableNodes, "name") }
 
 // Node returns one node by UUID.
 func (s *Snapshot) Node(uuid string) (*Node, bool) {
@@ -69,13 +72,21 @@ func (s *Snapshot) Hypervisor(id string) (*Hypervisor, bool) {
 // Events returns the events after a log index, oldest first; only the newest few
 // thousand are kept.
 func (s *Snapshot) Events(after uint64) []Event {
+	if after == math.MaxUint64 {
+		return nil
+	}
 	var out []Event
-	it, err := s.txn.LowerBound(tableEvents, "id", after+1, 0)
+	it, err := s.txn.LowerBound(tableEvents, "index", after+1, 0)
 	must(err)
 	for row := it.Next(); row != nil; row = it.Next() {
-		out = append(out, *row.(*Event))
+		out = append(out, row.(*EventRow).Event)
 	}
 	return out
+}
+
+func byName(nodes []*Node) []*Node {
+	slices.SortFunc(nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
+	return nodes
 }
 
 func first[T any](txn *memdb.Txn, table, index string, args ...any) (T, bool) {
@@ -85,14 +96,17 @@ func first[T any](txn *memdb.Txn, table, index string, args ...any) (T, bool) {
 	return t, ok
 }
 
-func all[T any](txn *memdb.Txn, table, index string, args ...any) []T {
-	var (
-		it  memdb.ResultIterator
-		err error
-		out []T
-	)
-	it, err = txn.Get(table, index, args...)
+func last[T any](txn *memdb.Txn, table, index string) (T, bool) {
+	row, err := txn.Last(table, index)
 	must(err)
+	t, ok := row.(T)
+	return t, ok
+}
+
+func all[T any](txn *memdb.Txn, table, index string, args ...any) []T {
+	it, err := txn.Get(table, index, args...)
+	must(err)
+	var out []T
 	for row := it.Next(); row != nil; row = it.Next() {
 		out = append(out, row.(T))
 	}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,7 @@ const (
 // Store holds the state and its newest snapshot. Apply and Load are called by one
 // goroutine at a time (Raft's); Snapshot by any.
 type Store struct {
+	// db belongs to the goroutine that calls Apply and Load.
 	db      *memdb.MemDB
 	current atomic.Pointer[version]
 	// mu makes the exchange of current and the closing of its channel one step.
@@ -31,11 +31,15 @@ type version struct {
 
 // New returns an empty store.
 func New() *Store {
-	db, err := memdb.NewMemDB(schema())
-	must(err)
-	s := &Store{db: db}
+	s := &Store{db: newDB()}
 	s.publish(0)
 	return s
+}
+
+func newDB() *memdb.MemDB {
+	db, err := memdb.NewMemDB(schema())
+	must(err)
+	return db
 }
 
 // Snapshot returns the newest snapshot, and a channel that is closed once there is
@@ -59,40 +63,33 @@ func (s *Store) publish(index uint64) {
 }
 
 // Apply records one command at a log index. The error is the command's own
-// refusal: nothing but the index changed then.
+// refusal: nothing but the index, and the memory of the request, changed then. The
+// command belongs to the store from then on: its slices and maps become rows.
 func (s *Store) Apply(index uint64, e Envelope) error {
-	txn := s.db.Txn(true)
-	t := &tx{Txn: txn, index: index, now: e.UnixMilli}
+	t := s.begin(index, e.UnixMilli)
 	if e.Request != "" {
-		if row, ok := first[*requestRow](txn, tableRequests, "id", e.Request); ok {
-			txn.Abort()
+		if row, ok := first[*RequestRow](t.Txn, tableRequests, "id", e.Request); ok {
+			t.Abort()
 			s.publish(index)
 			return row.result()
 		}
 	}
 	err := e.Command.apply(t)
 	if err != nil {
-		txn.Abort()
-		txn = s.db.Txn(true)
-		t = &tx{Txn: txn, index: index, now: e.UnixMilli}
+		t.Abort()
+		t = s.begin(index, e.UnixMilli)
 	}
 	if e.Request != "" {
 		t.rememberRequest(e.Request, err)
 	}
 	t.trimEvents()
-	txn.Commit()
+	t.Commit()
 	s.publish(index)
 	return err
 }
 
-func (r *requestRow) result() error {
-	switch r.Err {
-	case "":
-		return nil
-	case ErrConflict.Error():
-		return ErrConflict
-	}
-	return errors.New(r.Err)
+func (s *Store) begin(index uint64, now int64) *tx {
+	return &tx{Txn: s.db.Txn(true), index: index, now: now}
 }
 
 // tx is a write transaction at one log index.
@@ -106,38 +103,35 @@ type tx struct {
 func (t *tx) put(table string, row any) { must(t.Insert(table, row)) }
 
 func (t *tx) event(kind, cluster, node, format string, args ...any) {
-	t.put(tableEvents, &Event{Index: t.index, Seq: t.seq, UnixMilli: t.now, Type: kind,
-		Cluster: cluster, Node: node, Message: fmt.Sprintf(format, args...)})
+	row := &EventRow{Serial: 1, Event: Event{Index: t.index, Seq: t.seq, UnixMilli: t.now, Type: kind,
+		Cluster: cluster, Node: node, Message: fmt.Sprintf(format, args...)}}
+	if last, ok := last[*EventRow](t.Txn, tableEvents, "id"); ok {
+		row.Serial = last.Serial + 1
+	}
+	t.put(tableEvents, row)
 	t.seq++
 }
 
-func (t *tx) rememberRequest(id string, err error) {
-	row := &requestRow{ID: id, Index: t.index}
-	if err != nil {
-		row.Err = err.Error()
-		if errors.Is(err, ErrConflict) {
-			row.Err = ErrConflict.Error()
-		}
-	}
-	t.put(tableRequests, row)
-	trim(t, tableRequests, "index", keepRequests)
-}
-
 func (t *tx) trimEvents() {
-	if t.seq > 0 {
-		trim(t, tableEvents, "id", keepEvents)
+	if t.seq == 0 {
+		return
+	}
+	if newest, ok := last[*EventRow](t.Txn, tableEvents, "id"); ok {
+		trim(t, tableEvents, "id", func(e *EventRow) bool { return e.Serial+keepEvents <= newest.Serial })
 	}
 }
 
-// trim deletes the oldest rows of a table beyond keep.
-func trim(t *tx, table, index string, keep int) {
+// trim deletes rows from the front of an index for as long as they are old. It
+// takes as long as there is to delete, however large the table is.
+func trim[T any](t *tx, table, index string, old func(T) bool) {
 	it, err := t.Get(table, index)
 	must(err)
-	var rows []any
-	for row := it.Next(); row != nil; row = it.Next() {
-		rows = append(rows, row)
+	// Deleted afterwards: a row that goes moves what the iterator stands on.
+	var rows []T
+	for row := it.Next(); row != nil && old(row.(T)); row = it.Next() {
+		rows = append(rows, row.(T))
 	}
-	for i := 0; i < len(rows)-keep; i++ {
-		must(t.Delete(table, rows[i]))
+	for _, row := range rows {
+		must(t.Delete(table, row))
 	}
 }

@@ -1,0 +1,312 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"go.uber.org/goleak"
+)
+
+// writerEnv makes the test binary a process that writes to the mesh in the named
+// directory until it is killed.
+const writerEnv = "TENKS_TEST_WRITER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(writerEnv); dir != "" {
+		if err := writeForEver(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// words is an FSM that remembers every word it was given, in order.
+type words struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (w *words) Apply(l *raft.Log) any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list = append(w.list, string(l.Data))
+	return len(w.list)
+}
+
+func (w *words) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string{}, w.list...)
+}
+
+func (w *words) Snapshot() (raft.FSMSnapshot, error) { return kept(strings.Join(w.all(), "\n")), nil }
+
+func (w *words) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list = strings.Split(string(b), "\n")
+	return err
+}
+
+type kept string
+
+func (k kept) Persist(sink raft.SnapshotSink) error {
+	_, err := io.WriteString(sink, string(k))
+	return errors.Join(err, sink.Close())
+}
+func (kept) Release() {}
+
+func open(t *testing.T, dir string) (*Mesh, *words) {
+	t.Helper()
+	fsm := &words{}
+	m, err := Open(Config{Dir: dir, FSM: fsm, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := current(ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	return m, fsm
+}
+
+// current waits until the mesh has a leader and all that was acknowledged.
+func current(ctx context.Context, m *Mesh) error {
+	for {
+		err := m.Barrier(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func TestInitMakesAMeshOfOneThatLeadsAndKeepsWhatItWasTold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if Exists(dir) {
+		t.Fatal("a mesh where nothing is")
+	}
+	if err := Init(dir, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(dir, nil); !errors.Is(err, ErrExists) {
+		t.Errorf("second Init: %v, want ErrExists", err)
+	}
+	var id string
+	t.Run("first run", func(t *testing.T) {
+		m, fsm := open(t, dir)
+		id = m.ID()
+		if leader, ok := m.Leader(); !ok || leader != id || !m.IsLeader() {
+			t.Errorf("leader %q %t, want %q", leader, ok, id)
+		}
+		answer, err := m.Propose(t.Context(), []byte("second"))
+		if err != nil || answer != 2 {
+			t.Fatalf("answer %v, error %v, want 2", answer, err)
+		}
+		if got := strings.Join(fsm.all(), " "); got != "first second" {
+			t.Errorf("state %q", got)
+		}
+	})
+	t.Run("second run", func(t *testing.T) {
+		m, fsm := open(t, dir)
+		if m.ID() != id {
+			t.Errorf("ID %s became %s", id, m.ID())
+		}
+		if got := strings.Join(fsm.all(), " "); got != "first second" {
+			t.Errorf("state %q", got)
+		}
+	})
+}
+
+func TestInitMayBeRepeatedAfterACrash(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if err := Init(dir, []byte("lost")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, doneFile)); err != nil { // the crash came before
+		t.Fatal(err)
+	}
+	if err := Init(dir, []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	_, fsm := open(t, dir)
+	if got := strings.Join(fsm.all(), " "); got != "kept" {
+		t.Errorf("state %q, want kept", got)
+	}
+}
+
+func TestKeyIsReadableByItsOwnerOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if err := Init(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{keyFile, "raft/raft.db"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v", name, info.Mode())
+		}
+	}
+}
+
+func TestWhileLeaderRunsWorkAgainAndReturnsAfterItEnded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if err := Init(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := open(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	runs, ended := make(chan int, 4), false
+	done := make(chan error, 1)
+	go func() {
+		n := 0
+		done <- m.WhileLeader(ctx, func(ctx context.Context) error {
+			n++
+			runs <- n
+			if n == 1 {
+				return errors.New("first try fails")
+			}
+			<-ctx.Done()
+			ended = true
+			return nil
+		})
+	}()
+	for want := 1; want <= 2; want++ {
+		select {
+		case got := <-runs:
+			if got != want {
+				t.Fatalf("run %d, want %d", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("run %d did not begin", want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil || !ended {
+		t.Errorf("error %v, work ended %t", err, ended)
+	}
+}
+
+// writeForEver proposes w0, w1, … and prints each once it is acknowledged.
+func writeForEver(dir string) error {
+	ctx := context.Background()
+	fsm := &words{}
+	m, err := Open(Config{Dir: dir, FSM: fsm, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	if err := current(ctx, m); err != nil {
+		return err
+	}
+	for i := len(fsm.all()); ; i++ {
+		if _, err := m.Propose(ctx, []byte("w"+strconv.Itoa(i))); err != nil {
+			return err
+		}
+		fmt.Println(i)
+	}
+}
+
+func TestKillLosesNothingThatWasAcknowledged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if err := Init(dir, []byte("w0")); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged := 0
+	for range 20 {
+		acknowledged = max(acknowledged, writeUntilKilled(t, dir))
+	}
+	_, fsm := open(t, dir)
+	got := fsm.all()
+	if len(got) <= acknowledged {
+		t.Fatalf("%d words, but w%d was acknowledged", len(got), acknowledged)
+	}
+	for i, w := range got {
+		if w != "w"+strconv.Itoa(i) {
+			t.Fatalf("word %d is %q: lost or applied twice", i, w)
+		}
+	}
+	t.Logf("%d words after 20 kills, %d acknowledged", len(got), acknowledged+1)
+}
+
+// writeUntilKilled runs a writer, kills it at a random moment and returns the last
+// word that it acknowledged.
+func writeUntilKilled(t *testing.T, dir string) int {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), writerEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last, left := 0, 1+rand.IntN(60)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		n, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Fatalf("writer said %q", lines.Text())
+		}
+		last = n
+		if left--; left == 0 {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if left > 0 {
+		t.Fatal("the writer ended by itself")
+	}
+	return last
+}
+
+func BenchmarkPropose(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "mesh")
+	if err := Init(dir, nil); err != nil {
+		b.Fatal(err)
+	}
+	m, err := Open(Config{Dir: dir, FSM: &words{}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	if err := current(b.Context(), m); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := m.Propose(b.Context(), []byte("word")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

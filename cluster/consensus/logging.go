@@ -1,0 +1,32 @@
+package consensus
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// leveled gives Raft a logger that writes to ours.
+func leveled(out *slog.Logger) hclog.Logger {
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Info, Output: io.Discard})
+	l.RegisterSink(sink{out.With("part", "raft")})
+	return l
+}
+
+// sink implements hclog.SinkAdapter.
+type sink struct{ out *slog.Logger }
+
+// Accept implements hclog.SinkAdapter.
+func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+	// What Raft calls information is the course of an election: detail here.
+	to := slog.LevelDebug
+	switch {
+	case level >= hclog.Error:
+		to = slog.LevelError
+	case level == hclog.Warn:
+		to = slog.LevelWarn
+	}
+	s.out.Log(context.Background(), to, msg, args...) //nolint:contextcheck // hclog carries none
+}

@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// keyFile holds the peer's private key (PKCS #8 in PEM), mode 0600.
+const keyFile = "peer.key"
+
+// makeIdentity makes the peer's key, unless an earlier try did, and returns its ID.
+func makeIdentity(dir string) (string, error) {
+	path := filepath.Join(dir, keyFile)
+	if _, err := os.Stat(path); err == nil {
+		return readIdentity(dir)
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", fmt.Errorf("peer key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", fmt.Errorf("peer key: %w", err)
+	}
+	if err := writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+		return "", fmt.Errorf("peer key: %w", err)
+	}
+	return readIdentity(dir)
+}
+
+// readIdentity returns the peer's ID: the first 16 bytes of the SHA-256 of its
+// public key, in hexadecimal. It is never an address or a host name, which change,
+// nor a machine ID, which cloned hosts share.
+func readIdentity(dir string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, keyFile))
+	if err != nil {
+		return "", fmt.Errorf("peer key: %w", err)
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return "", fmt.Errorf("peer key: %s: no PEM block", keyFile)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return "", fmt.Errorf("peer key: %w", err)
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return "", fmt.Errorf("peer key: a %T, want an Ed25519 key", parsed)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return "", fmt.Errorf("peer key: %w", err)
+	}
+	sum := sha256.Sum256(public)
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// writeFile writes a file of mode 0600 whole or not at all, and durably.
+func writeFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // gone already if all went well
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

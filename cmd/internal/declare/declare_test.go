@@ -1,0 +1,271 @@
+package declare
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenks/raftfsm/state"
+)
+
+// mesh is a state under test; it applies commands at rising indexes.
+type mesh struct {
+	t     *testing.T
+	store *state.Store
+	index uint64
+	seed  *rand.ChaCha8
+}
+
+func newMesh(t *testing.T) *mesh {
+	m := &mesh{t: t, store: state.New(), seed: rand.NewChaCha8([32]byte{1})}
+	m.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", Physnets: []string{"physnet1", "physnet2"},
+		Drivers: []string{"fake", "libvirt"}, Capacity: state.Resources{VCPUs: 1000, MemoryMB: 1 << 20, DiskGB: 1 << 20},
+		BMC: state.PortRange{Address: "192.0.2.1", First: 6230, Last: 16229}}})
+	return m
+}
+
+func (m *mesh) apply(c state.Command) {
+	m.t.Helper()
+	m.index++
+	if err := m.store.Apply(m.index, state.Envelope{Command: c}); err != nil {
+		m.t.Fatalf("apply %T: %v", c, err)
+	}
+}
+
+func (m *mesh) snap() *state.Snapshot {
+	s, _ := m.store.Snapshot()
+	return s
+}
+
+func (m *mesh) plan(want state.Cluster, opt Options) *Plan {
+	m.t.Helper()
+	opt.Random = m.seed
+	p, err := Cluster(m.snap(), want, opt)
+	if err != nil {
+		m.t.Fatalf("plan: %v", err)
+	}
+	return p
+}
+
+func (m *mesh) do(want state.Cluster) *Plan {
+	m.t.Helper()
+	p := m.plan(want, Options{})
+	m.apply(p.Command)
+	return p
+}
+
+// demo declares count nodes of one type.
+func demo(count int, change ...func(*state.Cluster)) state.Cluster {
+	c := state.Cluster{Name: "demo",
+		Types: map[string]state.Machine{"compute": {Driver: "libvirt", MemoryMB: 512, VCPUs: 1,
+			Volumes: []state.Volume{{CapacityBytes: 4 << 30}}, Physnets: []string{"physnet1", "physnet2"},
+			BootMode: state.BootUEFI, IronicDriver: "ipmi"}},
+		Specs: []state.Spec{{Key: "compute/tk/0", Type: "compute", Count: count, Prefix: "tk", OnHostLoss: state.LossHold}}}
+	for _, f := range change {
+		f(&c)
+	}
+	return c
+}
+
+// summary lists a plan's steps as "create tk0".
+func summary(p *Plan) []string {
+	var out []string
+	for _, s := range p.Steps {
+		out = append(out, string(s.Action)+" "+s.Node)
+	}
+	return out
+}
+
+func TestPlanCreatesNodesWithIdentitiesThatNobodyHas(t *testing.T) {
+	m := newMesh(t)
+	p := m.do(demo(3))
+	if diff := cmp.Diff([]string{"create tk0", "create tk1", "create tk2"}, summary(p)); diff != "" {
+		t.Error(diff)
+	}
+	other := demo(2)
+	other.Name = "other"
+	p = m.do(other)
+	if diff := cmp.Diff([]string{"create tk3", "create tk4"}, summary(p)); diff != "" {
+		t.Errorf("names of a second cluster: %s", diff)
+	}
+	macs, passwords := map[string]bool{}, map[string]bool{}
+	for _, n := range m.snap().Nodes() {
+		passwords[n.BMC.Password.Reveal()] = true
+		for _, port := range n.Ports {
+			if !strings.HasPrefix(port.MAC, "52:54:00:") || macs[port.MAC] {
+				t.Errorf("node %s: MAC %q is not ours, or not unique", n.Name, port.MAC)
+			}
+			macs[port.MAC] = true
+		}
+		if !regexp.MustCompile(`^[a-zA-Z0-9]{16}$`).MatchString(n.BMC.Password.Reveal()) {
+			t.Errorf("node %s: password %q", n.Name, n.BMC.Password.Reveal())
+		}
+	}
+	if len(macs) != 10 || len(passwords) != 5 {
+		t.Errorf("%d MACs and %d passwords, want 10 and 5", len(macs), len(passwords))
+	}
+}
+
+func TestPlanOfWhatIsThereIsEmpty(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(3))
+	p := m.plan(demo(3), Options{})
+	if !p.Empty(m.snap()) || p.Unchanged != 3 {
+		t.Errorf("steps %v, unchanged %d, empty %t", summary(p), p.Unchanged, p.Empty(m.snap()))
+	}
+}
+
+func TestPlanFillsGapsInNames(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(3))
+	n, _ := m.snap().NodeByName("tk1")
+	m.apply(state.RemoveNodes{Nodes: []state.NodeRemoval{{UUID: n.UUID}}})
+	if diff := cmp.Diff([]string{"create tk1"}, summary(m.plan(demo(3), Options{}))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPlanShrinksByUnusedNodesFirst(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(4, func(c *state.Cluster) { c.Specs[0].Enrol = &state.Enrolment{ResourceClass: "rc"} }))
+	var reports []state.NodeIronicReport
+	for name, provision := range map[string]string{"tk3": "active", "tk2": "available", "tk1": "available"} {
+		n, _ := m.snap().NodeByName(name)
+		reports = append(reports, state.NodeIronicReport{UUID: n.UUID,
+			Status: state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: provision}})
+	}
+	m.apply(state.ReportIronic{Nodes: reports})
+	want := func(count int) state.Cluster {
+		return demo(count, func(c *state.Cluster) { c.Specs[0].Enrol = &state.Enrolment{ResourceClass: "rc"} })
+	}
+	for _, c := range []struct {
+		count int
+		gone  []string
+	}{
+		{3, []string{"remove tk0"}},
+		{2, []string{"remove tk0", "remove tk2"}},
+		{0, []string{"remove tk0", "remove tk2", "remove tk1", "remove tk3"}},
+	} {
+		if diff := cmp.Diff(c.gone, summary(m.plan(want(c.count), Options{}))); diff != "" {
+			t.Errorf("count %d: %s", c.count, diff)
+		}
+	}
+}
+
+func TestPlanSaysWhatChangesAndWhen(t *testing.T) {
+	cases := []struct {
+		name   string
+		change func(*state.Machine)
+		want   string
+	}{
+		{"memory", func(m *state.Machine) { m.MemoryMB = 1024 }, "memory 512 MiB → 1024 MiB (a running node: at its next power-on)"},
+		{"vcpus", func(m *state.Machine) { m.VCPUs = 2 }, "vCPUs 1 → 2 (a running node: at its next power-on)"},
+		{"boot mode", func(m *state.Machine) { m.BootMode = state.BootBIOS }, "boot mode uefi → bios (a running node: at its next power-on)"},
+		{"volumes", func(m *state.Machine) { m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: 1 << 30}) },
+			"volumes [4 GiB] → [4 GiB, 1 GiB] (a running node: at its next power-on)"},
+		{"networks", func(m *state.Machine) { m.Physnets = []string{"physnet1"} },
+			"physical networks [physnet1 physnet2] → [physnet1] (a running node: at its next power-on)"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMesh(t)
+			m.do(demo(1))
+			want := demo(1)
+			typ := want.Types["compute"]
+			typ.Volumes = slices.Clone(typ.Volumes)
+			c.change(&typ)
+			want.Types["compute"] = typ
+			p := m.plan(want, Options{})
+			if len(p.Steps) != 1 || p.Steps[0].Action != Change || !slices.Contains(p.Steps[0].Reasons, c.want) {
+				t.Fatalf("steps %+v, want one change with %q", p.Steps, c.want)
+			}
+			if p.Command.Change[0].Restart {
+				t.Error("a restart that nobody asked for")
+			}
+			if p = m.plan(want, Options{Restart: true}); !p.Command.Change[0].Restart {
+				t.Error("no restart with --restart")
+			}
+			m.apply(p.Command)
+			if p = m.plan(want, Options{}); !p.Empty(m.snap()) {
+				t.Errorf("after the change: %v", p.Steps)
+			}
+		})
+	}
+}
+
+func TestPlanKeepsTheMACsOfPortsThatStay(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(1))
+	before, _ := m.snap().NodeByName("tk0")
+	m.do(demo(1, func(c *state.Cluster) {
+		typ := c.Types["compute"]
+		typ.Physnets = []string{"physnet2", "physnet2", "physnet1"}
+		c.Types["compute"] = typ
+	}))
+	after, _ := m.snap().NodeByName("tk0")
+	for i := range before.Ports {
+		if before.Ports[i].MAC != after.Ports[i].MAC {
+			t.Errorf("port %d: MAC %s became %s", i, before.Ports[i].MAC, after.Ports[i].MAC)
+		}
+	}
+	if after.Ports[2].MAC == "" {
+		t.Error("port 2 has no MAC")
+	}
+}
+
+func TestPlanRefusesWhatFitsNowhereWithTheReason(t *testing.T) {
+	m := newMesh(t)
+	want := demo(1, func(c *state.Cluster) {
+		typ := c.Types["compute"]
+		typ.MemoryMB = 1 << 30 // 1 PiB
+		c.Types["compute"] = typ
+	})
+	_, err := Cluster(m.snap(), want, Options{Random: m.seed})
+	var unplaced *UnplacedError
+	if !errors.As(err, &unplaced) || !strings.Contains(err.Error(), "hv1") || !strings.Contains(err.Error(), "memory") {
+		t.Fatalf("error %v, want one that names hv1 and memory", err)
+	}
+	if _, err := Cluster(m.snap(), want, Options{Random: m.seed, AllowUnplaced: true}); err != nil {
+		t.Errorf("with AllowUnplaced: %v", err)
+	}
+}
+
+func TestPlanRefusesAnotherDriverForANodeThatExists(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(1))
+	_, err := Cluster(m.snap(), demo(1, func(c *state.Cluster) {
+		typ := c.Types["compute"]
+		typ.Driver = "fake"
+		c.Types["compute"] = typ
+	}), Options{Random: m.seed})
+	if err == nil || !strings.Contains(err.Error(), `node "tk0": the driver of a node that exists cannot change`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestLinkNamesAreShortAndUnique(t *testing.T) {
+	ids := newIdentities(newMesh(t).snap(), rand.NewChaCha8([32]byte{}))
+	seen := map[string]string{}
+	names := []string{"tk0", "controller0", "compute-a0", "compute-b0", "compute-c0", "n1234567", "compute12345"}
+	for i := range 1000 {
+		names = append(names, fmt.Sprintf("storage-node-%d", i))
+	}
+	for _, name := range names {
+		short := ids.linkName(name, "uuid-"+name)
+		if short == "" || len(short) > maxLinkName || seen[short] != "" {
+			t.Fatalf("%s: link name %q (also of %q)", name, short, seen[short])
+		}
+		seen[short] = name
+	}
+	for short, name := range map[string]string{"tk0": "tk0", "contr0": "controller0", "compu0": "compute-a0"} {
+		if seen[short] != name {
+			t.Errorf("%s has %q, want the same as the Ansible Tenks gives", name, seen[short])
+		}
+	}
+}

@@ -1,0 +1,59 @@
+#!/bin/sh
+# The first process of a lab host. It runs in the host's own network, mount and UTS
+# namespace, gives it its disk and its /run, and then stays, so that the namespaces do.
+#   LAB_NAME   host name
+#   LAB_DISK   directory that a reboot keeps
+#   LAB_RUN    empty directory: /run
+#   LAB_BOOT_ID file with this boot's ID
+#   LAB_READY  file made when the host is up
+set -eu
+
+# A directory that this machine lacks is made in the host only: its parent becomes a
+# tmpfs with everything bound into it that was there.
+widen() {
+	aside=$LAB_RUN/.aside
+	mkdir -p "$aside"
+	mount --bind "$1" "$aside"
+	mount -t tmpfs -o mode=755 lab "$1"
+	for old in "$aside"/* "$aside"/.[!.]*; do
+		if [ -L "$old" ]; then
+			cp -P "$old" "$1/"
+			continue
+		elif [ -d "$old" ]; then
+			mkdir "$1/${old##*/}"
+		elif [ -e "$old" ]; then
+			: >"$1/${old##*/}"
+		else
+			continue
+		fi
+		mount --bind "$old" "$1/${old##*/}"
+	done
+	umount "$aside"
+	rmdir "$aside"
+}
+
+# private DIR: the host's own DIR, kept on its disk.
+private() {
+	mkdir -p "$LAB_DISK$1"
+	if [ ! -d "$1" ]; then
+		widen "${1%/*}"
+		mkdir "$1"
+	fi
+	mount --bind "$LAB_DISK$1" "$1"
+}
+
+hostname "$LAB_NAME"
+# A mount of another host's network namespace would keep it alive.
+umount -l /run/netns/* /run/netns 2>/dev/null || :
+# /sys shows the network namespace it was mounted in.
+mount -t sysfs sysfs /sys
+mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup 2>/dev/null || :
+for dir in /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt /var/lib/tenks /etc/tenks; do
+	private "$dir"
+done
+mount --bind "$LAB_BOOT_ID" /proc/sys/kernel/random/boot_id
+mkdir -p "$LAB_RUN/lock" "$LAB_RUN/libvirt" "$LAB_RUN/netns"
+ready=$LAB_READY
+mount --bind "$LAB_RUN" /run
+: >"$ready"
+exec sleep infinity

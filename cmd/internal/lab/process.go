@@ -1,0 +1,147 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// poll is how often a condition is looked at again.
+const poll = 5 * time.Millisecond
+
+// process is one that runs in a host.
+type process struct {
+	pid int
+	// name is what /proc/PID/comm says.
+	name string
+}
+
+// infrastructure reports whether an agent's end should come first: a power cut takes
+// all at once, so no agent may see what it depends on go.
+func (p process) infrastructure() bool {
+	return p.name == "libvirtd" || p.name == "sleep" || strings.HasPrefix(p.name, "qemu")
+}
+
+// namespaceOf identifies the namespace behind /proc/PID/ns/… or /run/netns/….
+func namespaceOf(path string) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", fmt.Errorf("namespace %s: %w", path, err)
+	}
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
+}
+
+// inside reports whether a process is in one of the namespaces. One that has ended
+// is in none.
+func inside(pid int, namespaces map[string]bool) bool {
+	for _, kind := range []string{"net", "mnt"} {
+		ns, err := namespaceOf(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+		if err == nil && namespaces[ns] {
+			return true
+		}
+	}
+	return false
+}
+
+// processes returns who is in one of the namespaces, but for the caller.
+func processes(namespaces map[string]bool) ([]process, error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	var found []process
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() || !inside(pid, namespaces) {
+			continue
+		}
+		comm, err := os.ReadFile(filepath.Join(dir, "comm"))
+		if err != nil {
+			continue // it has ended
+		}
+		found = append(found, process{pid: pid, name: strings.TrimSpace(string(comm))})
+	}
+	return found, nil
+}
+
+// signal reaches the process only while it is in one of the namespaces: its number
+// may be somebody else's by now.
+func signal(pid int, sig syscall.Signal, namespaces map[string]bool) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return ignoreEnded(err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // only a reference
+	if !inside(pid, namespaces) {
+		return nil
+	}
+	return ignoreEnded(unix.PidfdSendSignal(fd, sig, nil, 0))
+}
+
+func ignoreEnded(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// killAll ends everything in the namespaces as a power cut does: all are stopped,
+// agents first, until none is left that runs, and then killed. It returns when they
+// are gone.
+func killAll(ctx context.Context, namespaces map[string]bool) error {
+	stopped := map[int]bool{}
+	for news := true; news; {
+		all, err := processes(namespaces)
+		if err != nil {
+			return err
+		}
+		news = false
+		for _, infrastructure := range []bool{false, true} {
+			for _, p := range all {
+				if p.infrastructure() != infrastructure || stopped[p.pid] {
+					continue
+				}
+				if err := signal(p.pid, unix.SIGSTOP, namespaces); err != nil {
+					return fmt.Errorf("process %d (%s): stop: %w", p.pid, p.name, err)
+				}
+				stopped[p.pid], news = true, true
+			}
+		}
+	}
+	return await(ctx, func() (bool, error) {
+		all, err := processes(namespaces)
+		if err != nil || len(all) == 0 {
+			return true, err
+		}
+		for _, p := range all {
+			if err := signal(p.pid, unix.SIGKILL, namespaces); err != nil {
+				return false, fmt.Errorf("process %d (%s): kill: %w", p.pid, p.name, err)
+			}
+		}
+		return false, nil
+	})
+}
+
+// await polls until ok is true or an error, or ctx ends.
+func await(ctx context.Context, ok func() (bool, error)) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		if done, err := ok(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	pb "tenks/hostops/driver/driverpb"
+)
+
+// client is a driver process seen from the agent. It implements Driver.
+type client struct{ pb pb.DriverClient }
+
+func (c client) Info(ctx context.Context) (Info, error) {
+	r, err := c.pb.Info(ctx, &pb.InfoRequest{})
+	if err != nil {
+		return Info{}, fromStatus(err)
+	}
+	return infoFromPB(r), nil
+}
+
+func (c client) Instances(ctx context.Context) ([]Instance, error) {
+	r, err := c.pb.Instances(ctx, &pb.InstancesRequest{}, grpc.MaxCallRecvMsgSize(64<<20))
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	out := make([]Instance, 0, len(r.GetInstances()))
+	for _, i := range r.GetInstances() {
+		out = append(out, instanceFromPB(i))
+	}
+	return out, nil
+}
+
+func (c client) Ensure(ctx context.Context, s Spec) error {
+	_, err := c.pb.Ensure(ctx, specToPB(s))
+	return fromStatus(err)
+}
+
+func (c client) Remove(ctx context.Context, uuid string) error {
+	_, err := c.pb.Remove(ctx, &pb.RemoveRequest{Uuid: uuid})
+	return fromStatus(err)
+}
+
+func (c client) Power(ctx context.Context, uuid string, req PowerRequest) error {
+	_, err := c.pb.Power(ctx, &pb.PowerRequest{Uuid: uuid, Action: string(req.Action), Boot: bootToPB(req.Boot)})
+	return fromStatus(err)
+}
+
+func (c client) Watch(ctx context.Context, on func(Event)) error {
+	stream, err := c.pb.Watch(ctx, &pb.WatchRequest{})
+	if err != nil {
+		return fromStatus(err)
+	}
+	for {
+		e, err := stream.Recv()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, io.EOF):
+			return errors.New("driver: it ended the watch")
+		case err != nil:
+			return fromStatus(err)
+		}
+		on(eventFromPB(e))
+	}
+}
+
+func (c client) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := c.pb.Console(ctx)
+	if err != nil {
+		cancel()
+		return nil, fromStatus(err)
+	}
+	if err := stream.Send(&pb.ConsoleData{Uuid: uuid}); err != nil {
+		cancel()
+		return nil, fromStatus(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		cancel()
+		return nil, fromStatus(err)
+	}
+	return &console{stream: stream, cancel: cancel}, nil
+}
+
+// console is a stream as an io.ReadWriteCloser. One goroutine may read while
+// another writes.
+type console struct {
+	stream grpc.BidiStreamingClient[pb.ConsoleData, pb.ConsoleData]
+	cancel context.CancelFunc
+	rest   []byte
+}
+
+func (c *console) Read(b []byte) (int, error) {
+	for len(c.rest) == 0 {
+		m, err := c.stream.Recv()
+		if err != nil {
+			return 0, io.EOF
+		}
+		c.rest = m.GetData()
+	}
+	n := copy(b, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func (c *console) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if err := c.stream.Send(&pb.ConsoleData{Data: append([]byte{}, b...)}); err != nil {
+		return 0, io.ErrClosedPipe
+	}
+	return len(b), nil
+}
+
+func (c *console) Close() error {
+	c.cancel()
+	return nil
+}

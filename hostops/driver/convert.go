@@ -1,0 +1,139 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "tenks/hostops/driver/driverpb"
+	"tenks/raftfsm/state"
+)
+
+// What goes over the wire, and back.
+
+func configToPB(c Config) *pb.ConfigureRequest {
+	return &pb.ConfigureRequest{Mesh: c.Mesh, DataDir: c.DataDir, ConsoleDir: c.ConsoleDir, Options: c.Options}
+}
+
+func configFromPB(r *pb.ConfigureRequest) Config {
+	return Config{Mesh: r.GetMesh(), DataDir: r.GetDataDir(), ConsoleDir: r.GetConsoleDir(), Options: r.GetOptions()}
+}
+
+func infoToPB(i Info) *pb.InfoReply {
+	return &pb.InfoReply{Name: i.Name, Version: i.Version, Vcpus: int64(i.Capacity.VCPUs),
+		MemoryMb: i.Capacity.MemoryMB, DiskGb: i.Capacity.DiskGB, Facts: i.Facts}
+}
+
+func infoFromPB(r *pb.InfoReply) Info {
+	return Info{Name: r.GetName(), Version: r.GetVersion(), Facts: r.GetFacts(),
+		Capacity: state.Resources{VCPUs: int(r.GetVcpus()), MemoryMB: r.GetMemoryMb(), DiskGB: r.GetDiskGb()}}
+}
+
+func instanceToPB(i Instance) *pb.Instance {
+	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending}
+}
+
+func instanceFromPB(i *pb.Instance) Instance {
+	return Instance{UUID: i.GetUuid(), Name: i.GetName(), Epoch: i.GetEpoch(), Power: state.Power(i.GetPower()),
+		Digest: i.GetDigest(), Pending: i.GetPending()}
+}
+
+func bootToPB(b state.Boot) *pb.Boot {
+	return &pb.Boot{Device: string(b.Device), Persistent: b.Persistent, Efi: b.EFI}
+}
+
+func bootFromPB(b *pb.Boot) state.Boot {
+	return state.Boot{Device: state.BootDevice(b.GetDevice()), Persistent: b.GetPersistent(), EFI: b.GetEfi()}
+}
+
+func specToPB(s Spec) *pb.EnsureRequest {
+	m := &pb.Machine{Driver: s.Machine.Driver, MemoryMb: s.Machine.MemoryMB, Vcpus: int64(s.Machine.VCPUs),
+		Physnets: s.Machine.Physnets, BootMode: string(s.Machine.BootMode), IronicDriver: s.Machine.IronicDriver}
+	for _, v := range s.Machine.Volumes {
+		m.Volumes = append(m.Volumes, &pb.Volume{CapacityBytes: v.CapacityBytes, Image: v.Image})
+	}
+	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot)}
+	for _, p := range s.Ports {
+		r.Ports = append(r.Ports, &pb.Port{Mac: p.MAC, Physnet: p.Physnet, Link: p.Link})
+	}
+	return r
+}
+
+func specFromPB(r *pb.EnsureRequest) Spec {
+	m := r.GetMachine()
+	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()),
+		Machine: state.Machine{Driver: m.GetDriver(), MemoryMB: m.GetMemoryMb(), VCPUs: int(m.GetVcpus()),
+			Physnets: m.GetPhysnets(), BootMode: state.BootMode(m.GetBootMode()), IronicDriver: m.GetIronicDriver()}}
+	for _, v := range m.GetVolumes() {
+		s.Machine.Volumes = append(s.Machine.Volumes, state.Volume{CapacityBytes: v.GetCapacityBytes(), Image: v.GetImage()})
+	}
+	for _, p := range r.GetPorts() {
+		s.Ports = append(s.Ports, Port{MAC: p.GetMac(), Physnet: p.GetPhysnet(), Link: p.GetLink()})
+	}
+	return s
+}
+
+func eventToPB(e Event) *pb.Event {
+	return &pb.Event{Type: string(e.Type), Uuid: e.UUID, Power: string(e.Power), Cause: string(e.Cause)}
+}
+
+func eventFromPB(e *pb.Event) Event {
+	return Event{Type: EventType(e.GetType()), UUID: e.GetUuid(), Power: state.Power(e.GetPower()), Cause: Cause(e.GetCause())}
+}
+
+// codesOf pairs the errors that callers branch on with what the wire has for them.
+var codesOf = []struct {
+	err  error
+	code codes.Code
+}{
+	{state.ErrBusy, codes.Unavailable},
+	{state.ErrNotFound, codes.NotFound},
+	{state.ErrWrongState, codes.FailedPrecondition},
+	{state.ErrUnsupported, codes.Unimplemented},
+}
+
+// toStatus turns an error of a driver into one that crosses the wire.
+func toStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, c := range codesOf {
+		if errors.Is(err, c.err) {
+			return status.Error(c.code, err.Error())
+		}
+	}
+	return status.Error(codes.Unknown, err.Error())
+}
+
+// fromStatus is the inverse. A connection that is gone, and a call that ran out of
+// time, are a busy driver: it is being restarted, or its provider hangs.
+func fromStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	st, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	if st.Code() == codes.DeadlineExceeded || st.Code() == codes.Canceled {
+		return fmt.Errorf("%s: %w", st.Message(), state.ErrBusy)
+	}
+	for _, c := range codesOf {
+		if st.Code() == c.code {
+			return &remoteError{text: st.Message(), kind: c.err}
+		}
+	}
+	return errors.New(st.Message())
+}
+
+// remoteError has the text that the driver gave it, and the kind that callers
+// branch on.
+type remoteError struct {
+	text string
+	kind error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.kind }

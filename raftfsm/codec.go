@@ -1,0 +1,103 @@
+package raftfsm
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"tenks/raftfsm/state"
+)
+
+// entryFormat is the first byte of a log entry: 1 means CBOR of an entry.
+const entryFormat = 1
+
+// entry is a state.Envelope in the log. Its keys never change; new ones may be
+// added, and are ignored by older versions.
+type entry struct {
+	Request   string          `cbor:"request,omitempty"`
+	UnixMilli int64           `cbor:"time,omitempty"`
+	Kind      string          `cbor:"kind"`
+	Body      cbor.RawMessage `cbor:"body"`
+}
+
+// Limits of what is decoded: an entry comes from a peer of ours, but a damaged one
+// must not take the memory that it claims to need.
+const (
+	maxNesting  = 32
+	maxElements = 1 << 20
+)
+
+var encoder, decoder = modes()
+
+func modes() (cbor.EncMode, cbor.DecMode) {
+	// Core deterministic encoding (RFC 8949 §4.2.1): equal values give equal bytes,
+	// which the digests of states rely on.
+	e, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		panic(err)
+	}
+	d, err := cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: maxNesting,
+		MaxArrayElements: maxElements, MaxMapPairs: maxElements, IndefLength: cbor.IndefLengthForbidden,
+		TagsMd: cbor.TagsForbidden, UTF8: cbor.UTF8RejectInvalid}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return e, d
+}
+
+// Encode returns the log entry of a command.
+func Encode(e state.Envelope) ([]byte, error) {
+	kind := state.Kind(e.Command)
+	body, err := encoder.Marshal(e.Command)
+	if err != nil {
+		return nil, fmt.Errorf("command %s: encode: %w", kind, err)
+	}
+	b, err := encoder.Marshal(entry{Request: e.Request, UnixMilli: e.UnixMilli, Kind: kind, Body: body})
+	if err != nil {
+		return nil, fmt.Errorf("command %s: encode: %w", kind, err)
+	}
+	return append([]byte{entryFormat}, b...), nil
+}
+
+// Decode reads a log entry. Errors: state.ErrNewer for a format or kind that this
+// version does not know.
+func Decode(b []byte) (state.Envelope, error) {
+	if len(b) == 0 {
+		return state.Envelope{}, errors.New("empty")
+	}
+	if b[0] != entryFormat {
+		return state.Envelope{}, fmt.Errorf("format %d: %w", b[0], state.ErrNewer)
+	}
+	var e entry
+	if err := decoder.Unmarshal(b[1:], &e); err != nil {
+		return state.Envelope{}, fmt.Errorf("decode: %w", err)
+	}
+	read, ok := commands[e.Kind]
+	if !ok {
+		return state.Envelope{}, fmt.Errorf("command %q: %w", e.Kind, state.ErrNewer)
+	}
+	c, err := read(e.Body)
+	if err != nil {
+		return state.Envelope{}, fmt.Errorf("command %s: decode: %w", e.Kind, err)
+	}
+	return state.Envelope{Request: e.Request, UnixMilli: e.UnixMilli, Command: c}, nil
+}
+
+// commands reads the body of each kind of command. A kind stays here for ever.
+var commands = map[string]func([]byte) (state.Command, error){
+	state.Kind(state.SetMesh{}):       body[state.SetMesh],
+	state.Kind(state.PutHypervisor{}): body[state.PutHypervisor],
+	state.Kind(state.ApplyCluster{}):  body[state.ApplyCluster],
+	state.Kind(state.RemoveCluster{}): body[state.RemoveCluster],
+	state.Kind(state.RemoveNodes{}):   body[state.RemoveNodes],
+	state.Kind(state.PlaceNodes{}):    body[state.PlaceNodes],
+	state.Kind(state.ReportHost{}):    body[state.ReportHost],
+	state.Kind(state.ReportIronic{}):  body[state.ReportIronic],
+}
+
+func body[C state.Command](b []byte) (state.Command, error) {
+	var c C
+	err := decoder.Unmarshal(b, &c)
+	return c, err
+}
