@@ -98,13 +98,31 @@ func (s *sum) ofTest(p *pkg, e event) {
 		took := time.Duration(e.Elapsed * float64(time.Second)).Round(10 * time.Millisecond)
 		switch {
 		case e.Action == "pass" && s.show.MatchString(e.Test):
-			fmt.Fprintf(s.out, "%s", t.output.String())
+			fmt.Fprint(s.out, shown(e.Test, t.output.String()))
 		case e.Action == "pass" && took >= s.slow:
 			fmt.Fprintf(s.out, "      %s %s (%v)\n", e.Package, e.Test, took)
 		case e.Action == "skip":
 			s.skipped = append(s.skipped, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(t.output.String())))
 		}
 	}
+}
+
+// shown returns what is worth reading of a passed test's output: all of it but the
+// notes of its starts and stops, and of a subtest only if it printed something.
+func shown(name, output string) string {
+	var out strings.Builder
+	said := !strings.Contains(name, "/")
+	for line := range strings.Lines(output) {
+		if strings.HasPrefix(line, "=== ") {
+			continue
+		}
+		said = said || !strings.HasPrefix(strings.TrimSpace(line), "--- ")
+		out.WriteString(line)
+	}
+	if !said {
+		return ""
+	}
+	return out.String()
 }
 
 // test returns the test of that name, and makes it and its parents known.

@@ -67,3 +67,19 @@ func TestReasonOfASkip(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyWhatIsWorthReadingOfAPassedTestIsShown(t *testing.T) {
+	tests := []struct{ name, output, want string }{
+		{"TestX", "=== RUN   TestX\n=== PAUSE TestX\n--- PASS: TestX (0.01s)\n", "--- PASS: TestX (0.01s)\n"},
+		{"TestX", "=== RUN   TestX\n    x_test.go:9: 3 nodes/s\n--- PASS: TestX (0.01s)\n",
+			"    x_test.go:9: 3 nodes/s\n--- PASS: TestX (0.01s)\n"},
+		{"TestX/a", "=== RUN   TestX/a\n    --- PASS: TestX/a (0.01s)\n", ""},
+		{"TestX/a", "=== RUN   TestX/a\n    x_test.go:9: 7 ms\n    --- PASS: TestX/a (0.01s)\n",
+			"    x_test.go:9: 7 ms\n    --- PASS: TestX/a (0.01s)\n"},
+	}
+	for _, tt := range tests {
+		if got := shown(tt.name, tt.output); got != tt.want {
+			t.Errorf("shown(%s, %q) = %q, want %q", tt.name, tt.output, got, tt.want)
+		}
+	}
+}
