@@ -91,7 +91,7 @@ func (c *Chassis) SetRestorePolicy(ctx context.Context, policy state.RestorePoli
 
 // request carries out do, unless a failure was set.
 func (c *Chassis) request(ctx context.Context, what string, do func() error) error {
-	err, held := c.admit(do)
+	held, err := c.admit(do)
 	if held {
 		<-ctx.Done()
 		err = state.ErrBusy
@@ -102,18 +102,18 @@ func (c *Chassis) request(ctx context.Context, what string, do func() error) err
 	return nil
 }
 
-func (c *Chassis) admit(do func() error) (err error, held bool) {
+func (c *Chassis) admit(do func() error) (held bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.holding > 0 {
 		c.holding--
-		return nil, true
+		return true, nil
 	}
 	if len(c.failing) > 0 {
 		err, c.failing = c.failing[0], c.failing[1:]
-		return err, false
+		return false, err
 	}
-	return do(), false
+	return false, do()
 }
 
 func (c *Chassis) power(action state.PowerAction) error {

@@ -90,6 +90,7 @@ func isOn(s bmc.Status) bool  { return s.Power == state.PowerOn }
 func isOff(s bmc.Status) bool { return s.Power == state.PowerOff }
 
 func powersOnAndOff(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	eventually(t, c, "off at first", isOff)
 	power(t, c, state.ActionOff)
 	for range 2 {
@@ -106,6 +107,7 @@ func powersOnAndOff(t *testing.T, c bmc.Chassis) {
 }
 
 func refusesWhenOff(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	for _, action := range []state.PowerAction{state.ActionReset, state.ActionCycle, state.ActionSoft, state.ActionDiag} {
 		err := ask(t, string(action), func(ctx context.Context) error { return c.Power(ctx, action) })
 		if !errors.Is(err, state.ErrWrongState) && !errors.Is(err, state.ErrUnsupported) {
@@ -118,6 +120,7 @@ func refusesWhenOff(t *testing.T, c bmc.Chassis) {
 }
 
 func restarts(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	power(t, c, state.ActionOn)
 	for _, action := range []state.PowerAction{state.ActionReset, state.ActionCycle} {
 		power(t, c, action)
@@ -126,6 +129,7 @@ func restarts(t *testing.T, c bmc.Chassis) {
 }
 
 func reachesGuest(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	power(t, c, state.ActionOn)
 	eventually(t, c, "on", isOn)
 	for _, action := range []state.PowerAction{state.ActionDiag, state.ActionSoft} {
@@ -137,6 +141,7 @@ func reachesGuest(t *testing.T, c bmc.Chassis) {
 }
 
 func usesOverrideOnce(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	used := func(s bmc.Status) bool { return s.Boot.Device == state.BootNone }
 	want := state.Boot{Device: state.BootPXE, EFI: true}
 	for _, start := range []state.PowerAction{state.ActionOn, state.ActionReset, state.ActionCycle} {
@@ -150,6 +155,7 @@ func usesOverrideOnce(t *testing.T, c bmc.Chassis) {
 }
 
 func keepsPersistentOverride(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	want := state.Boot{Device: state.BootDisk, Persistent: true}
 	boot(t, c, want)
 	for _, start := range []state.PowerAction{state.ActionOn, state.ActionCycle} {
@@ -162,6 +168,7 @@ func keepsPersistentOverride(t *testing.T, c bmc.Chassis) {
 }
 
 func takesOverrideBack(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	boot(t, c, state.Boot{Device: state.BootCDROM, Persistent: true})
 	boot(t, c, state.Boot{})
 	if got := c.Status().Boot.Device; got != state.BootNone {
@@ -170,6 +177,7 @@ func takesOverrideBack(t *testing.T, c bmc.Chassis) {
 }
 
 func keepsPolicy(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	for _, want := range []state.RestorePolicy{state.RestoreOn, state.RestoreOff, state.RestorePrevious} {
 		err := ask(t, "restore policy", func(ctx context.Context) error { return c.SetRestorePolicy(ctx, want) })
 		if err != nil {
@@ -182,6 +190,7 @@ func keepsPolicy(t *testing.T, c bmc.Chassis) {
 }
 
 func returnsWhenCancelled(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan struct{})
@@ -197,6 +206,7 @@ func returnsWhenCancelled(t *testing.T, c bmc.Chassis) {
 }
 
 func isConcurrent(t *testing.T, c bmc.Chassis) {
+	t.Helper()
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

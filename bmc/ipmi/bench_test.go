@@ -34,6 +34,7 @@ func BenchmarkSession(b *testing.B) {
 }
 
 func wholeSession(b *testing.B, c *console) {
+	b.Helper()
 	if c.ask(frame15(message(1, 6, 0x38, 0x8e, 4))) == nil {
 		b.Error("no capabilities")
 	}

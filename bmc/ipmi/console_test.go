@@ -134,8 +134,11 @@ func (c *console) rakp3() error {
 		return err
 	}
 	icv, err := crypto.RAKP4ICV(c.auth, c.random[:], c.bmcID, c.guid[:], sik)
-	if err != nil || !bytes.Equal(icv, a.IntegrityCheckValue) {
-		return fmt.Errorf("rakp 4: integrity check value %x, want %x (%v)", a.IntegrityCheckValue, icv, err)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(icv, a.IntegrityCheckValue) {
+		return fmt.Errorf("rakp 4: integrity check value %x, want %x", a.IntegrityCheckValue, icv)
 	}
 	c.k1, c.k2, c.seq = k1, k2, 0
 	return nil
@@ -185,8 +188,11 @@ func (c *console) unseal(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("packet %x: not of session %08x, or not sealed", b, c.id)
 	}
 	code, err := crypto.SessionIntegrityAuthCode(c.integrity, b[4:len(b)-n], c.k1, "")
-	if err != nil || !bytes.Equal(code, b[len(b)-n:]) {
-		return nil, fmt.Errorf("packet %x: integrity code wrong (%v)", b, err)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(code, b[len(b)-n:]) {
+		return nil, fmt.Errorf("packet %x: integrity code wrong", b)
 	}
 	return crypto.DecryptAESPayload(payload, c.k2)
 }

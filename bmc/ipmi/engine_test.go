@@ -2,7 +2,6 @@ package ipmi
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/netip"
@@ -20,26 +19,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const testUUID = "3f8a1c52-9d47-4e6b-8a21-5c0d7e9f1b34"
 
 func testConfig(chassis *bmctest.Chassis) Config {
-	return Config{Chassis: chassis, UUID: testUUID, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	return Config{Chassis: chassis, UUID: testUUID, Log: slog.New(slog.DiscardHandler),
 		Account: state.Account{Username: "admin", Password: state.NewSecret("secret")}}
 }
 
 // lab is an engine with a clock of its own and the same random numbers each time.
 type lab struct {
-	t       testing.TB
+	tb      testing.TB
 	engine  *engine
 	chassis *bmctest.Chassis
 	now     time.Time
 	from    netip.AddrPort
 }
 
-func newLab(t testing.TB) *lab {
-	t.Helper()
+func newLab(tb testing.TB) *lab {
+	tb.Helper()
 	chassis := bmctest.NewChassis()
-	l := &lab{t: t, chassis: chassis, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), from: netip.MustParseAddrPort("192.0.2.1:1024")}
+	l := &lab{tb: tb, chassis: chassis, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), from: netip.MustParseAddrPort("192.0.2.1:1024")}
 	e, err := newEngine(testConfig(chassis), mathrand.NewChaCha8([32]byte{1}), l.now)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	l.engine = e
 	return l
@@ -48,11 +47,11 @@ func newLab(t testing.TB) *lab {
 // ask does what Server does: a datagram in, an answer (or nil) out. A job that the
 // chassis holds gets the time limit of a command.
 func (l *lab) ask(datagram []byte) []byte {
-	answer, j := l.engine.receive(l.t.Context(), l.now, l.from, datagram)
+	answer, j := l.engine.receive(l.tb.Context(), l.now, l.from, datagram)
 	if j == nil {
 		return answer
 	}
-	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(l.tb.Context(), 10*time.Millisecond)
 	defer cancel()
 	return j.run(ctx)
 }
@@ -69,24 +68,24 @@ func (l *lab) wait(d time.Duration) {
 			l.now = at
 		}
 		if expire := l.engine.tick(l.now); expire != nil {
-			expire(l.t.Context())
+			expire(l.tb.Context())
 		}
 	}
 	l.now = end
 }
 
-func addrPort(t testing.TB, addr string) netip.AddrPort {
-	t.Helper()
+func addrPort(tb testing.TB, addr string) netip.AddrPort {
+	tb.Helper()
 	a, err := netip.ParseAddrPort(addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
 
 // on returns what a console at another address asks by.
 func (l *lab) on(addr string) func([]byte) []byte {
-	from := addrPort(l.t, addr)
+	from := addrPort(l.tb, addr)
 	return func(b []byte) []byte {
 		old := l.from
 		defer func() { l.from = old }()
@@ -97,13 +96,13 @@ func (l *lab) on(addr string) func([]byte) []byte {
 
 // loggedIn returns a console in a session with the given privilege.
 func (l *lab) loggedIn(privilege byte) *console {
-	l.t.Helper()
+	l.tb.Helper()
 	c := newConsole(l.ask)
 	if err := c.login(); err != nil {
-		l.t.Fatalf("login: %v", err)
+		l.tb.Fatalf("login: %v", err)
 	}
 	if code, _, err := c.command(0x06, 0x3b, privilege); code != 0 || err != nil {
-		l.t.Fatalf("set session privilege %d: code %02x, %v", privilege, byte(code), err)
+		l.tb.Fatalf("set session privilege %d: code %02x, %v", privilege, byte(code), err)
 	}
 	return c
 }

@@ -29,15 +29,15 @@ func ipmitool(t *testing.T, s *Server, args ...string) (string, error) {
 	return string(out), err
 }
 
-func listen(t testing.TB, chassis *bmctest.Chassis) *Server {
-	t.Helper()
-	s, err := Listen(t.Context(), "127.0.0.1:0", testConfig(chassis))
+func listen(tb testing.TB, chassis *bmctest.Chassis) *Server {
+	tb.Helper()
+	s, err := Listen(tb.Context(), "127.0.0.1:0", testConfig(chassis))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			tb.Errorf("close: %v", err)
 		}
 	})
 	return s

@@ -38,44 +38,58 @@ func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte)
 	if len(payload) != rmcpplus.OpenSessionRequestSize || q.Unpack(payload) != nil {
 		return nil
 	}
-	for _, s := range e.sessions.byID {
-		// A client that reuses its port for its next login repeats every byte too:
-		// only a login that is not finished can be meant.
-		if s.from == from && s.stage != stageActive && s.stage != stageFailed && s.open.repeats(payload) {
-			return s.open.answer
-		}
+	if answer := e.repeatOfOpen(from, payload); answer != nil {
+		return answer
 	}
-	refuse := func(status types.RmcpStatusCode) []byte {
-		a := rmcpplus.OpenSessionResponse{MessageTag: q.MessageTag, RmcpStatusCode: status, RemoteConsoleSessionID: q.RemoteConsoleSessionID}
+	chosen, status := judgeOpen(&q)
+	id, ok := e.newSessionID()
+	if status == types.RmcpStatusCodeNoErrors && !ok {
+		status = types.RmcpStatusCodeNoResToCreateSess
+	}
+	a := rmcpplus.OpenSessionResponse{MessageTag: q.MessageTag, RmcpStatusCode: status, RemoteConsoleSessionID: q.RemoteConsoleSessionID}
+	if status != types.RmcpStatusCodeNoErrors {
 		return a.Pack()
 	}
-	chosen, ok := chooseSuite(&q)
-	switch limit := q.RequestedMaximumPrivilegeLevel; {
-	case q.AuthenticationPayload.PayloadType != 0 || q.IntegrityPayload.PayloadType != 1 || q.ConfidentialityPayload.PayloadType != 2:
-		return refuse(types.RmcpStatusCodeInvalidPayloadType)
-	case limit > types.PrivilegeLevelOEM:
-		return refuse(types.RmcpStatusCodeInvalidRole)
-	case limit > userLimit:
-		return refuse(types.RmcpStatusCodeUnauthorizedRoleOfPriLevel)
-	case q.RemoteConsoleSessionID == 0:
-		return refuse(types.RmcpStatusCodeInvalidSessionID)
-	case !ok:
-		return refuse(types.RmcpStatusCodeNoCipherSuiteMatch)
-	}
-	s := &session{console: q.RemoteConsoleSessionID, from: from, suite: chosen, used: now, limit: q.RequestedMaximumPrivilegeLevel}
+	s := &session{id: id, console: q.RemoteConsoleSessionID, from: from, suite: chosen, used: now, limit: q.RequestedMaximumPrivilegeLevel}
 	if s.limit == types.PrivilegeLevelUnspecified { // the highest there is
 		s.limit = userLimit
 	}
-	if s.id, ok = e.newSessionID(); !ok {
-		return refuse(types.RmcpStatusCodeNoResToCreateSess)
-	}
-	a := rmcpplus.OpenSessionResponse{MessageTag: q.MessageTag, MaximumPrivilegeLevel: uint8(s.limit),
-		RemoteConsoleSessionID: s.console, ManagedSystemSessionID: s.id}
+	a.MaximumPrivilegeLevel, a.ManagedSystemSessionID = uint8(s.limit), id
 	a.AuthenticationPayload, a.IntegrityPayload, a.ConfidentialityPayload =
 		rmcpplus.NewAlgorithmPayloads(chosen.auth, chosen.integrity, chosen.crypt)
 	s.open = exchange{clone(payload), a.Pack()}
 	e.sessions.add(s)
 	return s.open.answer
+}
+
+// repeatOfOpen returns the answer that a request got already. A client that reuses
+// its port for its next login repeats every byte too, so only a login that is not
+// finished can be meant.
+func (e *engine) repeatOfOpen(from netip.AddrPort, payload []byte) []byte {
+	for _, s := range e.sessions.byID {
+		if s.from == from && (s.stage == stageOpened || s.stage == stageNamed) && s.open.repeats(payload) {
+			return s.open.answer
+		}
+	}
+	return nil
+}
+
+// judgeOpen chooses the cipher suite for a request, or says why it is refused.
+func judgeOpen(q *rmcpplus.OpenSessionRequest) (*suite, types.RmcpStatusCode) {
+	chosen, ok := chooseSuite(q)
+	switch limit := q.RequestedMaximumPrivilegeLevel; {
+	case q.AuthenticationPayload.PayloadType != 0 || q.IntegrityPayload.PayloadType != 1 || q.ConfidentialityPayload.PayloadType != 2:
+		return nil, types.RmcpStatusCodeInvalidPayloadType
+	case limit > types.PrivilegeLevelOEM:
+		return nil, types.RmcpStatusCodeInvalidRole
+	case limit > userLimit:
+		return nil, types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
+	case q.RemoteConsoleSessionID == 0:
+		return nil, types.RmcpStatusCodeInvalidSessionID
+	case !ok:
+		return nil, types.RmcpStatusCodeNoCipherSuiteMatch
+	}
+	return chosen, types.RmcpStatusCodeNoErrors
 }
 
 // newSessionID returns an unused number that cannot be guessed.

@@ -24,13 +24,13 @@ type link struct {
 	timeout time.Duration
 }
 
-func dial(t testing.TB, to netip.AddrPort, timeout time.Duration) *link {
-	t.Helper()
+func dial(tb testing.TB, to netip.AddrPort, timeout time.Duration) *link {
+	tb.Helper()
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	return &link{conn, timeout}
 }
 

@@ -101,7 +101,7 @@ func (p *player) step(line string) (answer string, ok bool) {
 	case "again":
 		return show(p.ask(p.last)), true
 	case "v15":
-		return p.outside(rest, 14, func(b []byte) []byte { return frame15(b) }), true
+		return p.outside(rest, 14, frame15), true
 	case "v20":
 		return p.outside(rest, 16, func(b []byte) []byte { return protocol.BuildRMCPPlusPacket(0, 0, 0, 0, b) }), true
 	case "login":
@@ -122,11 +122,11 @@ func (p *player) arrange(word, rest string) {
 	case "wait":
 		d, err := time.ParseDuration(rest)
 		if err != nil {
-			p.lab.t.Fatal(err)
+			p.lab.tb.Fatal(err)
 		}
 		p.lab.wait(d)
 	case "from":
-		p.lab.from = addrPort(p.lab.t, rest)
+		p.lab.from = addrPort(p.lab.tb, rest)
 	case "power":
 		p.lab.chassis.SetPower(state.Power(rest))
 	case "fail":
@@ -134,7 +134,7 @@ func (p *player) arrange(word, rest string) {
 	case "hold":
 		p.lab.chassis.HoldNext()
 	default:
-		p.lab.t.Fatalf("trace: unknown line %q", word+" "+rest)
+		p.lab.tb.Fatalf("trace: unknown line %q", word+" "+rest)
 	}
 }
 
