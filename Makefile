@@ -23,6 +23,8 @@ TEST_TAGS := $(TAGS),tenks_embed
 BIN := bin
 TOOLS := .bin
 GOLANGCI_LINT := v2.15.0
+PROTOC_GEN_GO := v1.36.12
+PROTOC_GEN_GO_GRPC := v1.6.2
 BENCHSTAT := v0.0.0-20260908200009-22c9c6c9d4da
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -45,7 +47,8 @@ SHOW ?= ^TestIntegration
 DRIVER := $(BIN)/tenks-libvirt
 PACKED := cmd/internal/drivers/bin/tenks-libvirt.gz
 # Folders with tests that need root or libvirt.
-INTEGRATION = $(shell grep -rl --include='*_test.go' '^func TestIntegration' cmd cluster raftfsm sched hostops bmc ironic config | xargs -r -n1 dirname | sort -u | sed 's,^,./,')
+INTEGRATION = $(shell grep -rl --include='*_test.go' '^func TestIntegration' . | xargs -r -n1 dirname | sort -u)
+PROTOS = $(shell find . -name '*.proto')
 
 .PHONY: all driver check lint tidy generated policy test unit integration race bench fuzz generate tools needs clean install
 
@@ -67,10 +70,11 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT)
 tidy:
 	$(GO) mod tidy -diff
 
-# A .proto's hash is in the file beside it that make generate wrote: no protoc needed.
+# make generate wrote the hashes of each .proto and of what was made of it beside it:
+# that they still fit together needs no protoc and no network.
 generated:
-	@for p in $$(find cluster raftfsm sched hostops bmc ironic config cmd -name '*.proto'); do \
-	  sha256sum --check --strict --quiet "$$p.sha256" || { echo "$$p changed: run make generate" >&2; exit 1; }; \
+	@for p in $(PROTOS); do \
+	  (cd "$$(dirname "$$p")" && sha256sum --check --strict --quiet "$$(basename "$$p").sha256") || { echo "$$p or its Go files changed: run make generate" >&2; exit 1; }; \
 	done
 
 policy:
@@ -103,16 +107,23 @@ bench: all
 	@if [ -x $(TOOLS)/benchstat-$(BENCHSTAT) ]; then $(TOOLS)/benchstat-$(BENCHSTAT) $$(ls $(dir $(BENCH_OUT))old.txt 2>/dev/null) $(BENCH_OUT); fi
 
 fuzz:
-	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd cluster raftfsm sched hostops bmc ironic config | sort | \
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \
 	while IFS=: read -r file decl; do \
 	  echo "== $${decl#func } in $$(dirname $$file)"; \
-	  $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) -parallel $(P) "./$$(dirname $$file)" </dev/null; \
+	  $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) -parallel $(P) "$$(dirname $$file)" </dev/null; \
 	done
 
-generate:
-	$(GO) generate ./...
-	@for p in $$(find cluster raftfsm sched hostops bmc ironic config cmd -name '*.proto'); do sha256sum "$$p" > "$$p.sha256"; done
+generate: $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
+	@command -v protoc >/dev/null || { echo 'protoc is missing: apt-get install protobuf-compiler' >&2; exit 1; }
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(GO) generate -tags $(TAGS) ./...
+	@for p in $(PROTOS); do (cd "$$(dirname "$$p")" && sha256sum "$$(basename "$$p")" *.pb.go > "$$(basename "$$p").sha256"); done
 	git diff --exit-code
+
+$(TOOLS)/protoc-gen-go:
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
+
+$(TOOLS)/protoc-gen-go-grpc:
+	GOBIN=$(CURDIR)/$(TOOLS) $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
 
 # What the tests need. Without it they are skipped instead, by name.
 needs:
