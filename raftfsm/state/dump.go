@@ -1,9 +1,6 @@
 package state
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // EventRow is an event as it is stored.
 type EventRow struct {
@@ -96,27 +93,23 @@ func (t *tx) loadRow(table, index, noun, id string, row any) error {
 }
 
 func (t *tx) loadHistory(d Dump) error {
-	if !slices.IsSortedFunc(d.Events, func(a, b *EventRow) int { return ascending(a.Serial, b.Serial) }) {
-		return fmt.Errorf("events are not in order")
-	}
+	before := uint64(0)
 	for _, e := range d.Events {
+		if e.Serial <= before {
+			return fmt.Errorf("event %d is out of order", e.Serial)
+		}
+		before = e.Serial
 		t.put(tableEvents, e)
 	}
-	if !slices.IsSortedFunc(d.Requests, func(a, b *RequestRow) int { return ascending(a.Serial, b.Serial) }) {
-		return fmt.Errorf("requests are not in order")
-	}
+	before = 0
 	for _, r := range d.Requests {
+		if r.Serial <= before {
+			return fmt.Errorf("request %q is out of order", r.ID)
+		}
+		before = r.Serial
 		if err := t.loadRow(tableRequests, "id", "request", r.ID, r); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// ascending compares so that equal numbers are out of order too.
-func ascending(a, b uint64) int {
-	if a < b {
-		return -1
-	}
-	return 1
 }

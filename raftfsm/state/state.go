@@ -9,6 +9,7 @@ package state
 
 import (
 	"errors"
+	"math"
 	"slices"
 )
 
@@ -100,10 +101,14 @@ type Machine struct {
 	IronicDriver string
 }
 
-// DiskBytes is the sum of all volumes' capacities, in bytes.
+// DiskBytes is the sum of all volumes' capacities, in bytes; the largest number
+// there is where it is larger still.
 func (m Machine) DiskBytes() uint64 {
 	var sum uint64
 	for _, v := range m.Volumes {
+		if sum > math.MaxUint64-v.CapacityBytes {
+			return math.MaxUint64
+		}
 		sum += v.CapacityBytes
 	}
 	return sum
