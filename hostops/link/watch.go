@@ -47,7 +47,7 @@ func (h *Host) watch(ctx context.Context, wake func()) error {
 	// The subscription's goroutine has ended when updates is closed.
 	defer func() {
 		close(done)
-		for range updates { //nolint:revive // drained
+		for range updates { // drained
 		}
 	}()
 	wake()
@@ -75,7 +75,7 @@ func (h *Host) subscribe(updates chan netlink.LinkUpdate, done chan struct{}, op
 	if err != nil {
 		return err
 	}
-	defer current.Close() //nolint:errcheck // only read
+	defer current.Close() // only read
 	if current.Equal(h.ns) {
 		options.Namespace = nil
 	}

@@ -13,7 +13,7 @@ set -eu
 widen() {
 	aside=$LAB_RUN/.aside
 	mkdir -p "$aside"
-	mount --bind "$1" "$aside"
+	mount --rbind "$1" "$aside"
 	mount -t tmpfs -o mode=755 lab "$1"
 	for old in "$aside"/* "$aside"/.[!.]*; do
 		if [ -L "$old" ]; then
@@ -26,9 +26,9 @@ widen() {
 		else
 			continue
 		fi
-		mount --bind "$old" "$1/${old##*/}"
+		mount --rbind "$old" "$1/${old##*/}"
 	done
-	umount "$aside"
+	umount -R "$aside"
 	rmdir "$aside"
 }
 
@@ -48,8 +48,16 @@ umount -l /run/netns/* /run/netns 2>/dev/null || :
 # /sys shows the network namespace it was mounted in.
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup 2>/dev/null || :
-for dir in /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt /var/lib/tenks /etc/tenks; do
+own="/var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt /var/lib/tenks /etc/tenks"
+for dir in $own; do
 	private "$dir"
+done
+# A directory that is this machine's after all would be written to: better not boot.
+for dir in $own; do
+	if [ "$(stat -c %d:%i "$dir")" != "$(stat -c %d:%i "$LAB_DISK$dir")" ]; then
+		echo "$dir is not the host's own" >&2
+		exit 1
+	fi
 done
 mount --bind "$LAB_BOOT_ID" /proc/sys/kernel/random/boot_id
 mkdir -p "$LAB_RUN/lock" "$LAB_RUN/libvirt" "$LAB_RUN/netns"

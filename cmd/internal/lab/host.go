@@ -152,13 +152,6 @@ func (h *Host) findNamespaces(pid int) error {
 		if err != nil {
 			return err
 		}
-		own, err := namespaceOf("/proc/self/ns/" + kind)
-		if err != nil {
-			return err
-		}
-		if ns == own { // else Kill would end everything on this machine
-			return fmt.Errorf("the %s namespace is this machine's own", kind)
-		}
 		namespaces[ns] = true
 	}
 	h.mu.Lock()
@@ -197,19 +190,31 @@ func (h *Host) InNetns(f func() error) error {
 		return fmt.Errorf("host %q: %w", h.name, ErrOff)
 	}
 	ended := make(chan error, 1)
-	go func() { // ends before InNetns does
-		// The thread is never unlocked, so it ends with the goroutine.
-		runtime.LockOSThread()
-		ns, err := netns.GetFromName(h.Netns())
-		if err == nil {
-			err = errors.Join(netns.Set(ns), ns.Close())
-		}
-		if err == nil {
-			err = f()
-		}
-		ended <- err
-	}()
+	go func() { ended <- h.inNetns(f) }() // ends before InNetns does
 	return <-ended
+}
+
+// inNetns leaves the namespace again: not every thread ends with its goroutine, and
+// the process's first one never does.
+func (h *Host) inNetns(f func() error) error {
+	runtime.LockOSThread() // stays locked, and with it unused, if it cannot go back
+	home, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	ns, err := netns.GetFromName(h.Netns())
+	if err != nil {
+		return errors.Join(err, home.Close())
+	}
+	if err := netns.Set(ns); err != nil {
+		return errors.Join(err, ns.Close(), home.Close())
+	}
+	err = f()
+	back := netns.Set(home)
+	if back == nil {
+		runtime.UnlockOSThread()
+	}
+	return errors.Join(err, back, ns.Close(), home.Close())
 }
 
 // Kill is a power cut: everything in the host's namespaces ends, with no time to write

@@ -97,6 +97,9 @@ func ignoreEnded(err error) error {
 // agents first, until none is left that runs, and then killed. It returns when they
 // are gone.
 func killAll(ctx context.Context, namespaces map[string]bool) error {
+	if inside(os.Getpid(), namespaces) || inside(1, namespaces) {
+		return errors.New("kill: the namespaces are this machine's own")
+	}
 	stopped := map[int]bool{}
 	for news := true; news; {
 		all, err := processes(namespaces)
