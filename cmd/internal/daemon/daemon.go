@@ -103,7 +103,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.host.Close()) }()
-	defer func() { err = errors.Join(err, a.bmcs.Close()) }()
+	defer a.bmcs.Close()
 	a.ironic = ironic.New(ironic.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportIronic, Log: a.log})
 	a.metrics = newMetrics(a)
 
@@ -111,7 +111,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	g.Go(func() error { return a.host.Run(ctx) })
 	g.Go(func() error { return a.endpoints(ctx) })
 	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.schedule) })
-	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.enrol) })
+	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.ironic.Run) })
 	g.Go(func() error { return a.serve(ctx) })
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()

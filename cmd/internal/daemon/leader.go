@@ -30,10 +30,3 @@ func (a *agent) place(ctx context.Context, snap *state.Snapshot) error {
 	_, err := a.propose(ctx, "", c)
 	return err
 }
-
-// enrol keeps Ironic in step for as long as this peer leads.
-func (a *agent) enrol(ctx context.Context) error {
-	l := &reconcile.Loop{Name: "ironic", Source: a.source, Do: a.ironic.Do,
-		Period: 15 * time.Second, Retry: time.Second, Log: a.log}
-	return l.Run(ctx)
-}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,15 +41,31 @@ func namespaceOf(path string) (string, error) {
 }
 
 // inside reports whether a process is in one of the namespaces. One that has ended
-// is in none.
+// is in none, whether or not anybody has waited for it.
 func inside(pid int, namespaces map[string]bool) bool {
+	in, gone := taskInside(fmt.Sprintf("/proc/%d", pid), namespaces)
+	if !gone {
+		return in
+	}
+	// The first thread may have ended before the others, which hold what it held.
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	return err == nil && slices.ContainsFunc(tasks, func(task string) bool {
+		in, _ := taskInside(task, namespaces)
+		return in
+	})
+}
+
+func taskInside(task string, namespaces map[string]bool) (in, gone bool) {
 	for _, kind := range []string{"net", "mnt"} {
-		ns, err := namespaceOf(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
-		if err == nil && namespaces[ns] {
-			return true
+		ns, err := namespaceOf(task + "/ns/" + kind)
+		if err != nil {
+			return false, true
+		}
+		if namespaces[ns] {
+			return true, false
 		}
 	}
-	return false
+	return false, false
 }
 
 // processes returns who is in one of the namespaces, but for the caller.
