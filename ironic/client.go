@@ -1,0 +1,209 @@
+package ironic
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/nodes"
+	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/v1/ports"
+)
+
+// The API microversions in use: the newest field asked for is description (1.51);
+// firmware interfaces came with 1.86.
+const (
+	microversion         = "1.51"
+	microversionFirmware = "1.86"
+)
+
+// client is the calls that enrolment makes. It is safe for concurrent use.
+type client struct {
+	sc       *gophercloud.ServiceClient
+	firmware bool
+}
+
+// inventory lists all nodes and ports: two requests per thousand of each.
+func (c *client) inventory(ctx context.Context) (*inventory, error) {
+	var nodes []*record
+	err := c.pages(ctx, "nodes", nodeFields(c.firmware), func(raw []byte) (string, error) {
+		var page []*record
+		err := json.Unmarshal(raw, &page)
+		if err != nil || len(page) == 0 {
+			return "", err
+		}
+		nodes = append(nodes, page...)
+		return page[len(page)-1].UUID, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("nodes: list: %w", err)
+	}
+	var all []portRecord
+	err = c.pages(ctx, "ports", portFields, func(raw []byte) (string, error) {
+		var page []apiPort
+		err := json.Unmarshal(raw, &page)
+		for _, p := range page {
+			all = append(all, p.record())
+		}
+		if err != nil || len(page) == 0 {
+			return "", err
+		}
+		return page[len(page)-1].UUID, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ports: list: %w", err)
+	}
+	return newInventory(nodes, all), nil
+}
+
+// pages lists a collection. gophercloud's pager looks for the next page in a form
+// that Ironic does not use, and Ironic's own link names its public endpoint, which
+// need not be the one we reach: so the marker is set here.
+func (c *client) pages(ctx context.Context, collection, fields string, page func(raw []byte) (last string, err error)) error {
+	marker := ""
+	for {
+		query := url.Values{"fields": {fields}}
+		if marker != "" {
+			query.Set("marker", marker)
+		}
+		var body map[string]json.RawMessage
+		_, err := c.sc.Get(ctx, c.sc.ServiceURL(collection)+"?"+query.Encode(), &body, ok(http.StatusOK))
+		if err != nil {
+			return err
+		}
+		last, err := page(body[collection])
+		if err != nil || last == "" || body["next"] == nil {
+			return err
+		}
+		marker = last
+	}
+}
+
+func ok(codes ...int) *gophercloud.RequestOpts { return &gophercloud.RequestOpts{OkCodes: codes} }
+
+// rawBody is a body that is already in the API's form.
+type rawBody map[string]any
+
+func (b rawBody) ToNodeCreateMap() (map[string]any, error) { return b, nil }
+
+func (c *client) create(ctx context.Context, w want) (*record, error) {
+	var r record
+	if err := nodes.Create(ctx, c.sc, rawBody(createBody(w))).ExtractInto(&r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+func (p patch) body() map[string]any {
+	m := map[string]any{"op": p.Op, "path": p.Path}
+	if p.Op != "remove" {
+		m["value"] = p.Value
+	}
+	return m
+}
+
+// ToNodeUpdateMap implements nodes.Patch.
+func (p patch) ToNodeUpdateMap() (map[string]any, error) { return p.body(), nil }
+
+// ToPortUpdateMap implements ports.Patch.
+func (p patch) ToPortUpdateMap() map[string]any { return p.body() }
+
+func (c *client) patchNode(ctx context.Context, uuid string, patches []patch) (*record, error) {
+	opts := make(nodes.UpdateOpts, len(patches))
+	for i, p := range patches {
+		opts[i] = p
+	}
+	var r record
+	if err := nodes.Update(ctx, c.sc, uuid, opts).ExtractInto(&r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// setTraits makes the node's traits exactly these.
+func (c *client) setTraits(ctx context.Context, uuid string, traits []string) error {
+	if traits == nil {
+		traits = []string{}
+	}
+	resp, err := c.sc.Put(ctx, c.sc.ServiceURL("nodes", uuid, "traits"), map[string]any{"traits": traits}, nil, ok(http.StatusNoContent))
+	_, _, err = gophercloud.ParseResponse(resp, err)
+	return err
+}
+
+func (c *client) createPort(ctx context.Context, node string, w wantPort) (portRecord, error) {
+	var p apiPort
+	err := ports.Create(ctx, c.sc, ports.CreateOpts{
+		NodeUUID: node, Address: w.MAC, PhysicalNetwork: w.Physnet, LocalLinkConnection: w.Link,
+		Extra: map[string]any{markKey: w.Mark},
+	}).ExtractInto(&p)
+	return p.record(), err
+}
+
+func (c *client) patchPort(ctx context.Context, uuid string, patches []patch) (portRecord, error) {
+	opts := make(ports.UpdateOpts, len(patches))
+	for i, p := range patches {
+		opts[i] = p
+	}
+	var p apiPort
+	err := ports.Update(ctx, c.sc, uuid, opts).ExtractInto(&p)
+	return p.record(), err
+}
+
+// deletePort and deleteNode take an absent object for a deleted one.
+func (c *client) deletePort(ctx context.Context, uuid string) error {
+	return unlessAbsent(ports.Delete(ctx, c.sc, uuid).ExtractErr())
+}
+
+func (c *client) deleteNode(ctx context.Context, uuid string) error {
+	return unlessAbsent(nodes.Delete(ctx, c.sc, uuid).ExtractErr())
+}
+
+func unlessAbsent(err error) error {
+	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (c *client) provision(ctx context.Context, uuid, verb string) error {
+	return nodes.ChangeProvisionState(ctx, c.sc, uuid, nodes.ProvisionStateOpts{Target: nodes.TargetProvisionState(verb)}).ExtractErr()
+}
+
+func (c *client) maintain(ctx context.Context, uuid, reason string) error {
+	return nodes.SetMaintenance(ctx, c.sc, uuid, nodes.MaintenanceOpts{Reason: reason}).ExtractErr()
+}
+
+func (c *client) unmaintain(ctx context.Context, uuid string) error {
+	return nodes.UnsetMaintenance(ctx, c.sc, uuid).ExtractErr()
+}
+
+// hidden looks for what the list did not show but a create ran into: a node with
+// that UUID or name, or a port with that MAC. Each may be nil or empty.
+func (c *client) hidden(ctx context.Context, w want) (*inventory, error) {
+	var found []*record
+	for _, id := range []string{w.UUID, w.Name} {
+		var r record
+		err := nodes.Get(ctx, c.sc, id).ExtractInto(&r)
+		if err == nil {
+			found = append(found, &r)
+		} else if !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+			return nil, err
+		}
+	}
+	var all []portRecord
+	for _, p := range w.Ports {
+		var body struct {
+			Ports []apiPort `json:"ports"`
+		}
+		query := url.Values{"address": {p.MAC}, "fields": {portFields}}
+		if _, err := c.sc.Get(ctx, c.sc.ServiceURL("ports")+"?"+query.Encode(), &body, ok(http.StatusOK)); err != nil {
+			return nil, err
+		}
+		for _, have := range body.Ports {
+			all = append(all, have.record())
+		}
+	}
+	return newInventory(found, all), nil
+}

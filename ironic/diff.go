@@ -1,0 +1,131 @@
+package ironic
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// patch is one operation of a JSON patch (RFC 6902).
+type patch struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// diffFields returns the smallest patch that makes a node's fields as wanted, in
+// the order of their paths. The mark is not part of it.
+func diffFields(w want, r *record) []patch {
+	var out []patch
+	for _, path := range slices.Sorted(maps.Keys(w.Fields)) {
+		if value, differs := diffField(w, r, path); differs {
+			out = append(out, patch{Op: opFor(path, r), Path: path, Value: value})
+		}
+	}
+	for _, path := range w.stale(r) {
+		if path == "/conductor_group" {
+			out = append(out, patch{Op: "replace", Path: path, Value: ""})
+			continue
+		}
+		out = append(out, patch{Op: "remove", Path: path})
+	}
+	return out
+}
+
+func diffField(w want, r *record, path string) (value any, differs bool) {
+	value = w.Fields[path]
+	have, exists := r.Fields[path]
+	switch path {
+	case pathPassword:
+		return value, !exists || r.Mark == nil || r.Mark.Check != w.Mark.Check
+	case pathCapabilities:
+		// Inspection adds capabilities of its own: those stay.
+		merged := mergeCapabilities(text(have), text(value))
+		return merged, merged != mergeCapabilities("", text(have))
+	}
+	return value, text(have) != text(value)
+}
+
+// opFor: a field of a node exists always, an entry of a map perhaps.
+func opFor(path string, r *record) string {
+	if _, exists := r.Fields[path]; !exists && strings.Count(path, "/") > 1 {
+		return "add"
+	}
+	return "replace"
+}
+
+// stale lists the fields that have a value and must have none: those unset, and
+// those that an earlier declaration set and this one does not.
+func (w want) stale(r *record) []string {
+	candidates := slices.Clone(w.Unset)
+	if r.Mark != nil {
+		candidates = append(candidates, r.Mark.Managed...)
+	}
+	slices.Sort(candidates)
+	return slices.DeleteFunc(slices.Compact(candidates), func(path string) bool {
+		// An interface that is unset has the default as its value, which must not be
+		// taken away again: so it is done while the mark names it, and only then.
+		_, wanted := w.Fields[path]
+		return wanted || text(r.Fields[path]) == ""
+	})
+}
+
+// diffPort returns the patch for a port; connectivity reports whether it holds
+// what Ironic changes in few states only.
+func diffPort(w wantPort, r portRecord) (patches []patch, connectivity bool) {
+	if w.Physnet != r.Physnet {
+		patches, connectivity = append(patches, patch{"replace", "/physical_network", w.Physnet}), true
+	}
+	if w.Link != nil && text(w.Link) != text(r.Link) {
+		patches, connectivity = append(patches, patch{"replace", "/local_link_connection", w.Link}), true
+	}
+	if !w.Mark.equal(r.Mark) {
+		patches = append(patches, patch{"add", pointer("extra", markKey), w.Mark})
+	}
+	return patches, connectivity
+}
+
+// text makes values comparable: JSON numbers and the strings that other clients
+// write for them are the same.
+func text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case map[string]any:
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(fmt.Sprintf("ironic: marshal: %v", err)) // came from JSON or is made of strings
+		}
+		return string(b)
+	}
+	return fmt.Sprint(v)
+}
+
+// createBody is the body of a request that creates the node.
+func createBody(w want) map[string]any {
+	body := map[string]any{"uuid": w.UUID, "name": w.Name, "extra": map[string]any{markKey: w.Mark}}
+	for path, value := range w.Fields {
+		parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+		for i := range parts {
+			parts[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(parts[i])
+		}
+		if len(parts) == 1 {
+			body[parts[0]] = value
+			continue
+		}
+		group, ok := body[parts[0]].(map[string]any)
+		if !ok {
+			group = map[string]any{}
+			body[parts[0]] = group
+		}
+		group[parts[1]] = value
+	}
+	return body
+}

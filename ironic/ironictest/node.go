@@ -1,0 +1,211 @@
+package ironictest
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// node is a node document and the change of state that is under way.
+type node struct {
+	doc     map[string]any
+	pending []step
+}
+
+// step sets the state at a time.
+type step struct {
+	at    time.Time
+	state string
+	err   string
+}
+
+type port struct{ doc map[string]any }
+
+var interfaces = []string{"bios", "boot", "console", "deploy", "inspect", "management", "network", "power", "raid",
+	"rescue", "storage", "vendor", "firmware"}
+
+var drivers = []string{"ipmi", "redfish", "fake-hardware", "manual-management"}
+
+func newNode(body map[string]any) *node {
+	doc := map[string]any{
+		"name": nil, "provision_state": "enroll", "target_provision_state": nil, "last_error": nil,
+		"reservation": nil, "instance_uuid": nil, "maintenance": false, "maintenance_reason": nil,
+		"driver_info": map[string]any{}, "properties": map[string]any{}, "extra": map[string]any{},
+		"resource_class": nil, "conductor_group": "", "description": nil, "traits": []any{},
+	}
+	for _, kind := range interfaces {
+		doc[kind+"_interface"] = "no-" + kind
+	}
+	for k, v := range body {
+		doc[k] = v
+	}
+	return &node{doc: doc}
+}
+
+func (n *node) text(key string) string { s, _ := n.doc[key].(string); return s }
+
+func (n *node) state() string { return n.text("provision_state") }
+
+// settle carries out the steps whose time has come.
+func (n *node) settle(i *Ironic) {
+	for len(n.pending) > 0 && !time.Now().Before(n.pending[0].at) {
+		s := n.pending[0]
+		n.pending = n.pending[1:]
+		n.doc["provision_state"] = s.state
+		if s.err != "" {
+			n.doc["last_error"] = s.err
+		}
+		if s.state == "clean failed" {
+			n.doc["maintenance"], n.doc["maintenance_reason"] = true, s.err
+		}
+	}
+	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "clean failed"}, n.state()) {
+		n.doc["target_provision_state"] = nil
+	}
+}
+
+// refusal is an answer that is not success.
+type refusal struct {
+	status  int
+	message string
+}
+
+func refuse(status int, format string, args ...any) *refusal {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+// provision takes a verb (ironic.common.states: the machine's transitions).
+func (i *Ironic) provision(n *node, verb string) *refusal {
+	from := n.state()
+	allowed := map[string][]string{
+		"manage":  {"enroll", "clean failed", "available", "inspect failed", "adopt failed"},
+		"provide": {"manageable"},
+		"active":  {"available"},
+		"deleted": {"active", "wait call-back", "deploy failed", "error", "rescue", "rescue wait", "rescue failed", "unrescue failed"},
+		"abort":   {"clean wait", "inspect wait", "rescue wait"},
+	}
+	if !slices.Contains(allowed[verb], from) {
+		return refuse(http.StatusBadRequest, "The requested action %q can not be performed on node %q while it is in state %q.",
+			verb, n.text("uuid"), from)
+	}
+	if verb == "provide" && n.doc["maintenance"] == true {
+		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it's in maintenance mode.", n.text("uuid"))
+	}
+	now := time.Now()
+	switch {
+	case verb == "manage" && from == "enroll":
+		end := step{at: now.Add(i.opts.Verify), state: "manageable"}
+		if why := i.verifyErr[n.text("uuid")]; why != "" {
+			end.state, end.err = "enroll", why
+		}
+		n.begin("verifying", "manageable", end)
+	case verb == "manage":
+		n.begin("manageable", "")
+	case verb == "provide":
+		n.begin("cleaning", "available", i.clean(now)...)
+	case verb == "active":
+		n.begin("active", "")
+		n.doc["instance_uuid"] = "11111111-1111-4111-8111-111111111111"
+	case verb == "deleted":
+		n.doc["instance_uuid"] = nil
+		n.begin("deleting", "available", append([]step{{at: now.Add(i.opts.Undeploy), state: "cleaning"}},
+			i.clean(now.Add(i.opts.Undeploy))...)...)
+	case from == "clean wait":
+		n.begin("clean failed", "")
+		n.doc["last_error"], n.doc["maintenance"] = "By request, the clean operation was aborted", true
+	default:
+		n.begin("inspect failed", "")
+	}
+	return nil
+}
+
+// begin moves to a state at once and through others later.
+func (n *node) begin(state, target string, later ...step) {
+	n.doc["provision_state"], n.doc["last_error"] = state, nil
+	n.doc["target_provision_state"] = nil
+	if target != "" {
+		n.doc["target_provision_state"] = target
+	}
+	n.pending = later
+}
+
+func (i *Ironic) clean(from time.Time) []step {
+	if !i.opts.AutomatedClean {
+		return []step{{at: from, state: "available"}}
+	}
+	return []step{{at: from.Add(i.opts.Clean / 2), state: "clean wait"}, {at: from.Add(i.opts.Clean), state: "available"}}
+}
+
+// checkNode refuses what Ironic's API refuses of a new or changed node.
+func (i *Ironic) checkNode(n *node) *refusal {
+	if !slices.Contains(drivers, n.text("driver")) {
+		return refuse(http.StatusBadRequest, "No valid host was found. Reason: No conductor service registered which supports driver %s for conductor group \"\".", n.text("driver"))
+	}
+	for _, kind := range interfaces {
+		if v := n.text(kind + "_interface"); v != "no-"+kind && !slices.Contains([]string{"noop", "fake", "ipxe", "direct", "ramdisk", "flat", "ipmitool"}, v) {
+			return refuse(http.StatusBadRequest, "Could not find the following interface in the 'ironic.hardware.interfaces.%s' entrypoint: %s.", kind, v)
+		}
+	}
+	for uuid, other := range i.nodes {
+		if name := n.text("name"); name != "" && uuid != n.text("uuid") && other.text("name") == name {
+			return refuse(http.StatusConflict, "A node with name %s already exists.", name)
+		}
+	}
+	return nil
+}
+
+// patchNode applies a JSON patch as the API and the conductor allow it.
+func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
+	moving := n.doc["target_provision_state"] != nil
+	if moving && !slices.Contains([]string{"verifying", "inspect wait", "clean failed", "error"}, n.state()) {
+		return refuse(http.StatusConflict, "Node %s can not be updated while a state transition is in progress.", n.text("uuid"))
+	}
+	changed := cloneDoc(n.doc)
+	for _, op := range ops {
+		path, _ := op["path"].(string)
+		if why := i.mayPatch(n, path); why != nil {
+			return why
+		}
+		if why := applyPatch(changed, op); why != nil {
+			return why
+		}
+	}
+	for _, kind := range interfaces {
+		if changed[kind+"_interface"] == nil {
+			changed[kind+"_interface"] = "no-" + kind
+		}
+	}
+	if why := i.checkNode(&node{doc: changed}); why != nil {
+		return why
+	}
+	n.doc = changed
+	return nil
+}
+
+func (i *Ironic) mayPatch(n *node, path string) *refusal {
+	free := slices.Contains([]string{"enroll", "inspecting", "inspect wait", "manageable", "available"}, n.state())
+	switch {
+	case free:
+	case strings.HasSuffix(path, "_interface") && n.doc["maintenance"] != true,
+		path == "/resource_class" && n.text("resource_class") != "":
+		return refuse(http.StatusConflict, "Node %s can not have %s updated unless it is in one of allowed (enroll, inspecting, inspect wait, manageable, available) states.",
+			n.text("uuid"), path[1:])
+	}
+	return nil
+}
+
+// deletable: ironic.conductor.manager destroy_node.
+func deletable(n *node) *refusal {
+	if n.doc["maintenance"] == true {
+		return nil
+	}
+	if n.doc["instance_uuid"] != nil {
+		return refuse(http.StatusConflict, "Node %s is associated with instance %v.", n.text("uuid"), n.doc["instance_uuid"])
+	}
+	if !slices.Contains([]string{"enroll", "manageable", "available", "adopt failed"}, n.state()) {
+		return refuse(http.StatusConflict, "Can not delete node %q while it is in provision state %q.", n.text("uuid"), n.state())
+	}
+	return nil
+}

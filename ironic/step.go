@@ -1,0 +1,234 @@
+package ironic
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"tenks/raftfsm/state"
+)
+
+// mostSteps bounds the calls for one node in one pass; what is left is done in the
+// next one.
+const mostSteps = 64
+
+// node takes steps for one node until it waits for Ironic or is settled. The error
+// says that Ironic is of no use now.
+func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result, error) {
+	if !n.Removing && !enrollable(n) {
+		return s.observed(n, inv.nodes[n.UUID]), nil
+	}
+	w, r, problem := s.target(n, inv)
+	if problem != "" {
+		return result{status: statusOf(n, r, problem), done: true}, nil
+	}
+	for range mostSteps {
+		a := s.decide(n, w, r)
+		if a.Kind == settled || a.Kind == waiting || a.Kind == gone {
+			return s.ended(n, r, a), nil
+		}
+		if s.held(n.UUID, a.String()) {
+			return heldBack(n, r, a), nil
+		}
+		if a.Again {
+			s.nodeFailed(n.UUID, a.String())
+		}
+		after, err := s.act(ctx, n, w, r, a)
+		if err != nil {
+			return s.stepFailed(ctx, n, w, r, a, err)
+		}
+		s.e.cfg.Log.DebugContext(ctx, "ironic step", "node", n.Name, "step", a.String())
+		r = after
+	}
+	return result{status: statusOf(n, r, ""), busy: true, done: true}, nil
+}
+
+// target finds what the node shall be and what it is. A node on its way out needs
+// no declaration.
+func (s *site) target(n *state.Node, inv *inventory) (w want, r *record, problem string) {
+	if n.Removing {
+		return want{}, inv.nodes[n.UUID], ""
+	}
+	w, err := wanted(n, s.e.cfg.Mesh)
+	if err != nil {
+		return w, nil, err.Error()
+	}
+	r, problem = conflict(w, inv)
+	return w, r, problem
+}
+
+func (s *site) decide(n *state.Node, w want, r *record) action {
+	if n.Removing {
+		return nextRemoval(n, s.e.cfg.Mesh, r)
+	}
+	return next(n, w, r)
+}
+
+// observed is the status of a node whose hypervisor does not have it ready: its
+// record stays as it is.
+func (s *site) observed(n *state.Node, r *record) result {
+	if !r.marked(s.e.cfg.Mesh) {
+		r = nil
+	}
+	return result{status: statusOf(n, r, ""), done: true}
+}
+
+func (r *record) marked(mesh string) bool { return r != nil && r.Mark.ours(mesh) }
+
+func (s *site) ended(n *state.Node, r *record, a action) result {
+	if a.Kind == gone {
+		s.nodeDone(n.UUID)
+		return result{status: state.IronicStatus{Phase: state.IronicGone}, done: true}
+	}
+	res := result{status: statusOf(n, r, a.Problem), busy: a.Kind == waiting, done: true}
+	if a.Kind == settled {
+		s.nodeDone(n.UUID)
+		return res
+	}
+	// While the next attempt runs, the reason of the last failure stays to be seen.
+	if s.retrying(n.UUID) && res.status.Error == "" {
+		res.status.Error = n.Ironic.Error
+	}
+	return res
+}
+
+// heldBack is the status of a node in backoff: the reason stands.
+func heldBack(n *state.Node, r *record, a action) result {
+	problem := a.Problem
+	if problem == "" {
+		problem = n.Ironic.Error
+	}
+	return result{status: statusOf(n, r, scrub(problem, n.BMC.Password)), done: true}
+}
+
+// stepFailed turns a refusal into a status.
+func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record, a action, err error) (result, error) {
+	switch blameFor(err) {
+	case blameSite:
+		return result{}, err
+	case blameBusy:
+		return result{status: statusOf(n, r, n.Ironic.Error), busy: true, done: true}, nil
+	case blameNode:
+	}
+	problem := fmt.Sprintf("node %s: %s: %s", n.Name, a, describe(err))
+	if code, _ := answer(err); code == http.StatusConflict && (a.Kind == create || a.Kind == createPort) {
+		why, err := s.collision(ctx, w)
+		if err != nil {
+			return result{}, err
+		}
+		if why != "" {
+			problem = why
+		}
+	}
+	s.nodeFailed(n.UUID, a.String())
+	return result{status: statusOf(n, r, scrub(problem, n.BMC.Password, s.access.Password)), done: true}, nil
+}
+
+// collision names the foreign object that a create ran into.
+func (s *site) collision(ctx context.Context, w want) (string, error) {
+	inv, err := s.client.hidden(ctx, w)
+	if err != nil {
+		if blameFor(err) == blameSite {
+			return "", err
+		}
+		return "", nil
+	}
+	_, problem := conflict(w, inv)
+	return problem, nil
+}
+
+// act makes one call and returns the record as it is after it.
+func (s *site) act(ctx context.Context, n *state.Node, w want, r *record, a action) (*record, error) {
+	c := s.client
+	switch a.Kind {
+	case create:
+		return c.create(ctx, w)
+	case patchNode:
+		after, err := c.patchNode(ctx, r.UUID, a.Patches)
+		if err != nil {
+			return nil, err
+		}
+		after.Ports = r.Ports
+		return after, nil
+	}
+	after := *r
+	return &after, s.change(ctx, n, w, &after, a)
+}
+
+// change makes a call whose outcome is known without reading the node again.
+func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a action) error {
+	c := s.client
+	switch a.Kind {
+	case setTraits:
+		r.Traits = w.Traits
+		return c.setTraits(ctx, r.UUID, w.Traits)
+	case createPort, patchPort:
+		return s.putPort(ctx, r, a)
+	case deletePort:
+		r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(p portRecord) bool { return p.UUID == a.PortID })
+		return c.deletePort(ctx, a.PortID)
+	case maintain:
+		r.Maintenance, r.MaintenanceReason = true, a.Verb
+		return c.maintain(ctx, r.UUID, a.Verb)
+	case unmaintain:
+		r.Maintenance, r.MaintenanceReason = false, ""
+		return c.unmaintain(ctx, r.UUID)
+	case provision:
+		s.e.cfg.Log.InfoContext(ctx, "ironic: provision state asked for", "node", n.Name, "verb", a.Verb, "from", r.State)
+		r.State = begun(r.State, a.Verb)
+		return c.provision(ctx, r.UUID, a.Verb)
+	case remove:
+		s.e.cfg.Log.InfoContext(ctx, "ironic: node deleted", "node", n.Name, "from", r.State)
+		r.Mark = nil
+		return c.deleteNode(ctx, r.UUID)
+	}
+	panic("ironic: action without an effect: " + a.String())
+}
+
+func (s *site) putPort(ctx context.Context, r *record, a action) error {
+	var (
+		p   portRecord
+		err error
+	)
+	if a.Kind == createPort {
+		p, err = s.client.createPort(ctx, r.UUID, a.Port)
+	} else {
+		p, err = s.client.patchPort(ctx, a.PortID, a.Patches)
+	}
+	ports := slices.DeleteFunc(slices.Clone(r.Ports), func(have portRecord) bool { return have.UUID == p.UUID })
+	r.Ports = append(ports, p)
+	return err
+}
+
+// begun is the state that a verb leads to at once. Most are moving states, so that
+// the pass waits for Ironic's own word.
+func begun(from, verb string) string {
+	switch verb {
+	case "manage":
+		if from == stEnroll {
+			return stVerifying
+		}
+		return stManageable
+	case "provide":
+		return stCleaning
+	case "deleted":
+		return stDeleting
+	}
+	return from
+}
+
+var kindNames = map[kind]string{settled: "nothing to do", waiting: "wait", create: "create", patchNode: "change",
+	setTraits: "set traits", createPort: "create port", patchPort: "change port", deletePort: "delete port",
+	provision: "", maintain: "set maintenance", unmaintain: "end maintenance", remove: "delete", gone: "gone"}
+
+// String names the step, as in "create port 52:54:00:00:00:01", without values.
+func (a action) String() string {
+	switch a.Kind {
+	case createPort:
+		return kindNames[a.Kind] + " " + a.Port.MAC
+	case provision:
+		return a.Verb
+	}
+	return kindNames[a.Kind]
+}

@@ -1,0 +1,159 @@
+package ironic
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"tenks/raftfsm/state"
+)
+
+// want is a node as Ironic shall have it.
+type want struct {
+	UUID, Name string
+	Fields     map[string]any
+	// Unset lists the fields of ours that must have no value.
+	Unset  []string
+	Traits []string
+	Mark   mark
+	Ports  []wantPort
+}
+
+type wantPort struct {
+	MAC, Physnet string
+	// Link is nil where the hypervisor reported none.
+	Link map[string]any
+	Mark mark
+}
+
+const (
+	pathPassword     = "/driver_info/ipmi_password"
+	pathCapabilities = "/properties/capabilities"
+)
+
+// wanted derives the record from a declared, placed node. The error says that the
+// declaration cannot be expressed in Ironic.
+func wanted(n *state.Node, mesh string) (want, error) {
+	w := want{UUID: n.UUID, Name: n.Name, Fields: map[string]any{"/driver": n.Machine.IronicDriver},
+		Mark: mark{Mesh: mesh, Cluster: n.Cluster}}
+	if n.Placement != nil {
+		w.Mark.Epoch = n.Placement.Epoch
+	}
+	if err := w.driverInfo(n); err != nil {
+		return want{}, err
+	}
+	w.properties(n)
+	w.enrolment(n.Enrol)
+	slices.Sort(w.Mark.Managed)
+	slices.Sort(w.Unset)
+	for i, p := range n.Ports {
+		port := wantPort{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet, Mark: mark{Mesh: mesh, Cluster: n.Cluster}}
+		if i < len(n.Host.Links) && n.Host.Links[i].BridgeMAC != "" {
+			l := n.Host.Links[i]
+			port.Link = map[string]any{"switch_id": l.BridgeMAC, "switch_info": l.Bridge, "port_id": l.Link}
+		}
+		w.Ports = append(w.Ports, port)
+	}
+	return w, nil
+}
+
+func (w *want) driverInfo(n *state.Node) error {
+	switch n.Machine.IronicDriver {
+	case "ipmi":
+		if n.Placement == nil {
+			return fmt.Errorf("node %q: has no BMC endpoint yet", n.Name)
+		}
+		w.Fields["/driver_info/ipmi_address"] = n.Placement.BMC.Address
+		w.Fields["/driver_info/ipmi_port"] = n.Placement.BMC.Port
+		w.Fields["/driver_info/ipmi_username"] = n.BMC.Username
+		w.Fields[pathPassword] = n.BMC.Password.Reveal()
+		w.Mark.Check = passwordCheck(w.Mark.Mesh, n.BMC.Password)
+	case "fake-hardware", "manual-management":
+	default:
+		return fmt.Errorf("node %q: hardware type %q is not one that Tenks can enrol", n.Name, n.Machine.IronicDriver)
+	}
+	w.optional("/driver_info/deploy_kernel", n.DeployKernel)
+	w.optional("/driver_info/deploy_ramdisk", n.DeployRamdisk)
+	return nil
+}
+
+// optional wants a field to have a value, or none if the value is empty.
+func (w *want) optional(path, value string) {
+	if value == "" {
+		w.Unset = append(w.Unset, path)
+		return
+	}
+	w.Fields[path] = value
+}
+
+func (w *want) properties(n *state.Node) {
+	w.Fields["/properties/cpus"] = n.Machine.VCPUs
+	w.Fields["/properties/memory_mb"] = n.Machine.MemoryMB
+	w.Fields["/properties/cpu_arch"] = "x86_64"
+	if len(n.Machine.Volumes) > 0 {
+		w.Fields["/properties/local_gb"] = (n.Machine.Volumes[0].CapacityBytes + 1<<29) >> 30
+	}
+	if n.Machine.BootMode != "" {
+		w.Fields[pathCapabilities] = "boot_mode:" + string(n.Machine.BootMode)
+	}
+}
+
+// enrolment lays over what the file declares for Ironic, and remembers which
+// fields those are.
+func (w *want) enrolment(e *state.Enrolment) {
+	if e == nil {
+		return
+	}
+	set := func(path, value string) {
+		if path == pathCapabilities {
+			value = mergeCapabilities(fmt.Sprint(w.Fields[path]), value)
+		}
+		w.Fields[path] = value
+		w.Mark.Managed = append(w.Mark.Managed, path)
+	}
+	for key, value := range e.Properties {
+		set(pointer("properties", key), value)
+	}
+	for kind, name := range e.Interfaces {
+		set("/"+kind+"_interface", name)
+	}
+	for path, value := range map[string]string{"/resource_class": e.ResourceClass,
+		"/conductor_group": strings.ToLower(e.ConductorGroup), "/description": e.Description} {
+		if value != "" {
+			set(path, value)
+		}
+	}
+	w.Traits = slices.Compact(slices.Sorted(slices.Values(e.Traits)))
+}
+
+// mergeCapabilities lays over a list of capabilities ("boot_mode:uefi,x:y").
+func mergeCapabilities(base, over string) string {
+	var keys []string
+	values := map[string]string{}
+	for item := range strings.SplitSeq(base+","+over, ",") {
+		key, value, ok := strings.Cut(strings.TrimSpace(item), ":")
+		if !ok {
+			continue
+		}
+		if _, seen := values[key]; !seen {
+			keys = append(keys, key)
+		}
+		values[key] = value
+	}
+	for i, key := range keys {
+		keys[i] = key + ":" + values[key]
+	}
+	return strings.Join(keys, ",")
+}
+
+// passwordCheck is 16 bits that tell one password from another. Ironic answers
+// "******" for the password it holds, so a change would otherwise go unseen. More
+// bits would let a reader of "extra" confirm a guessed password; these few cannot,
+// and because they are the same for the same password on every node, seeing many
+// nodes does not add to them. One change in 65536 is missed.
+func passwordCheck(mesh string, password state.Secret) string {
+	sum := sha256.Sum256([]byte("tenks bmc password\x00" + mesh + "\x00" + password.Reveal()))
+	return hex.EncodeToString(sum[:2])
+}
