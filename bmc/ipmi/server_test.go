@@ -177,6 +177,34 @@ func TestABugInTheChassisEndsNeitherTheBMCNorTheProcess(t *testing.T) {
 	}
 }
 
+func TestTheReaderWakesUpToEndAnOverride(t *testing.T) {
+	chassis := bmctest.NewChassis()
+	s := listen(t, chassis)
+	c := newConsole(dial(t, s.Addr(), patience).ask)
+	if err := c.login(); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, err := c.command(6, 0x3b, 4); code != 0 || err != nil {
+		t.Fatalf("set session privilege: code %02x, %v", byte(code), err)
+	}
+	if code, _, err := c.command(0, 8, 5, 0x80, 4, 0, 0, 0); code != 0 || err != nil {
+		t.Fatalf("set boot flags: code %02x, %v", byte(code), err)
+	}
+	s.engine.mu.Lock()
+	s.engine.boot.expires = time.Now().Add(10 * time.Millisecond) // instead of a minute
+	s.engine.mu.Unlock()
+	s.rearm()
+	for deadline := time.Now().Add(patience); chassis.Status().Boot.Device != state.BootNone; {
+		if time.Now().After(deadline) {
+			t.Fatalf("override %v after its end: %+v", patience, chassis.Status().Boot)
+		}
+		<-time.After(time.Millisecond)
+	}
+	if code, _, err := c.command(0, 1); code != 0 || err != nil {
+		t.Errorf("chassis status afterwards: code %02x, %v", byte(code), err)
+	}
+}
+
 func TestListenSaysWhyItCannot(t *testing.T) {
 	s := listen(t, bmctest.NewChassis())
 	if _, err := Listen(t.Context(), s.Addr().String(), testConfig(nil)); !errors.Is(err, syscall.EADDRINUSE) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bougou/go-ipmi/pkg/crypto"
 	"github.com/bougou/go-ipmi/pkg/types"
 
 	"tenks/raftfsm/state"
@@ -66,6 +67,25 @@ func TestARepeatedLoginMessageGetsTheSameAnswer(t *testing.T) {
 		}
 		if got := len(l.engine.sessions.byID); got != 1 {
 			t.Errorf("suite %d: %d sessions after one login, want 1", suite, got)
+		}
+	}
+}
+
+func TestNamesAndPasswordsMayHaveTheirFullLength(t *testing.T) {
+	for _, tc := range []struct{ name, password string }{
+		{"a", "b"},
+		{"sixteen-bytes-16", "sixteen-bytes-16"},
+		{"sixteen-bytes-16", "seventeen-bytes-17"},
+		{"ünïcödé", "twenty-bytes-äöü-20!"[:20]},
+	} {
+		l := newLab(t)
+		l.engine.username, l.engine.key = tc.name, crypto.PadPassword20([]byte(tc.password))
+		for _, suite := range []types.CipherSuiteID{3, 17} {
+			c := newConsole(l.ask)
+			c.name, c.password, c.suite = tc.name, tc.password, suite
+			if err := c.login(); err != nil {
+				t.Errorf("suite %d, name %q, password %q: %v", suite, tc.name, tc.password, err)
+			}
 		}
 	}
 }
