@@ -7,10 +7,11 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 
-# Go is often installed where only a login shell looks. A distribution's Go may be
-# told to stay at its own version: go.mod names ours, and Go fetches it. An installed
-# Go that is new enough fetches nothing.
-export PATH := $(PATH):/usr/local/go/bin:/usr/lib/go/bin
+# Go is often installed where only a login shell looks, and beside an older one. A
+# distribution's Go may be told to stay at its own version: go.mod names ours, and Go
+# fetches it. An installed Go that is new enough fetches nothing.
+GODIR := $(shell ./setup.sh go)
+export PATH := $(if $(GODIR),$(GODIR):)$(PATH)
 export GOTOOLCHAIN ?= auto
 GO ?= go
 
