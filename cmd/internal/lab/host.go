@@ -168,8 +168,8 @@ func (h *Host) started() *child {
 }
 
 // Command prepares a program to run in the host, in its root directory; Cmd.Dir has no
-// effect. The process is the program itself, so that killing it does. On a host that
-// is off, starting it fails.
+// effect. The process is the program itself, so that killing it does. Its environment
+// is the caller's, with LAB_HOST. On a host that is off, starting it fails.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	pid := 0
 	if init := h.started(); init != nil {
@@ -177,6 +177,7 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	}
 	enter := []string{"--target", fmt.Sprint(pid), "--net", "--mount", "--uts", "--", name}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
+	cmd.Env = append(os.Environ(), "LAB_HOST="+h.Netns())
 	if pid == 0 {
 		cmd.Err = fmt.Errorf("host %q: %w", h.name, ErrOff)
 	}

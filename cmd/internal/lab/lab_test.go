@@ -62,8 +62,8 @@ func traces(t *testing.T) []string {
 	}
 	for _, path := range environments {
 		if b, err := os.ReadFile(path); err == nil {
-			// Everything in a host, but for what a test ran itself, is started by its
-			// init, or has its directory in its command line.
+			// Init has the directory in its environment, what Command runs the host's
+			// name; qemu has the lab's files open and no more.
 			command, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
 			all = append(all, path+" "+string(bytes.ReplaceAll(append(command, b...), []byte{0}, []byte(" "))))
 		}
