@@ -1,0 +1,206 @@
+package hostops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tenks/hostops/driver"
+	"tenks/hostops/link"
+	"tenks/raftfsm/state"
+)
+
+// The first and the longest time until work that failed is tried again.
+const (
+	trialFirst = time.Second
+	trialMax   = time.Minute
+)
+
+// trial is work that failed, and when to try again. Other work is tried at once.
+type trial struct {
+	what     string
+	err      error
+	failures int
+	next     time.Time
+}
+
+// outcome is what became of a program.
+type outcome struct {
+	// changed says that something was written.
+	changed bool
+	// host are errors of bridges by interface name, nodes those of nodes by UUID.
+	host, nodes map[string]error
+}
+
+// apply carries a program out. Nodes are worked on at the same time, at most
+// Config.Parallel.
+func (h *Host) apply(ctx context.Context, p program) outcome {
+	out := outcome{host: map[string]error{}, nodes: map[string]error{}}
+	writes := h.linkWrites.Load() + h.driverWrites.Load()
+	h.hostSteps(ctx, p.before, p.links, out.host)
+	incomplete := h.nodeWork(ctx, p.nodes, out.nodes)
+	if !incomplete {
+		h.hostSteps(ctx, p.after, p.links, out.host)
+	}
+	out.changed = h.linkWrites.Load()+h.driverWrites.Load() != writes
+	return out
+}
+
+// hostSteps carries out steps that belong to no node. A failure concerns the
+// bridges that the step is about.
+func (h *Host) hostSteps(ctx context.Context, steps []link.Step, want link.Want, errs map[string]error) {
+	for _, s := range steps {
+		err := h.linkStep(ctx, s)
+		if err == nil {
+			continue
+		}
+		blamed := s.Link
+		for _, b := range want.Bridges {
+			if b.Name == s.Link || b.Name == s.Bridge || b.Device != "" && b.Device == s.Link {
+				blamed = b.Name
+			}
+		}
+		errs[blamed] = errors.Join(errs[blamed], err)
+	}
+}
+
+// linkStep carries out one step; a conflict is an error without any call.
+func (h *Host) linkStep(ctx context.Context, s link.Step) error {
+	if s.Op == link.OpConflict {
+		return errors.New(s.Reason)
+	}
+	h.linkWrites.Add(1)
+	return h.cfg.Links.Apply(ctx, s)
+}
+
+// nodeWork works on nodes; incomplete says that one which should go did not.
+func (h *Host) nodeWork(ctx context.Context, nodes []work, errs map[string]error) (incomplete bool) {
+	var mu sync.Mutex // guards errs, and h.trials while nodes are worked on
+	var remains atomic.Bool
+	var g errgroup.Group
+	g.SetLimit(h.cfg.Parallel)
+	for _, w := range nodes {
+		what := w.describe()
+		mu.Lock()
+		t, tried := h.trials[w.node]
+		if tried && t.what == what && time.Now().Before(t.next) {
+			errs[w.node] = t.err
+			mu.Unlock()
+			remains.Store(remains.Load() || w.kind != kindEnsure)
+			continue
+		}
+		mu.Unlock()
+		g.Go(func() error {
+			err := h.workOn(ctx, w)
+			mu.Lock()
+			defer mu.Unlock()
+			h.tried(w.node, what, err)
+			if err != nil {
+				errs[w.node] = err
+				remains.Store(remains.Load() || w.kind != kindEnsure)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // failures are in errs
+	return remains.Load()
+}
+
+// tried records how work went. A driver that is busy is asked again by the next
+// pass.
+func (h *Host) tried(node, what string, err error) {
+	if err == nil || transient(err) {
+		delete(h.trials, node)
+		return
+	}
+	t := h.trials[node]
+	if t.what != what {
+		t = trial{what: what}
+	}
+	t.err = err
+	t.next = time.Now().Add(min(trialFirst<<min(t.failures, 10), trialMax))
+	t.failures++
+	h.trials[node] = t
+}
+
+// describe identifies work: the same again is the same work.
+func (w work) describe() string {
+	parts := []string{string(w.kind), w.driver}
+	if w.spec != nil {
+		parts = append(parts, w.spec.Digest(), fmt.Sprint(w.spec.Epoch))
+	}
+	for _, s := range w.links {
+		parts = append(parts, s.String())
+	}
+	return strings.Join(parts, "\n")
+}
+
+func (h *Host) workOn(ctx context.Context, w work) error {
+	switch w.kind {
+	case kindRemove:
+		if err := h.call(w.driver, func(d driver.Driver) error { return d.Remove(ctx, w.node) }); err != nil {
+			return fmt.Errorf("remove: %w", err)
+		}
+		return h.linkSteps(ctx, w.links)
+	case kindStop:
+		h.log.WarnContext(ctx, "node runs here and the mesh has it elsewhere: it is switched off, its disks stay", "node", w.node)
+		h.powerRequests.Add(1)
+		err := h.call(w.driver, func(d driver.Driver) error {
+			return d.Power(ctx, w.node, driver.PowerRequest{Action: state.ActionOff})
+		})
+		if err != nil {
+			return fmt.Errorf("switch off: %w", err)
+		}
+		return nil
+	}
+	h.unplug(ctx, w)
+	if err := h.linkSteps(ctx, w.links); err != nil || w.spec == nil {
+		return err
+	}
+	if err := h.call(w.driver, func(d driver.Driver) error { return d.Ensure(ctx, *w.spec) }); err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	return nil
+}
+
+// call makes a writing call to a driver, if there is one to call.
+func (h *Host) call(name string, do func(driver.Driver) error) error {
+	if name == "" {
+		return nil
+	}
+	d, err := h.driverOf(name)
+	if err != nil {
+		return err
+	}
+	h.driverWrites.Add(1)
+	return do(d)
+}
+
+// unplug remembers, before it happens, that running NICs lose their link.
+func (h *Host) unplug(ctx context.Context, w work) {
+	c, ok := h.known(w.node)
+	if !ok || len(w.unplugs) == 0 {
+		return
+	}
+	c.remember(ctx, func(r *row) { r.Unplugged = union(r.Unplugged, w.unplugs) })
+}
+
+// linkSteps carries out a node's steps. A failure ends them, but for a conflict,
+// which says that one port cannot be had.
+func (h *Host) linkSteps(ctx context.Context, steps []link.Step) error {
+	var errs error
+	for _, s := range steps {
+		err := h.linkStep(ctx, s)
+		errs = errors.Join(errs, err)
+		if err != nil && s.Op != link.OpConflict {
+			break
+		}
+	}
+	return errs
+}

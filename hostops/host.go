@@ -1,0 +1,355 @@
+// Package hostops makes this host match what the mesh decided for it: it observes
+// the host's links and its drivers' nodes, decides what differs (plan, pure), and
+// carries that out in small steps that may be repeated. It owns the chassis of each
+// node placed here (power, boot override, restore policy) and a bbolt file with what
+// a chassis must remember.
+//
+// Open reads that file and starts nothing. Run reconciles until its context ends and
+// has ended its goroutines when it returns. Power requests and reports go on in
+// goroutines of their own; Close ends them and waits.
+package hostops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tenks/hostops/driver"
+	"tenks/hostops/link"
+	"tenks/raftfsm/reconcile"
+	"tenks/raftfsm/state"
+)
+
+// Timing of the reconciler.
+const (
+	// period is the longest time until drift is seen that nobody reported.
+	period = 2 * time.Second
+	// retryPass is the time until the next pass after one that could not be made.
+	retryPass = time.Second
+	// settle is how long changes are collected before they cause a pass.
+	settle = 50 * time.Millisecond
+	// watchPause is the time until a lost watch is begun again.
+	watchPause = 500 * time.Millisecond
+	// observeTimeout bounds what a hung driver may hold up a pass.
+	observeTimeout = 10 * time.Second
+
+	defaultParallel = 16
+)
+
+// Linker is the host's layer 2, as link.Host has it.
+type Linker interface {
+	// Observe returns all links.
+	Observe(ctx context.Context) (link.Have, error)
+	// Apply carries out one step; it may be repeated.
+	Apply(ctx context.Context, s link.Step) error
+	// Watch calls wake after every change until ctx ends (nil). wake does not block.
+	Watch(ctx context.Context, wake func()) error
+}
+
+// Config says what a Host is of. All fields are required unless they say otherwise.
+type Config struct {
+	// Hypervisor is this peer's ID.
+	Hypervisor string
+	// Mesh is the mesh's ID.
+	Mesh   string
+	Source reconcile.Source
+	// Report proposes statuses. It gets only those that changed, many at a time, from
+	// one goroutine at a time; what it returns an error for is reported again.
+	Report func(ctx context.Context, nodes []state.NodeHostReport) error
+	// Drivers are this host's drivers by name.
+	Drivers map[string]driver.Driver
+	// Health says of a driver why it does not answer now, or nil. Optional, and for
+	// each driver.
+	Health map[string]func() error
+	Links  Linker
+	// Physnets maps each physnet that this host offers to a device; empty: isolated.
+	Physnets map[string]string
+	// DB is the path of a file of our own, in a directory that exists.
+	DB string
+	// BootID identifies the host's present boot. When it changed since a node was
+	// last looked after, the node's restore policy applies.
+	BootID string
+	// Ready says why a node is not usable yet although it exists, such as a BMC that
+	// does not listen, or nil. Optional.
+	Ready func(uuid string) error
+	// Parallel bounds how many nodes are worked on at a time; 0: 16.
+	Parallel int
+	Log      *slog.Logger
+}
+
+// Stats counts what a Host did since Open.
+type Stats struct {
+	// Passes are reconcile passes.
+	Passes uint64
+	// DriverWrites are calls that the reconciler made to change something at a
+	// driver, LinkWrites those to links. Power requests of clients are not among them.
+	DriverWrites, LinkWrites uint64
+	// PowerRequests are power calls to drivers, whoever asked.
+	PowerRequests uint64
+}
+
+// Host is this host's reconciler. It is safe for concurrent use, but for Pass.
+type Host struct {
+	cfg   Config
+	log   *slog.Logger
+	store *store
+	// wake asks Run for a pass; size 1: a signal.
+	wake    chan struct{}
+	waking  atomic.Bool
+	reports reporter
+
+	passes, driverWrites, linkWrites, powerRequests atomic.Uint64
+
+	// life guards closed. It is apart from mu because a chassis starts a goroutine
+	// while it holds its own lock.
+	life   sync.Mutex
+	closed bool
+	// work are the goroutines of power requests and reports.
+	work sync.WaitGroup
+
+	// mu guards chassis.
+	mu      sync.Mutex
+	chassis map[string]*Chassis
+
+	// What follows belongs to Pass.
+
+	// bridges is the index of each physnet's bridge as the store has it.
+	bridges map[string]int
+	// trials are nodes whose last work failed.
+	trials map[string]trial
+	// unready says since when a node misses nothing but Config.Ready.
+	unready map[string]time.Time
+	// logged is what was last logged as being wrong, so that it is logged once.
+	logged map[string]string
+}
+
+// Open reads what is remembered of this host's nodes.
+func Open(c Config) (*Host, error) {
+	if c.Parallel <= 0 {
+		c.Parallel = defaultParallel
+	}
+	s, err := openStore(c.DB)
+	if err != nil {
+		return nil, fmt.Errorf("host database %s: open: %w", c.DB, err)
+	}
+	h := &Host{
+		cfg: c, log: c.Log, store: s, wake: make(chan struct{}, 1),
+		reports: reporter{report: c.Report, log: c.Log, queue: map[string]state.NodeHostReport{}, sent: map[string]sentReport{}},
+		chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
+	}
+	if err := h.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("host database %s: %w", c.DB, err), s.close())
+	}
+	return h, nil
+}
+
+func (h *Host) load() error {
+	rows, err := h.store.rows()
+	if err != nil {
+		return err
+	}
+	for uuid, r := range rows {
+		h.chassis[uuid] = newChassis(h, uuid, r)
+	}
+	h.bridges, err = h.store.bridges()
+	return err
+}
+
+// Close ends power requests that are under way, waits for them, and closes the
+// file. Run must have returned.
+func (h *Host) Close() error {
+	h.life.Lock()
+	h.closed = true
+	h.life.Unlock()
+	h.mu.Lock()
+	all := maps.Clone(h.chassis)
+	h.mu.Unlock()
+	for _, c := range all {
+		c.stop()
+	}
+	h.work.Wait()
+	return h.store.close()
+}
+
+// start runs do in a goroutine that Close waits for; it reports whether it did.
+func (h *Host) start(do func()) bool {
+	h.life.Lock()
+	defer h.life.Unlock()
+	if !h.closed {
+		h.work.Go(do)
+	}
+	return !h.closed
+}
+
+// Run reconciles until ctx ends; it returns nil then.
+func (h *Host) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	loop := &reconcile.Loop{Name: "host", Source: h.cfg.Source, Do: h.Pass,
+		Period: period, Retry: retryPass, Wake: h.wake, Log: h.log}
+	g.Go(func() error { return loop.Run(ctx) })
+	g.Go(func() error {
+		return h.rewatch(ctx, "links", func(ctx context.Context) error { return h.cfg.Links.Watch(ctx, h.wakeSoon) })
+	})
+	for name, d := range h.cfg.Drivers {
+		g.Go(func() error {
+			return h.rewatch(ctx, "driver "+name, func(ctx context.Context) error {
+				return d.Watch(ctx, func(e driver.Event) { h.event(ctx, e) })
+			})
+		})
+	}
+	return g.Wait()
+}
+
+// rewatch repeats a watch until ctx ends. A loss is logged once until its reason
+// changes.
+func (h *Host) rewatch(ctx context.Context, what string, watch func(context.Context) error) error {
+	last := ""
+	for {
+		err := watch(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it ended because it was told to
+		}
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			h.log.WarnContext(ctx, "watch lost; will begin again", "watch", what, "err", err)
+		}
+		timer := time.NewTimer(watchPause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		h.wakeSoon()
+	}
+}
+
+// wakeSoon asks for a pass. It does not block; many calls make one pass.
+func (h *Host) wakeSoon() { h.wakeIn(settle) }
+
+func (h *Host) wakeIn(d time.Duration) {
+	if !h.waking.CompareAndSwap(false, true) {
+		return
+	}
+	time.AfterFunc(d, func() {
+		h.waking.Store(false)
+		select {
+		case h.wake <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// Stats returns what was done so far.
+func (h *Host) Stats() Stats {
+	return Stats{Passes: h.passes.Load(), DriverWrites: h.driverWrites.Load(),
+		LinkWrites: h.linkWrites.Load(), PowerRequests: h.powerRequests.Load()}
+}
+
+// Chassis returns the chassis of a node that is placed here.
+func (h *Host) Chassis(uuid string) (*Chassis, bool) {
+	if c, ok := h.known(uuid); ok {
+		return c, true
+	}
+	snap, _ := h.cfg.Source.Snapshot()
+	n, ok := snap.Node(uuid)
+	if !ok || n.Placement == nil || n.Placement.Hypervisor != h.cfg.Hypervisor {
+		return nil, false
+	}
+	return h.chassisOf(n), true
+}
+
+func (h *Host) known(uuid string) (*Chassis, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, ok := h.chassis[uuid]
+	return c, ok && c.driverName() != ""
+}
+
+// chassisOf returns the node's chassis, a new one if it has none yet.
+func (h *Host) chassisOf(n *state.Node) *Chassis {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, ok := h.chassis[n.UUID]
+	if !ok {
+		c = newChassis(h, n.UUID, newRow(h.cfg.BootID))
+		h.chassis[n.UUID] = c
+	}
+	c.setDriver(n.Machine.Driver)
+	return c
+}
+
+// forget drops a chassis and what is remembered of it.
+func (h *Host) forget(ctx context.Context, uuid string) {
+	h.mu.Lock()
+	c := h.chassis[uuid]
+	delete(h.chassis, uuid)
+	h.mu.Unlock()
+	if c == nil {
+		return
+	}
+	c.stop()
+	if err := c.drop(); err != nil {
+		h.log.WarnContext(ctx, "chassis not forgotten", "node", uuid, "err", err)
+	}
+}
+
+// Console attaches to the serial console of a running node. Errors:
+// state.ErrNotFound, state.ErrBusy, state.ErrWrongState when it is off.
+func (h *Host) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
+	c, ok := h.Chassis(uuid)
+	if !ok {
+		return nil, fmt.Errorf("node %s: %w on this host", uuid, state.ErrNotFound)
+	}
+	d, err := h.driverOf(c.driverName())
+	if err != nil {
+		return nil, fmt.Errorf("node %s: console: %w", uuid, err)
+	}
+	return d.Console(ctx, uuid)
+}
+
+// Power returns a node's power state; PowerUnknown if it is not known.
+func (h *Host) Power(uuid string) state.Power {
+	c, ok := h.known(uuid)
+	if !ok {
+		return state.PowerUnknown
+	}
+	return c.Status().Power
+}
+
+// Powers returns the power state of every node here.
+func (h *Host) Powers() map[string]state.Power {
+	h.mu.Lock()
+	all := maps.Clone(h.chassis)
+	h.mu.Unlock()
+	powers := make(map[string]state.Power, len(all))
+	for uuid, c := range all {
+		if c.driverName() != "" {
+			powers[uuid] = c.Status().Power
+		}
+	}
+	return powers
+}
+
+// driverOf returns a driver that answers. Errors: state.ErrUnsupported if this host
+// has no such driver, state.ErrBusy.
+func (h *Host) driverOf(name string) (driver.Driver, error) {
+	d, ok := h.cfg.Drivers[name]
+	if !ok {
+		return nil, fmt.Errorf("driver %q: %w: this host has no such driver", name, state.ErrUnsupported)
+	}
+	if healthy := h.cfg.Health[name]; healthy != nil {
+		if err := healthy(); err != nil {
+			return nil, fmt.Errorf("driver %s: %w: %w", name, state.ErrBusy, err)
+		}
+	}
+	return d, nil
+}

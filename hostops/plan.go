@@ -1,0 +1,318 @@
+package hostops
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"tenks/hostops/driver"
+	"tenks/hostops/link"
+	"tenks/raftfsm/state"
+)
+
+// How many nodes that nobody asked to remove one pass may take apart: at most
+// guardFew, or one in guardPart of all that are here.
+const (
+	guardFew  = 3
+	guardPart = 5
+)
+
+// want is what a snapshot says of this host.
+type want struct {
+	// index is the snapshot's log index.
+	index uint64
+	// nodes are those placed here, by name.
+	nodes []*state.Node
+	// elsewhere are nodes that are here, and that the mesh has, but not here.
+	elsewhere map[string]bool
+	// bridges is the index of each physnet's bridge.
+	bridges map[string]int
+	// physnets maps what this host offers to a device.
+	physnets map[string]string
+	// drivers are those of this host.
+	drivers map[string]bool
+	// boots are the orders that hold for every boot, by node.
+	boots map[string]state.Boot
+}
+
+// have is what there is.
+type have struct {
+	links link.Have
+	// instances are those of the drivers that answered, by driver, by UUID.
+	instances map[string]map[string]driver.Instance
+	// down says why a driver did not answer.
+	down map[string]error
+}
+
+// find returns a node's instance, and the driver that has it.
+func (h have) find(uuid string) (in string, i driver.Instance, ok bool) {
+	for _, in := range slices.Sorted(maps.Keys(h.instances)) {
+		if i, ok := h.instances[in][uuid]; ok {
+			return in, i, true
+		}
+	}
+	return "", driver.Instance{}, false
+}
+
+// kind says what a work does to a node.
+type kind string
+
+const (
+	// kindEnsure makes its links, and then it.
+	kindEnsure kind = "ensure"
+	// kindRemove takes it apart, and then its links.
+	kindRemove kind = "remove"
+	// kindStop switches it off: the mesh has it elsewhere. Its disks stay.
+	kindStop kind = "stop"
+)
+
+// work is what one node needs. Its parts run one after the other.
+type work struct {
+	kind kind
+	node string
+	// driver is empty if only links are to be changed.
+	driver string
+	links  []link.Step
+	// spec is what to make it from; nil: it is as it should be.
+	spec *driver.Spec
+	// unplugs are the ports whose link is made anew under a running guest.
+	unplugs []int
+}
+
+// program is what a pass does: before, then all nodes at the same time, then after.
+type program struct {
+	before []link.Step
+	nodes  []work
+	after  []link.Step
+	// links is what the steps lead to.
+	links link.Want
+	// faults are nodes that nothing can be done for, and why.
+	faults map[string]error
+}
+
+// empty reports whether there is nothing to do that could be done.
+func (p program) empty() bool { return len(p.before)+len(p.nodes)+len(p.after) == 0 }
+
+// plan decides what to do. It is deterministic, and empty when all is as it should
+// be. The error is that more would be removed than can be right; then nothing is to
+// be done at all.
+func plan(w want, h have) (program, error) {
+	p := &planner{want: w, have: h, out: program{faults: map[string]error{}}}
+	p.split()
+	if err := p.guard(); err != nil {
+		return program{}, err
+	}
+	p.out.links = p.layer2()
+	b := link.Batch(link.Plan(p.out.links, h.links))
+	p.out.before, p.steps, p.out.after = b.Before, b.Nodes, b.After
+	for _, n := range p.kept {
+		p.ensure(n)
+	}
+	for _, n := range p.removed {
+		if !w.drivers[n.Machine.Driver] {
+			p.fault(n, noDriver(n))
+			continue
+		}
+		p.remove(n.UUID, kindRemove, h.down[n.Machine.Driver] == nil)
+	}
+	for _, uuid := range p.leftover {
+		k := kindRemove
+		if w.elsewhere[uuid] {
+			k = kindStop
+		}
+		p.remove(uuid, k, len(h.down) == 0)
+	}
+	p.keepBelow()
+	return p.out, nil
+}
+
+// keepBelow drops the removal of bridges while ports stay that are not wanted.
+func (p *planner) keepBelow() {
+	for node := range p.steps {
+		if !slices.ContainsFunc(p.out.nodes, func(w work) bool { return w.node == node && len(w.links) > 0 }) {
+			p.out.after = nil
+		}
+	}
+}
+
+type planner struct {
+	want  want
+	have  have
+	out   program
+	steps map[string][]link.Step
+	// kept and removed are the nodes placed here; leftover are UUIDs of others.
+	kept, removed []*state.Node
+	leftover      []string
+}
+
+// split sorts what is here, and what should be, by what is to become of it.
+func (p *planner) split() {
+	placed := map[string]bool{}
+	for _, n := range p.want.nodes {
+		placed[n.UUID] = true
+		if n.Removing && n.IronicDone() {
+			p.removed = append(p.removed, n)
+			continue
+		}
+		p.kept = append(p.kept, n)
+	}
+	for uuid, epoch := range p.have.present() {
+		// One that is newer than the snapshot is none of its business.
+		if !placed[uuid] && epoch <= p.want.index {
+			p.leftover = append(p.leftover, uuid)
+		}
+	}
+	slices.Sort(p.leftover)
+}
+
+// present returns every node that something here belongs to, with its epoch where
+// that is known.
+func (h have) present() map[string]uint64 {
+	nodes := map[string]uint64{}
+	for _, l := range h.links.Links {
+		if l.Mark.Role == link.RolePort {
+			nodes[l.Mark.Node] = 0
+		}
+	}
+	for _, instances := range h.instances {
+		for uuid, i := range instances {
+			nodes[uuid] = max(nodes[uuid], i.Epoch)
+		}
+	}
+	return nodes
+}
+
+func (p *planner) guard() error {
+	doomed := 0
+	for _, uuid := range p.leftover {
+		if !p.want.elsewhere[uuid] {
+			doomed++
+		}
+	}
+	total := len(p.have.present())
+	if doomed <= max(guardFew, total/guardPart) {
+		return nil
+	}
+	return fmt.Errorf("%d of the %d nodes on this host are unknown to the mesh at log index %d, and would be removed although nobody asked for it: nothing is changed until the state is the right one",
+		doomed, total, p.want.index)
+}
+
+// layer2 is what links there should be: the bridges of physnets that have ports,
+// and the ports of nodes that stay.
+func (p *planner) layer2() link.Want {
+	var l link.Want
+	bridges := map[string]link.Bridge{}
+	for _, n := range p.kept {
+		for i, port := range n.Ports {
+			b, ok := p.bridge(port.Physnet)
+			if ok {
+				bridges[b.Name] = b
+			} else {
+				p.fault(n, fmt.Errorf("port %d: this host does not offer physnet %q: add it to physnets in agent.yml", i, port.Physnet))
+			}
+			l.Ports = append(l.Ports, link.Port{Node: n.UUID, Index: i, Tap: link.TapName(n.LinkName, i),
+				Peer: link.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name})
+		}
+	}
+	l.Bridges = slices.SortedFunc(maps.Values(bridges), func(a, b link.Bridge) int { return cmp.Compare(a.Name, b.Name) })
+	return l
+}
+
+// bridge returns a physnet's bridge as it should be. One that this host no longer
+// offers stays as it is while nodes use it.
+func (p *planner) bridge(physnet string) (link.Bridge, bool) {
+	b := link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet])}
+	device, offered := p.want.physnets[physnet]
+	if offered {
+		b.Device = device
+		return b, true
+	}
+	for _, name := range p.have.links.Ours() {
+		l := p.have.links.Links[name]
+		switch {
+		case l.Mark.Role == link.RoleBridge && l.Mark.Physnet == physnet:
+			b.Name, b.Device = name, cmp.Or(b.Device, l.Mark.Device)
+		case l.Mark.Role == link.RoleUplink && l.Mark.Physnet == physnet && !p.have.links.Links[l.Master].Ours():
+			b.Device = l.Master
+		}
+	}
+	_, exists := p.have.links.Links[b.Name]
+	if !exists {
+		b.Name = ""
+	}
+	return b, false
+}
+
+func (p *planner) fault(n *state.Node, err error) {
+	if p.out.faults[n.UUID] == nil {
+		p.out.faults[n.UUID] = err
+	}
+}
+
+// ensure decides what a node that stays needs.
+func (p *planner) ensure(n *state.Node) {
+	in, i, exists := p.have.find(n.UUID)
+	switch {
+	case !p.want.drivers[n.Machine.Driver]:
+		p.fault(n, noDriver(n))
+	case exists && in != n.Machine.Driver:
+		p.fault(n, fmt.Errorf("it exists at driver %s and cannot move to %s: remove it and create it again", in, n.Machine.Driver))
+	}
+	// One that is newer than the snapshot is none of its business.
+	if p.out.faults[n.UUID] != nil || exists && i.Epoch > p.want.index {
+		return
+	}
+	w := work{kind: kindEnsure, node: n.UUID, driver: n.Machine.Driver, links: p.steps[n.UUID]}
+	if exists && i.Power != state.PowerOff {
+		w.unplugs = unplugs(n, w.links)
+	}
+	spec := specOf(n, p.want.boots[n.UUID])
+	if p.have.down[n.Machine.Driver] == nil && (!exists || i.Digest != spec.Digest() || i.Epoch != spec.Epoch || len(w.unplugs) > 0) {
+		w.spec = &spec
+	}
+	if w.spec != nil || len(w.links) > 0 {
+		p.out.nodes = append(p.out.nodes, w)
+	}
+}
+
+// unplugs returns the ports whose link steps make anew.
+func unplugs(n *state.Node, steps []link.Step) []int {
+	var ports []int
+	for i := range n.Ports {
+		if slices.ContainsFunc(steps, func(s link.Step) bool {
+			return s.Op == link.OpCreatePair && s.Peer == link.TapName(n.LinkName, i)
+		}) {
+			ports = append(ports, i)
+		}
+	}
+	return ports
+}
+
+// remove decides how a node goes. Its links go after it, once it is sure that no
+// driver has it: answered says that every driver which might was asked.
+func (p *planner) remove(uuid string, k kind, answered bool) {
+	in, i, exists := p.have.find(uuid)
+	w := work{kind: k, node: uuid, driver: in, links: p.steps[uuid]}
+	if k == kindStop {
+		w.links = nil
+	}
+	switch {
+	case exists && i.Epoch > p.want.index, !exists && !answered:
+		return
+	case !exists && len(w.links) == 0, k == kindStop && i.Power == state.PowerOff:
+		return
+	}
+	p.out.nodes = append(p.out.nodes, w)
+}
+
+func noDriver(n *state.Node) error { return fmt.Errorf("this host has no driver %q", n.Machine.Driver) }
+
+// specOf is a placed node as its driver is told of it.
+func specOf(n *state.Node, boot state.Boot) driver.Spec {
+	s := driver.Spec{UUID: n.UUID, Name: n.Name, Epoch: n.Placement.Epoch, Machine: n.Machine, Boot: boot}
+	for i, p := range n.Ports {
+		s.Ports = append(s.Ports, driver.Port{MAC: p.MAC, Physnet: p.Physnet, Link: link.TapName(n.LinkName, i)})
+	}
+	return s
+}
