@@ -28,5 +28,5 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	case level == hclog.Warn:
 		to = slog.LevelWarn
 	}
-	s.out.Log(context.Background(), to, msg, args...) //nolint:contextcheck // hclog carries none
+	s.out.Log(context.Background(), to, msg, args...) //nolint:forbidigo,sloglint // hclog carries no context, and the message is Raft's
 }

@@ -47,7 +47,7 @@ func runAgent(ctx context.Context, file, level string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if c, err = daemon.Resolve(c); err != nil {
+	if c, err = daemon.Resolve(ctx, c); err != nil {
 		return err
 	}
 	var l slog.Level
@@ -141,7 +141,7 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // gone already if all went well
+	defer func() { _ = os.Remove(tmp.Name()) }() // gone already if all went well
 	_, err = tmp.Write(data)
 	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
 	if err != nil {

@@ -51,7 +51,8 @@ func (f *applyFlags) request(t *tool) (api.ApplyRequest, error) {
 		return r, err
 	}
 	r.File = string(data)
-	return r, addSecrets(&r)
+	err = addSecrets(&r)
+	return r, err
 }
 
 func (t *tool) planCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -119,7 +120,7 @@ func (t *tool) makeMesh(p daemon.Paths, mesh string, file agentFile) error {
 			return err
 		}
 	}
-	first, err := raftfsm.Encode(state.Envelope{Command: state.SetMesh{
+	first, err := raftfsm.Encode(state.Envelope{UnixMilli: time.Now().UnixMilli(), Command: state.SetMesh{
 		Mesh: state.Mesh{ID: uuid.NewString(), Name: mesh, Generation: 1}}})
 	if err != nil {
 		return err

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -243,8 +243,7 @@ func (t *tool) attach(ctx context.Context, conn io.ReadWriteCloser) error {
 	}
 }
 
-// typed copies what is typed until the escape character. At the end of input it
-// leaves time for the answer: the other direction ends the session.
+// typed copies what is typed until the escape character, or the end of input.
 func typed(conn io.Writer, in io.Reader) error {
 	buf := make([]byte, 256)
 	for {
@@ -256,9 +255,11 @@ func typed(conn io.Writer, in io.Reader) error {
 		if _, werr := conn.Write(buf[:n]); werr != nil {
 			return werr
 		}
-		if err != nil {
-			time.Sleep(time.Second)
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

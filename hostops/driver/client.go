@@ -57,7 +57,7 @@ func (c client) Watch(ctx context.Context, on func(Event)) error {
 		e, err := stream.Recv()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was asked to end
 		case errors.Is(err, io.EOF):
 			return errors.New("driver: it ended the watch")
 		case err != nil:
@@ -97,7 +97,7 @@ func (c *console) Read(b []byte) (int, error) {
 	for len(c.rest) == 0 {
 		m, err := c.stream.Recv()
 		if err != nil {
-			return 0, io.EOF
+			return 0, io.EOF // however it ended, the console is gone
 		}
 		c.rest = m.GetData()
 	}

@@ -194,11 +194,11 @@ func copyOut(stream grpc.BidiStreamingServer[pb.ConsoleData, pb.ConsoleData], co
 		n, err := console.Read(buf)
 		if n > 0 {
 			if err := stream.Send(&pb.ConsoleData{Data: buf[:n]}); err != nil {
-				return nil // the agent has gone
+				return nil //nolint:nilerr // the agent has gone
 			}
 		}
 		if err != nil {
-			return nil // the guest is off, or the agent has gone
+			return nil //nolint:nilerr // the guest is off, or the agent has gone
 		}
 	}
 }

@@ -77,7 +77,7 @@ func Open(c driver.Config) (*Driver, error) {
 			return nil, fmt.Errorf("driver fake: %s: %w", d.file, err)
 		}
 	}
-	d.alive, d.stop = context.WithCancel(context.Background())
+	d.alive, d.stop = context.WithCancel(context.Background()) //nolint:forbidigo // guests live for as long as the driver
 	return d, nil
 }
 

@@ -127,12 +127,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	for {
 		for _, e := range snap.Events(after) {
 			if err := stream.Encode(eventView(e)); err != nil {
-				return nil // the client has gone
+				return nil //nolint:nilerr // the client has gone
 			}
 			after = e.Index
 		}
 		if err := http.NewResponseController(w).Flush(); err != nil {
-			return nil
+			return nil //nolint:nilerr // the client has gone
 		}
 		select {
 		case <-r.Context().Done():

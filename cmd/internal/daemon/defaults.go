@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"net"
 	"os"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // Resolve fills in what agent.yml leaves to the host: its name and addresses.
-func Resolve(c config.Agent) (config.Agent, error) {
+func Resolve(ctx context.Context, c config.Agent) (config.Agent, error) {
 	if c.Name == "" {
 		name, err := os.Hostname()
 		if err != nil {
@@ -17,7 +18,7 @@ func Resolve(c config.Agent) (config.Agent, error) {
 		c.Name = name
 	}
 	if c.Advertise == "" {
-		c.Advertise = hostAddress()
+		c.Advertise = hostAddress(ctx)
 	}
 	if c.BMC.Address == "" {
 		c.BMC.Address = c.Advertise
@@ -27,10 +28,10 @@ func Resolve(c config.Agent) (config.Agent, error) {
 
 // hostAddress returns the address of the default route's device, else the first
 // one that other hosts could reach, else loopback.
-func hostAddress() string {
+func hostAddress(ctx context.Context) string {
 	// Connecting a UDP socket sends nothing: the kernel only picks the route. The
 	// address is of TEST-NET-1 (RFC 5737), so it is never a host's own.
-	if conn, err := net.Dial("udp", "192.0.2.1:9"); err == nil {
+	if conn, err := (&net.Dialer{}).DialContext(ctx, "udp", "192.0.2.1:9"); err == nil {
 		defer conn.Close()
 		if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 			return a.IP.String()

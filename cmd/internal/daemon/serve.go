@@ -19,7 +19,7 @@ const shutdownTime = 2 * time.Second
 
 // serve answers API requests on the local socket until ctx ends.
 func (a *agent) serve(ctx context.Context) error {
-	listener, err := listenLocal(a.paths.Socket)
+	listener, err := listenLocal(ctx, a.paths.Socket)
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
@@ -46,22 +46,26 @@ func (a *agent) serve(ctx context.Context) error {
 	defer cancel()
 	if err := server.Shutdown(bounded); err != nil {
 		err = server.Close()
-		<-done
-		return err
+		return errors.Join(err, closed(<-done))
 	}
-	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-		return err
+	return closed(<-done)
+}
+
+// closed drops the error that says that a server was closed.
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // listenLocal listens on a socket that only root reaches. The lock on the data
 // directory says that a socket found there is a dead agent's.
-func listenLocal(path string) (net.Listener, error) {
+func listenLocal(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}

@@ -242,7 +242,7 @@ func TestIntegrationLibvirtFaultsCostNoAnswerOfABMC(t *testing.T) {
 	})
 	t.Run("driver process killed", func(t *testing.T) {
 		for range 3 {
-			h.run("pkill", "-9", "-f", filepath.Join(bin, "tenks-libvirt"))
+			h.killProgram(filepath.Join(bin, "tenks-libvirt"))
 			status(tk0)
 			works("a kill of the driver")
 		}

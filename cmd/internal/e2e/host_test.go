@@ -298,19 +298,30 @@ func (h *host) traces() traces {
 			tr.Processes = append(tr.Processes, p)
 		}
 	}
+	slices.Sort(tr.Processes)
 	return tr
 }
 
-// processes returns the command lines of the programs in the host's network.
-func (h *host) processes() []string {
+// processes returns the command lines of the programs in the host's network, by
+// process ID.
+func (h *host) processes() map[string]string {
 	h.t.Helper()
-	var out []string
+	out := map[string]string{}
 	for _, pid := range strings.Fields(h.run("ip", "netns", "pids", h.Netns())) {
 		b, err := os.ReadFile("/proc/" + pid + "/cmdline")
 		if err == nil && len(b) > 0 {
-			out = append(out, string(bytes.ReplaceAll(b, []byte{0}, []byte{' '})))
+			out[pid] = string(bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
 		}
 	}
-	slices.Sort(out)
 	return out
+}
+
+// killProgram kills the host's processes that run a program.
+func (h *host) killProgram(path string) {
+	h.t.Helper()
+	for pid, line := range h.processes() {
+		if strings.HasPrefix(line, path+" ") {
+			_, _ = h.try("kill", "-9", pid) // it may have ended
+		}
+	}
 }

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Installs what the tests against a real Ironic need, on Debian 12 as root; may be
+# repeated, and is quiet and quick when everything is there.
+#
+# A kernel is downloaded and unpacked for the tiny guest, but not installed.
+set -euo pipefail
+
+cache=/var/cache/tenks-ironiclab
+packages="ironic-api ironic-conductor python3-bcrypt sqlite3 curl
+ ipmitool ipxe ipxe-qemu dnsmasq-base iproute2 qemu-system-x86 ovmf busybox-static cpio kmod"
+policy=/usr/sbin/policy-rc.d
+log=$(mktemp)
+made_policy=
+
+finish() {
+	rm -f "$log"
+	if [ -n "$made_policy" ]; then rm -f "$policy"; fi
+}
+trap finish EXIT
+
+quietly() {
+	if ! "$@" >>"$log" 2>&1 </dev/null; then
+		echo "ironiclab: $*: failed:" >&2
+		tail -n 20 "$log" >&2
+		exit 1
+	fi
+}
+
+apt() {
+	DEBIAN_FRONTEND=noninteractive flock /tmp/apt.lock apt-get -q -o DPkg::Lock::Timeout=600 "$@"
+}
+
+installed() {
+	dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'
+}
+
+# No service of a package may start by itself: 101 is "not allowed".
+guard() {
+	[ -e "$policy" ] && return
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+	made_policy=1
+}
+
+missing=
+for p in $packages; do
+	installed "$p" || missing="$missing $p"
+done
+if [ -n "$missing" ]; then
+	guard
+	# shellcheck disable=SC2086 # a list
+	if ! apt install -y --no-install-recommends $missing >>"$log" 2>&1 </dev/null; then
+		quietly apt update
+		# shellcheck disable=SC2086
+		quietly apt install -y --no-install-recommends $missing
+	fi
+fi
+
+# The cloud kernel is small and has the virtio drivers.
+if [ ! -e "$cache/kernel/.complete" ]; then
+	kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
+	if [ -z "$kernel" ]; then
+		quietly apt update
+		kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
+	fi
+	rm -rf "$cache/kernel"
+	mkdir -p "$cache/kernel"
+	cd "$cache/kernel"
+	quietly apt -o APT::Sandbox::User=root download "$kernel"
+	quietly dpkg-deb -x "$kernel"_*.deb .
+	rm -f ./*.deb
+	quietly depmod -b "$PWD" "$(basename lib/modules/*)"
+	touch .complete
+fi

@@ -1,0 +1,285 @@
+package ironiclab
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // the configuration
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+)
+
+//go:embed ironic.conf.tmpl
+var confTemplate string
+
+// startTimeout bounds Start on a busy machine; 4 s is usual.
+const startTimeout = 90 * time.Second
+
+// microversion is the newest that Ironic 21.4 (Debian 12) knows.
+const microversion = "1.82"
+
+// Options say where an Ironic runs and how.
+type Options struct {
+	// Dir gets configuration, database and logs; it is kept. Required.
+	Dir string
+	// Netns is the network namespace, by its ip-netns(8) name; empty: the caller's.
+	Netns string
+	// Bind is the address of the API, 127.0.0.1 if empty; Port its port, 6385 if 0.
+	Bind string
+	Port int
+	// Username and Password switch HTTP basic authentication on.
+	Username, Password string
+	// AutomatedClean makes nodes be cleaned before they are available, for which they
+	// need a deploy ramdisk that runs an agent.
+	AutomatedClean bool
+}
+
+// Ironic is a running Ironic: API and conductor in one process.
+type Ironic struct {
+	// URL is the endpoint, as seen in its network namespace.
+	URL string
+	// Log is the path of its log, which has every API request.
+	Log    string
+	opts   Options
+	daemon *daemon
+}
+
+// Start runs an Ironic until the test ends or Stop is called. It returns once the API
+// answers and a conductor offers its hardware types. The database of an earlier Start
+// in the same Dir is used again.
+func Start(ctx context.Context, t testing.TB, o Options) *Ironic {
+	t.Helper()
+	i, err := Run(ctx, o)
+	if err != nil {
+		t.Fatalf("ironic: %v", err)
+	}
+	t.Cleanup(i.Stop)
+	return i
+}
+
+// Run is Start for a caller that calls Stop itself.
+func Run(ctx context.Context, o Options) (*Ironic, error) {
+	if o.Bind == "" {
+		o.Bind = "127.0.0.1"
+	}
+	if o.Port == 0 {
+		o.Port = 6385
+	}
+	i := &Ironic{opts: o, URL: fmt.Sprintf("http://%s:%d", o.Bind, o.Port), Log: filepath.Join(o.Dir, "ironic.log")}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := i.configure(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.schema(ctx); err != nil {
+		return nil, err
+	}
+	// Stop ends it, not the context: it has children, and shall end politely.
+	cmd := command(context.WithoutCancel(ctx), o.Netns, "ironic", "--config-file", i.conf(), "--log-file", i.Log)
+	d, err := start(cmd, o.Dir, filepath.Join(o.Dir, "ironic.out"))
+	if err != nil {
+		return nil, err
+	}
+	i.daemon = d
+	if err := await(ctx, "start", i.ready(ctx)); err != nil {
+		i.Stop()
+		return nil, fmt.Errorf("%w\n%s", err, tail(i.Log, 3000))
+	}
+	return i, nil
+}
+
+// Stop ends the Ironic and what it started. It may be repeated.
+func (i *Ironic) Stop() { i.daemon.end(5 * time.Second) }
+
+func (i *Ironic) conf() string { return filepath.Join(i.opts.Dir, "ironic.conf") }
+
+func (i *Ironic) configure(ctx context.Context) error {
+	for _, dir := range []string{"state", "tmp", "locks", "http", "tftp", "images/tftp", "images/instance", "images/master"} {
+		if err := os.MkdirAll(filepath.Join(i.opts.Dir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	tmpl, err := template.New("ironic.conf").Parse(confTemplate)
+	if err != nil {
+		return err
+	}
+	var conf bytes.Buffer
+	err = tmpl.Execute(&conf, struct {
+		Options
+		URL      string
+		HTTPPort int
+		// Services are clients that Ironic has and that must not look for Keystone.
+		Services []string
+	}{i.opts, i.URL, i.opts.Port + 1, []string{"glance", "neutron", "inspector", "nova", "cinder", "swift"}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(i.conf(), conf.Bytes(), 0o600); err != nil {
+		return err
+	}
+	if i.opts.Username == "" {
+		return nil
+	}
+	return i.htpasswd(ctx)
+}
+
+// htpasswd: Ironic takes bcrypt only.
+func (i *Ironic) htpasswd(ctx context.Context) error {
+	cmd := command(ctx, "", "python3", "-c", "import bcrypt, sys; u, p = sys.stdin.read().split('\\0'); "+
+		"print(u + ':' + bcrypt.hashpw(p.encode(), bcrypt.gensalt(4)).decode())")
+	cmd.Stdin = strings.NewReader(i.opts.Username + "\x00" + i.opts.Password)
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("htpasswd: %w", err)
+	}
+	return os.WriteFile(filepath.Join(i.opts.Dir, "htpasswd"), out, 0o600)
+}
+
+// schema creates the database unless there is one.
+func (i *Ironic) schema(ctx context.Context) error {
+	db := filepath.Join(i.opts.Dir, "ironic.sqlite")
+	if _, err := os.Stat(db); err == nil {
+		return nil
+	}
+	if err := run(ctx, "", "ironic-dbsync", "--config-file", i.conf(), "--log-file", filepath.Join(i.opts.Dir, "dbsync.log"), "create_schema"); err != nil {
+		_ = os.Remove(db)
+		return err
+	}
+	// Readers that do not wait for the writer: without it, "database is locked".
+	return run(ctx, "", "sqlite3", db, "PRAGMA journal_mode=WAL;")
+}
+
+func (i *Ironic) ready(ctx context.Context) func() (bool, error) {
+	return func() (bool, error) {
+		if err := i.daemon.alive(); err != nil {
+			return false, fmt.Errorf("%w: %w", errEnded, err)
+		}
+		var body struct{ Drivers []struct{ Name string } }
+		if err := i.Call(ctx, "GET", "/v1/drivers", nil, &body); err != nil {
+			return false, err
+		}
+		return len(body.Drivers) >= 4, nil
+	}
+}
+
+// Call makes an API request, in the Ironic's network namespace; body and out are JSON
+// and may be nil. An answer other than 2xx is an error with Ironic's words.
+func (i *Ironic) Call(ctx context.Context, method, path string, body, out any) error {
+	args := []string{"-sS", "--max-time", "60", "-X", method, "-w", "\n%{http_code}",
+		"-H", "X-OpenStack-Ironic-API-Version: " + microversion, "-H", "Content-Type: application/json", "-K", "-", i.URL + path}
+	config := ""
+	if i.opts.Username != "" {
+		config += fmt.Sprintf("user = %q\n", i.opts.Username+":"+i.opts.Password)
+	}
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		args = append(args, "--data-binary", string(b))
+	}
+	cmd := command(ctx, i.opts.Netns, "curl", args...)
+	cmd.Stdin = strings.NewReader(config)
+	answer, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", method, path, err, answer)
+	}
+	at := bytes.LastIndexByte(answer, '\n')
+	text, code := answer[:max(at, 0)], string(answer[at+1:])
+	if !strings.HasPrefix(code, "2") {
+		return fmt.Errorf("%s %s: HTTP %s: %s", method, path, code, text)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(text, out)
+}
+
+// Node is what tests look at of a node.
+type Node struct {
+	UUID           string         `json:"uuid"`
+	Name           string         `json:"name"`
+	ProvisionState string         `json:"provision_state"`
+	PowerState     string         `json:"power_state"`
+	LastError      string         `json:"last_error"`
+	ResourceClass  string         `json:"resource_class"`
+	DriverInfo     map[string]any `json:"driver_info"`
+	Extra          map[string]any `json:"extra"`
+	Traits         []string       `json:"traits"`
+}
+
+// Nodes returns all nodes.
+func (i *Ironic) Nodes(ctx context.Context) ([]Node, error) {
+	var body struct{ Nodes []Node }
+	err := i.Call(ctx, "GET", "/v1/nodes/detail", nil, &body)
+	return body.Nodes, err
+}
+
+// Port is what tests look at of a port.
+type Port struct {
+	UUID                string            `json:"uuid"`
+	NodeUUID            string            `json:"node_uuid"`
+	Address             string            `json:"address"`
+	PhysicalNetwork     string            `json:"physical_network"`
+	LocalLinkConnection map[string]string `json:"local_link_connection"`
+}
+
+// Ports returns all ports.
+func (i *Ironic) Ports(ctx context.Context) ([]Port, error) {
+	var body struct{ Ports []Port }
+	err := i.Call(ctx, "GET", "/v1/ports/detail", nil, &body)
+	return body.Ports, err
+}
+
+// SetBootDevice has Ironic tell the node's BMC what to boot from next ("pxe", "disk").
+func (i *Ironic) SetBootDevice(ctx context.Context, uuid, device string, persistent bool) error { //nolint:revive // Ironic's own parameter
+	return i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/management/boot_device",
+		map[string]any{"boot_device": device, "persistent": persistent}, nil)
+}
+
+// SetPower has Ironic ask the node's BMC for a power state ("power on", "power off",
+// "rebooting") and waits until Ironic sees it.
+func (i *Ironic) SetPower(ctx context.Context, uuid, target string) error {
+	if err := i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/states/power", map[string]any{"target": target}, nil); err != nil {
+		return err
+	}
+	want := target
+	if target == "rebooting" {
+		want = "power on"
+	}
+	return await(ctx, target, func() (bool, error) {
+		var states struct {
+			Power  string `json:"power_state"`
+			Target string `json:"target_power_state"`
+			Error  string `json:"last_error"`
+		}
+		err := i.Call(ctx, "GET", "/v1/nodes/"+uuid+"/states", nil, &states)
+		if err == nil && states.Target == "" && states.Power != want && states.Error != "" {
+			return false, fmt.Errorf("%w: %s", errEnded, states.Error)
+		}
+		return err == nil && states.Target == "" && states.Power == want, err
+	})
+}
+
+// request is a line of the API server's log: `… "POST /v1/nodes HTTP/1.1" status: 201 …`.
+var request = regexp.MustCompile(`"(POST|PUT|PATCH|DELETE) (\S+) HTTP/[\d.]+" status: (\d+)`)
+
+// Writes returns the API requests so far that could change something, as "PUT /v1/…
+// 202", oldest first; those of Call too.
+func (i *Ironic) Writes() ([]string, error) {
+	log, err := os.ReadFile(i.Log)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, m := range request.FindAllStringSubmatch(string(log), -1) {
+		out = append(out, strings.Join(m[1:], " "))
+	}
+	return out, nil
+}
