@@ -21,11 +21,14 @@ type entry struct {
 	Body      cbor.RawMessage `cbor:"body"`
 }
 
-// Limits of what is decoded: an entry comes from a peer of ours, but a damaged one
-// must not take the memory that it claims to need.
+// Limits of what is encoded and decoded: an entry comes from a peer of ours, but a
+// damaged one must not take the memory that it claims to need.
 const (
 	maxNesting  = 32
 	maxElements = 1 << 20
+	// maxEntry bounds an entry, in bytes. A row is made of a few entries at most, so
+	// that this bounds rows too: see maxRecord. 2,000 new nodes take about 3 MB.
+	maxEntry = 8 << 20
 )
 
 var encoder, decoder = modes()
@@ -39,16 +42,22 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 	}
 	d, err := cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxNestedLevels: maxNesting,
 		MaxArrayElements: maxElements, MaxMapPairs: maxElements, IndefLength: cbor.IndefLengthForbidden,
-		TagsMd: cbor.TagsForbidden, UTF8: cbor.UTF8RejectInvalid}.DecMode()
+		TagsMd: cbor.TagsForbidden, FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+		// The text of an error may be another program's output: any bytes.
+		UTF8: cbor.UTF8DecodeInvalid}.DecMode()
 	if err != nil {
 		panic(err)
 	}
 	return e, d
 }
 
-// Encode returns the log entry of a command.
+// Encode returns the log entry of a command. It refuses what Decode would not
+// understand: that, once in the log, would stop every peer.
 func Encode(e state.Envelope) ([]byte, error) {
 	kind := state.Kind(e.Command)
+	if _, ok := commands[kind]; !ok {
+		return nil, fmt.Errorf("command %q: encode: not a kind that the log knows", kind)
+	}
 	body, err := encoder.Marshal(e.Command)
 	if err != nil {
 		return nil, fmt.Errorf("command %s: encode: %w", kind, err)
@@ -57,16 +66,22 @@ func Encode(e state.Envelope) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("command %s: encode: %w", kind, err)
 	}
-	return append([]byte{entryFormat}, b...), nil
+	b = append([]byte{entryFormat}, b...)
+	if _, err := Decode(b); err != nil {
+		return nil, fmt.Errorf("command %s: encode: it could not be read: %w", kind, err)
+	}
+	return b, nil
 }
 
 // Decode reads a log entry. Errors: state.ErrNewer for a format or kind that this
 // version does not know.
 func Decode(b []byte) (state.Envelope, error) {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return state.Envelope{}, errors.New("empty")
-	}
-	if b[0] != entryFormat {
+	case len(b) > maxEntry:
+		return state.Envelope{}, fmt.Errorf("%d bytes, at most %d are allowed: make the change in parts", len(b), maxEntry)
+	case b[0] != entryFormat:
 		return state.Envelope{}, fmt.Errorf("format %d: %w", b[0], state.ErrNewer)
 	}
 	var e entry
@@ -84,16 +99,17 @@ func Decode(b []byte) (state.Envelope, error) {
 	return state.Envelope{Request: e.Request, UnixMilli: e.UnixMilli, Command: c}, nil
 }
 
-// commands reads the body of each kind of command. A kind stays here for ever.
+// commands reads the body of each kind of command. A kind stays here for ever,
+// under the word that is in the log, whatever its type is called.
 var commands = map[string]func([]byte) (state.Command, error){
-	state.Kind(state.SetMesh{}):       body[state.SetMesh],
-	state.Kind(state.PutHypervisor{}): body[state.PutHypervisor],
-	state.Kind(state.ApplyCluster{}):  body[state.ApplyCluster],
-	state.Kind(state.RemoveCluster{}): body[state.RemoveCluster],
-	state.Kind(state.RemoveNodes{}):   body[state.RemoveNodes],
-	state.Kind(state.PlaceNodes{}):    body[state.PlaceNodes],
-	state.Kind(state.ReportHost{}):    body[state.ReportHost],
-	state.Kind(state.ReportIronic{}):  body[state.ReportIronic],
+	"set-mesh":       body[state.SetMesh],
+	"put-hypervisor": body[state.PutHypervisor],
+	"apply-cluster":  body[state.ApplyCluster],
+	"remove-cluster": body[state.RemoveCluster],
+	"remove-nodes":   body[state.RemoveNodes],
+	"place-nodes":    body[state.PlaceNodes],
+	"report-host":    body[state.ReportHost],
+	"report-ironic":  body[state.ReportIronic],
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

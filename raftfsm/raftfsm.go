@@ -7,6 +7,7 @@ package raftfsm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -28,7 +29,9 @@ type FSM struct {
 // New returns an FSM with an empty state.
 func New() *FSM { return &FSM{store: state.New()} }
 
-// Result is what Apply answers: the command's log index, and its refusal.
+// Result is what Apply answers: the command's log index, and its refusal. A command
+// that was refused, and a request that was repeated, have an index too: the state
+// there is the answer to them.
 type Result struct {
 	Index uint64
 	Err   error
@@ -60,7 +63,9 @@ func (f *FSM) Apply(entry *raft.Log) any {
 	return Result{Index: entry.Index, Err: f.store.Apply(entry.Index, envelope)}
 }
 
-// Snapshot implements raft.FSM.
+// Snapshot implements raft.FSM. An FSM that has stopped refuses: Raft would take a
+// snapshot for everything that it ever handed over, and forget entries that a newer
+// version can still apply.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
@@ -69,13 +74,21 @@ func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	return &snapshot{snap}, nil
 }
 
+// ErrForeign says that a snapshot is another mesh's.
+var ErrForeign = errors.New("it is another mesh's")
+
 // Restore implements raft.FSM: it replaces the whole state, or leaves it as it is
-// and returns an error.
+// and returns an error. A state that it replaced goes on even if the FSM had
+// stopped before. Errors: state.ErrNewer, ErrForeign.
 func (f *FSM) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	d, err := ReadSnapshot(r)
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
+	}
+	snap, _ := f.store.Snapshot()
+	if ours := snap.Mesh().ID; ours != "" && (d.Mesh == nil || d.Mesh.ID != ours) {
+		return fmt.Errorf("snapshot: %w: this is mesh %s", ErrForeign, ours)
 	}
 	if err := f.store.Load(d); err != nil {
 		return fmt.Errorf("snapshot: %w", err)

@@ -14,7 +14,8 @@ import (
 
 // A snapshot file is: magic, format version (1 byte), log index (8 bytes), records,
 // an end record, and the SHA-256 of everything before. A record is a type (1 byte),
-// a length (4 bytes) and CBOR. Numbers are big-endian.
+// a length (4 bytes) and CBOR of the row; the mesh's comes first. Numbers are
+// big-endian.
 const (
 	snapshotMagic   = "TNKSNAP"
 	snapshotVersion = 1
@@ -22,8 +23,9 @@ const (
 	// skippable marks record types that a version which does not know them may pass
 	// over.
 	skippable = 0x80
-	// maxRecord bounds one row, in bytes.
-	maxRecord = 16 << 20
+	// maxRecord bounds one row, in bytes. What made the row was bounded by maxEntry,
+	// so that a state which was accepted can always be written.
+	maxRecord = 8 * maxEntry
 )
 
 // recordTypes number the rows of a state.Dump and say where they belong. A number
@@ -103,7 +105,7 @@ func writeRecord(w io.Writer, number byte, b []byte) error {
 	if len(b) > maxRecord {
 		return fmt.Errorf("row of %d bytes is too large", len(b))
 	}
-	head := binary.BigEndian.AppendUint32([]byte{number}, uint32(len(b))) //nolint:gosec // bounded above
+	head := binary.BigEndian.AppendUint32([]byte{number}, uint32(len(b)))
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
