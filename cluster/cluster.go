@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -20,13 +19,16 @@ import (
 
 // Errors that callers branch on.
 var (
-	// ErrNotLeader says that nothing was proposed: another peer leads, or none.
+	// ErrNotLeader says that nothing was proposed: another peer leads, or none, or the
+	// log is closed.
 	ErrNotLeader = consensus.ErrNotLeader
 	// ErrUnknown says that leadership was lost while a command was in flight: it is
 	// committed once, or never. Repeat it with the same request ID.
 	ErrUnknown = consensus.ErrUnknown
 	// ErrExists says that the directory holds a mesh already.
 	ErrExists = errors.New("there is a mesh already")
+	// ErrAbsent says that the directory holds no mesh, or a half-made one.
+	ErrAbsent = errors.New("there is no mesh")
 )
 
 // Config of a Mesh.
@@ -42,7 +44,6 @@ type Config struct {
 type Mesh struct {
 	id  string
 	log *consensus.Log
-	out *slog.Logger
 }
 
 // doneFile is written last by Init: a directory without it is half-made.
@@ -75,13 +76,19 @@ func Init(dir string, first []byte) error {
 	if err := consensus.Bootstrap(logDir(dir), id, first); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
-	return writeFile(filepath.Join(dir, doneFile), []byte(id+"\n"))
+	if err := writeFile(filepath.Join(dir, doneFile), []byte(id+"\n")); err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
 func logDir(dir string) string { return filepath.Join(dir, "raft") }
 
-// Open starts this peer's part of the log.
+// Open starts this peer's part of the log. Errors: ErrAbsent.
 func Open(c Config) (*Mesh, error) {
+	if !Exists(c.Dir) {
+		return nil, fmt.Errorf("%s: %w", c.Dir, ErrAbsent)
+	}
 	id, err := readIdentity(c.Dir)
 	if err != nil {
 		return nil, err
@@ -90,14 +97,15 @@ func Open(c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mesh{id: id, log: log, out: c.Log}, nil
+	return &Mesh{id: id, log: log}, nil
 }
 
 // ID returns this peer's ID: a hash of its key.
 func (m *Mesh) ID() string { return m.id }
 
 // Propose commits a command and returns what the state machine answered. It blocks
-// until the command is applied here. Errors: ErrNotLeader, ErrUnknown.
+// until the command is applied here. Errors: ErrNotLeader, ErrUnknown (also when ctx
+// ended meanwhile), and ctx's own if it had ended before.
 func (m *Mesh) Propose(ctx context.Context, command []byte) (any, error) {
 	return m.log.Propose(ctx, command)
 }
@@ -115,61 +123,14 @@ func (m *Mesh) IsLeader() bool { return m.log.IsLeader() }
 // LastIndex is the index of the newest entry of the log here.
 func (m *Mesh) LastIndex() uint64 { return m.log.LastIndex() }
 
-// Close stops the log and waits for it.
+// Close lets proposals that are under way finish, for a few seconds, stops the log
+// and waits for it.
 func (m *Mesh) Close() error { return m.log.Close() }
 
-// How long WhileLeader waits before it runs failed work again.
-const (
-	workRetry    = 200 * time.Millisecond
-	workRetryMax = 10 * time.Second
-)
-
-// WhileLeader runs work whenever this peer leads, under a context that ends with
-// its leadership, and again with growing pauses if work fails. It blocks until ctx
-// ends and work has returned; it returns nil then.
+// WhileLeader runs work whenever this peer leads and has applied everything that
+// was acknowledged, under a context that ends with its leadership, and again with
+// growing pauses if work fails. It blocks until ctx ends and work has returned; it
+// returns nil then. Several may run at once.
 func (m *Mesh) WhileLeader(ctx context.Context, work func(context.Context) error) error {
-	for ctx.Err() == nil {
-		leads, changed := m.log.Leading()
-		if !leads {
-			select {
-			case <-ctx.Done():
-			case <-changed:
-			}
-			continue
-		}
-		m.lead(ctx, changed, work)
-	}
-	return nil
-}
-
-// lead runs work for one term of leadership.
-func (m *Mesh) lead(ctx context.Context, lost <-chan struct{}, work func(context.Context) error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-lost:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	defer func() { cancel(); <-watched }()
-	for wait := workRetry; ctx.Err() == nil; wait = min(2*wait, workRetryMax) {
-		err := m.log.Barrier(ctx)
-		if err == nil {
-			err = work(ctx)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		m.out.WarnContext(ctx, "leader's work ended; will run again", "in", wait, "err", err)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+	return m.log.WhileLeader(ctx, work)
 }

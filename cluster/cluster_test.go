@@ -161,6 +161,41 @@ func TestInitMayBeRepeatedAfterACrash(t *testing.T) {
 	}
 }
 
+func TestInitKeepsTheKeyOfAnEarlierTry(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want, err := makeIdentity(dir) // the crash came after
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Dir: dir, FSM: &words{}, Log: slog.New(slog.DiscardHandler)}); err == nil {
+		t.Error("a half-made mesh was opened")
+	}
+	if err := Init(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	if m, _ := open(t, dir); m.ID() != want {
+		t.Errorf("ID %s, want %s", m.ID(), want)
+	}
+}
+
+func TestADamagedKeyIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mesh")
+	if err := Init(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"", "no PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
+		if err := os.WriteFile(filepath.Join(dir, keyFile), []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Config{Dir: dir, FSM: &words{}, Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "peer key") {
+			t.Errorf("key %q: %v", key, err)
+		}
+	}
+}
+
 func TestKeyIsReadableByItsOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mesh")
 	if err := Init(dir, nil); err != nil {

@@ -19,7 +19,7 @@ const keyFile = "peer.key"
 // makeIdentity makes the peer's key, unless an earlier try did, and returns its ID.
 func makeIdentity(dir string) (string, error) {
 	path := filepath.Join(dir, keyFile)
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		return readIdentity(dir)
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -78,9 +78,14 @@ func writeFile(path string, data []byte) error {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -1,9 +1,8 @@
-// Package consensus wires hashicorp/raft: stores, bootstrap, leadership. Open
-// starts Raft; Close stops it and waits.
+// Package consensus wires hashicorp/raft: stores, bootstrap, proposals, leadership.
+// Open starts Raft; Close stops it and waits.
 package consensus
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,15 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
-)
-
-// Errors of Propose and Barrier; package cluster says what they mean.
-var (
-	ErrNotLeader = errors.New("this peer does not lead")
-	ErrUnknown   = errors.New("leadership was lost meanwhile: the change may or may not have been made")
 )
 
 // How the log is kept. Snapshots are taken when this many entries are new; so many
@@ -33,11 +27,8 @@ const (
 	logCacheSize      = 512
 )
 
-// A mesh of one needs no time to find out that nobody else leads.
-const (
-	soloTimeout = 100 * time.Millisecond
-	soloLease   = 50 * time.Millisecond
-)
+// drainTime bounds how long Close waits for proposals that are under way.
+const drainTime = 5 * time.Second
 
 // Config of a Log.
 type Config struct {
@@ -46,21 +37,29 @@ type Config struct {
 	// ID is this peer's ID, its server ID in Raft.
 	ID  string
 	FSM raft.FSM
-	Log *slog.Logger
+	// Transport reaches the other voters. Nil: there are none, and nothing listens.
+	Transport raft.Transport
+	Log       *slog.Logger
 }
 
 // Log is the replicated log. It is safe for concurrent use.
 type Log struct {
 	raft   *raft.Raft
 	stores *stores
+	out    *slog.Logger
 	// watch ends when notify is closed.
 	notify chan bool
 	watch  sync.WaitGroup
+	// stopped is closed once Raft has ended, which does not answer every proposal.
+	stopped chan struct{}
 
-	// mu guards leads and changed, which is closed when leads changes.
+	// mu guards what follows. changed is closed when leads changes.
 	mu      sync.Mutex
 	leads   bool
 	changed chan struct{}
+	// closed refuses new proposals; inflight counts those under way.
+	closed   bool
+	inflight sync.WaitGroup
 }
 
 type stores struct {
@@ -77,7 +76,7 @@ func openStores(dir string, out *slog.Logger) (*stores, error) {
 		Path: filepath.Join(dir, "raft.db"),
 		// The freelist is rebuilt on open: written with every commit it grows with the
 		// file.
-		BoltOptions:             &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: 5 * time.Second},
+		BoltOptions:             &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: 2 * time.Second},
 		MsgpackUseNewTimeFormat: true,
 	})
 	if err != nil {
@@ -95,22 +94,39 @@ func openStores(dir string, out *slog.Logger) (*stores, error) {
 }
 
 // Bootstrap writes a log with one voter and one entry, committed once Open elects
-// that voter.
+// that voter. It is durable when Bootstrap returns.
 func Bootstrap(dir, id string, first []byte) error {
+	return bootstrap(dir, []string{id}, first)
+}
+
+func bootstrap(dir string, voters []string, first []byte) error {
 	s, err := openStores(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	c := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(id)}}}
+	var c raft.Configuration
+	for _, id := range voters {
+		// The address is the ID: who listens where is looked up by ID.
+		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(id)})
+	}
 	entries := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)},
 		{Index: 2, Term: 1, Type: raft.LogCommand, Data: first},
 	}
 	err = errors.Join(s.bolt.SetUint64([]byte("CurrentTerm"), 1), s.bolt.StoreLogs(entries))
-	if err = errors.Join(err, s.bolt.Close()); err != nil {
+	if err = errors.Join(err, s.bolt.Close(), syncDir(dir)); err != nil {
 		return fmt.Errorf("log: bootstrap: %w", err)
 	}
 	return nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Open starts Raft on what Bootstrap made.
@@ -119,18 +135,16 @@ func Open(c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The address is the ID: who listens where is looked up by ID.
-	_, transport := raft.NewInmemTransport(raft.ServerAddress(c.ID))
-	l := &Log{stores: s, notify: make(chan bool, 8), changed: make(chan struct{})}
-	config := raft.DefaultConfig()
-	config.LocalID = raft.ServerID(c.ID)
-	config.HeartbeatTimeout, config.ElectionTimeout, config.LeaderLeaseTimeout = soloTimeout, soloTimeout, soloLease
-	config.SnapshotThreshold, config.SnapshotInterval, config.TrailingLogs = snapshotThreshold, snapshotInterval, trailingLogs
-	config.BatchApplyCh, config.NoLegacyTelemetry, config.ShutdownOnRemove = true, true, false
-	config.NotifyCh = l.notify
-	config.Logger = leveled(c.Log)
+	if c.Transport == nil {
+		_, c.Transport = raft.NewInmemTransport(raft.ServerAddress(c.ID))
+	}
+	l := &Log{stores: s, out: c.Log, notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
+	config, err := l.configure(c)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("log: %w", err), s.bolt.Close())
+	}
 	l.watch.Go(l.watchLeadership) // ends in Close
-	l.raft, err = raft.NewRaft(config, c.FSM, s.logs, s.bolt, s.snapshots, transport)
+	l.raft, err = raft.NewRaft(config, c.FSM, s.logs, s.bolt, s.snapshots, c.Transport)
 	if err != nil {
 		close(l.notify)
 		l.watch.Wait()
@@ -139,82 +153,78 @@ func Open(c Config) (*Log, error) {
 	return l, nil
 }
 
-// Close stops Raft and waits for it.
+// configure returns Raft's settings for as many voters as there are.
+func (l *Log) configure(c Config) (*raft.Config, error) {
+	config := raft.DefaultConfig()
+	config.LocalID = raft.ServerID(c.ID)
+	config.SnapshotThreshold, config.SnapshotInterval, config.TrailingLogs = snapshotThreshold, snapshotInterval, trailingLogs
+	config.BatchApplyCh, config.NoLegacyTelemetry, config.ShutdownOnRemove = true, true, false
+	config.Logger = leveled(c.Log)
+	// Only a copy is looked through: the state machine must not see the snapshot twice.
+	peek := *config
+	peek.NoSnapshotRestoreOnStart, peek.Logger = true, hclog.NewNullLogger()
+	members, err := raft.GetConfiguration(&peek, c.FSM, l.stores.logs, l.stores.bolt, l.stores.snapshots, c.Transport)
+	if err != nil {
+		return nil, fmt.Errorf("who votes: %w", err)
+	}
+	t := timingFor(members)
+	config.HeartbeatTimeout, config.ElectionTimeout, config.LeaderLeaseTimeout = t.heartbeat, t.election, t.lease
+	config.NotifyCh = l.notify
+	return config, nil
+}
+
+// timing is how soon the lack of a leader is noticed.
+type timing struct{ heartbeat, election, lease time.Duration }
+
+// timingFor: a mesh of one needs no time to find out that nobody else leads. Among
+// several, a host that is busy with its guests must not lose its leadership for it.
+func timingFor(c raft.Configuration) timing {
+	voters := 0
+	for _, s := range c.Servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	if voters <= 1 {
+		return timing{100 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond}
+	}
+	return timing{3 * time.Second, 3 * time.Second, 1500 * time.Millisecond}
+}
+
+// Close lets proposals that are under way finish, for a while, stops Raft and waits
+// for it. Closing again does nothing.
 func (l *Log) Close() error {
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if again {
+		return nil
+	}
+	drained := make(chan struct{})
+	go func() { l.inflight.Wait(); close(drained) }() // awaited below
+	waitFor(drained, drainTime)
 	err := l.raft.Shutdown().Error()
+	close(l.stopped)
 	close(l.notify)
 	l.watch.Wait()
+	if !waitFor(drained, drainTime) {
+		err = errors.Join(err, errors.New("log: proposals are left without an answer"))
+	}
 	return errors.Join(err, l.stores.bolt.Close())
 }
 
-// watchLeadership turns Raft's notices into a state that can be waited for.
-func (l *Log) watchLeadership() {
-	for leads := range l.notify {
-		l.mu.Lock()
-		// A loss and a win at once are a change, too: work of the old term must end.
-		close(l.changed)
-		l.leads, l.changed = leads, make(chan struct{})
-		l.mu.Unlock()
+// waitFor reports whether done was closed in time.
+func waitFor(done <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
 	}
-}
-
-// Leading reports whether this peer leads, and returns a channel that is closed
-// when that may have changed.
-func (l *Log) Leading() (bool, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leads, l.changed
-}
-
-// IsLeader reports whether this peer leads.
-func (l *Log) IsLeader() bool { return l.raft.State() == raft.Leader }
-
-// Leader returns the ID of the peer that leads, if one is known.
-func (l *Log) Leader() (string, bool) {
-	_, id := l.raft.LeaderWithID()
-	return string(id), id != ""
 }
 
 // LastIndex is the index of the newest entry.
 func (l *Log) LastIndex() uint64 { return l.raft.LastIndex() }
-
-// Propose commits a command and returns what the FSM answered.
-func (l *Log) Propose(ctx context.Context, command []byte) (any, error) {
-	f := l.raft.Apply(command, timeLeft(ctx))
-	if err := wait(ctx, f); err != nil {
-		return nil, err
-	}
-	return f.Response(), nil
-}
-
-// Barrier blocks until everything committed before is applied.
-func (l *Log) Barrier(ctx context.Context) error { return wait(ctx, l.raft.Barrier(timeLeft(ctx))) }
-
-// timeLeft bounds how long an entry may wait to be taken; 0: for ever.
-func timeLeft(ctx context.Context) time.Duration {
-	if deadline, ok := ctx.Deadline(); ok {
-		return max(time.Until(deadline), time.Millisecond)
-	}
-	return 0
-}
-
-// wait waits for a future; after ctx has ended its outcome is not known.
-func wait(ctx context.Context, f raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- f.Error() }() // ends with the entry, at the latest when Raft stops
-	var err error
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return fmt.Errorf("%w: %w", ErrNotLeader, err)
-	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown), errors.Is(err, raft.ErrAbortedByRestore):
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	return err
-}

@@ -23,9 +23,12 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	// What Raft calls information is the course of an election: detail here.
 	to := slog.LevelDebug
 	switch {
+	case level < hclog.Info:
+		return // the interceptor hands on everything
 	case level >= hclog.Error:
 		to = slog.LevelError
-	case level == hclog.Warn:
+	// Each start of a mesh of one begins with it.
+	case level == hclog.Warn && msg != "heartbeat timeout reached, starting election":
 		to = slog.LevelWarn
 	}
 	s.out.Log(context.Background(), to, msg, args...) //nolint:forbidigo,sloglint // hclog carries no context, and the message is Raft's
