@@ -23,14 +23,14 @@ const dataDir = "/var/lib/tenks"
 // host is a lab host with tenks on it.
 type host struct {
 	*lab.Host
-	t     *testing.T
+	t     testing.TB
 	api   *client.Client
 	agent *exec.Cmd
 	log   string
 }
 
 // newHost makes a lab of one host with libvirtd running.
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	lab.Require(t)
 	// Short: the path of a socket within must fit in 108 bytes (unix(7)).

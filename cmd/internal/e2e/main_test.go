@@ -41,8 +41,9 @@ func build(dir string) error {
 	for _, b := range []struct{ cgo, tags, name string }{
 		{"1", "libvirt_dlopen", "tenks-libvirt"},
 		{"0", "", "tenks"},
+		{"1", "libvirt_dlopen", "internal/e2e/bare"},
 	} {
-		c := exec.CommandContext(ctx, "go", "build", "-p", "2", "-tags", b.tags, "-o", filepath.Join(dir, b.name), "tenks/cmd/"+b.name)
+		c := exec.CommandContext(ctx, "go", "build", "-p", "2", "-tags", b.tags, "-o", filepath.Join(dir, filepath.Base(b.name)), "tenks/cmd/"+b.name)
 		c.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", b.name, err, out)

@@ -93,7 +93,7 @@ func (s *PXEServer) Stop() {
 // Log is what the server did: each DHCP message and file sent, with the MAC or
 // address that it was for.
 func (s *PXEServer) Log() (string, error) {
-	b, err := os.ReadFile(filepath.Join(s.opts.Dir, "dnsmasq.log"))
+	b, err := os.ReadFile(filepath.Join(s.opts.Dir, "server.log"))
 	return string(b), err
 }
 
@@ -156,11 +156,13 @@ func (s *PXEServer) config() string {
 	at := func(last byte) string { return netip.AddrFrom4([4]byte{base[0], base[1], base[2], last}).String() }
 	return strings.Join([]string{
 		"port=0", "interface=" + server, "bind-interfaces", "user=root", "no-ping", "dhcp-authoritative", "log-dhcp",
-		"log-facility=-", "no-resolv", "no-hosts",
+		"log-facility=" + filepath.Join(s.opts.Dir, "server.log"), "no-resolv", "no-hosts",
 		"dhcp-leasefile=" + filepath.Join(s.opts.Dir, "leases"),
 		"dhcp-range=" + at(100) + "," + at(199) + ",255.255.255.0,10m",
 		"enable-tftp", "tftp-root=" + s.root(),
 		"dhcp-match=set:ipxe,175",
+		// There is no other boot server to wait for (iPXE option no-pxedhcp).
+		"dhcp-option=encap:175,176,1b",
 		"dhcp-match=set:efi,option:client-arch,7", "dhcp-match=set:efi,option:client-arch,9",
 		"dhcp-boot=tag:ipxe,boot.ipxe",
 		"dhcp-boot=tag:!ipxe,tag:efi,snponly.efi",

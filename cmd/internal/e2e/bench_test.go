@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// benchCluster is count nodes as the bare loop makes them.
+func benchCluster(count int) string {
+	return fmt.Sprintf(`cluster: bench
+node_types:
+  small: {memory_mb: 128, vcpus: 1, volumes: [{capacity: 1GiB}], physical_networks: [physnet1], boot_mode: bios}
+specs:
+  - {type: small, count: %d}
+`, count)
+}
+
+const benchAgent = `name: hv1
+advertise: 127.0.0.1
+physnets: {physnet1: {}}
+overcommit: {vcpus: 1000, memory: 100, disk: 100}
+`
+
+// BenchmarkCreate times "tenks apply --wait" of N nodes (volume, veth, bridge port,
+// domain, BMC) beside the same number made by a bare loop over libvirt and netlink
+// with the same parallelism, in turn: with volumes made through libvirt ("ratio"),
+// and as files ("ratio-files"). Then a second apply of the same file, and the
+// agent's memory.
+func BenchmarkCreate(b *testing.B) {
+	for _, count := range []int{20, 100} {
+		b.Run(fmt.Sprintf("nodes=%d", count), func(b *testing.B) { benchmarkCreate(b, count) })
+	}
+}
+
+func benchmarkCreate(b *testing.B, count int) {
+	h := newHost(b)
+	h.init(benchAgent)
+	file := h.write("bench.yml", benchCluster(count))
+	var ours, bare, files, noop time.Duration
+	for b.Loop() {
+		began := time.Now()
+		h.tenks("apply", "-f", file, "--wait=5m")
+		ours += time.Since(began)
+		writes := h.metric("tenks_host_writes_total")
+		began = time.Now()
+		h.tenks("apply", "-f", file)
+		noop += time.Since(began)
+		if got := h.metric("tenks_host_writes_total"); got != writes {
+			b.Errorf("a second apply wrote: %s became %s", writes, got)
+		}
+		b.ReportMetric(float64(h.rss())/1e6, "agent-MB")
+		h.tenks("destroy", "bench", "--wait=5m")
+		bare += h.bare(count, true)
+		files += h.bare(count, false)
+	}
+	n := float64(b.N)
+	b.ReportMetric(float64(count)*n/ours.Seconds(), "nodes/s")
+	b.ReportMetric(float64(count)*n/bare.Seconds(), "bare-nodes/s")
+	b.ReportMetric(ours.Seconds()/bare.Seconds(), "ratio")
+	b.ReportMetric(ours.Seconds()/files.Seconds(), "ratio-files")
+	b.ReportMetric(noop.Seconds()/n, "noop-s")
+	b.ReportMetric(0, "ns/op")
+}
+
+// bare runs the bare loop in the host.
+func (h *host) bare(count int, api bool) time.Duration { //nolint:revive // one caller, two lines away
+	h.t.Helper()
+	dir := filepath.Join(h.Dir(), "bare")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	out := h.run(filepath.Join(bin, "bare"), "-n", strconv.Itoa(count), "-dir", dir, fmt.Sprintf("-volume-api=%t", api))
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// rss returns the agent's resident memory in bytes; its driver is another process.
+func (h *host) rss() int {
+	h.t.Helper()
+	pid, err := os.ReadFile(h.Path(dataDir + "/agent.lock"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/status")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(status), "\n") {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
+			kib, err := strconv.Atoi(f[1])
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	h.t.Fatal("no VmRSS")
+	return 0
+}
