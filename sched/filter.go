@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
+	"strings"
 
 	"tenks/raftfsm/state"
 )
@@ -19,61 +21,73 @@ var filters = []struct {
 	{"vcpus", byVCPUs},
 	{"memory", byMemory},
 	{"disk", byDisk},
-	{"labels", byLabels},
 	{"bmc", byBMCPorts},
+	{"labels", byLabels},
 }
 
-// refuse returns which filter refuses the host for a node, and why; empty: none.
-func refuse(h *host, n *state.Node) string {
+// refusal is which filter refused a host for a node, and why. The zero value: none
+// did.
+type refusal struct{ filter, why string }
+
+func refuse(h *host, n *state.Node) refusal {
 	for _, f := range filters {
 		if why := f.refuse(h, n); why != "" {
-			return f.name + ": " + why
+			return refusal{f.name, why}
 		}
 	}
-	return ""
+	return refusal{}
 }
 
-func byDriver(h *host, n *state.Node) string {
-	if slices.Contains(h.Drivers, n.Machine.Driver) {
-		return ""
-	}
-	return fmt.Sprintf("has no driver %s, only %v", n.Machine.Driver, h.Drivers)
-}
+func byDriver(h *host, n *state.Node) string { return among(n.Machine.Driver, h.Drivers) }
 
 func byPhysnets(h *host, n *state.Node) string {
 	for _, p := range n.Machine.Physnets {
-		if !slices.Contains(h.Physnets, p) {
-			return fmt.Sprintf("has no %s, only %v", p, h.Physnets)
+		if why := among(p, h.Physnets); why != "" {
+			return why
 		}
 	}
 	return ""
 }
 
+// among says that want is not in has.
+func among(want string, has []string) string {
+	switch {
+	case slices.Contains(has, want):
+		return ""
+	case len(has) == 0:
+		return fmt.Sprintf("has no %s, has none at all", want)
+	}
+	return fmt.Sprintf("has no %s, only %s", want, strings.Join(has, ", "))
+}
+
 func byVCPUs(h *host, n *state.Node) string {
-	limit := scaled(uint64(max(h.Capacity.VCPUs, 0)), h.Overcommit.VCPUs)
-	return fits(uint64(max(n.Machine.VCPUs, 0)), uint64(max(h.used.VCPUs, 0)), limit, "")
+	return fits(uint64(max(n.Machine.VCPUs, 0)), h.vcpus, scaled(uint64(max(h.Capacity.VCPUs, 0)), h.Overcommit.VCPUs), "")
 }
 
 func byMemory(h *host, n *state.Node) string {
-	return fits(n.Machine.MemoryMB, h.used.MemoryMB, scaled(h.Capacity.MemoryMB, h.Overcommit.Memory), " MiB")
+	return fits(n.Machine.MemoryMB, h.memoryMB, h.memoryLimit(), " MiB")
 }
 
+// byDisk counts bytes and speaks of GiB, as hypervisors do.
 func byDisk(h *host, n *state.Node) string {
-	const gib = 1 << 30
-	limit := scaled(h.Capacity.DiskGB, h.Overcommit.Disk)
-	need := n.Machine.DiskBytes()/gib + min(n.Machine.DiskBytes()%gib, 1)
-	return fits(need, h.diskBytes/gib+min(h.diskBytes%gib, 1), limit, " GiB")
+	limit := times(scaled(h.Capacity.DiskGB, h.Overcommit.Disk), 1<<30)
+	need, free := n.Machine.DiskBytes(), limit-min(limit, h.diskBytes)
+	if need <= free {
+		return ""
+	}
+	return tooMuch(need>>30+min(need&(1<<30-1), 1), free>>30, limit>>30, " GiB")
 }
 
 // fits says why need does not fit beside used within limit.
 func fits(need, used, limit uint64, unit string) string {
-	free := uint64(0)
-	if limit > used {
-		free = limit - used
-	}
+	free := limit - min(limit, used)
 	if need <= free {
 		return ""
 	}
+	return tooMuch(need, free, limit, unit)
+}
+
+func tooMuch(need, free, limit uint64, unit string) string {
 	return fmt.Sprintf("needs %d%s, %d of %d%s free", need, unit, free, limit, unit)
 }
 
@@ -95,17 +109,40 @@ func byBMCPorts(h *host, _ *state.Node) string {
 	if _, ok := h.freePort(); ok {
 		return ""
 	}
-	return fmt.Sprintf("no port left in %d-%d", h.BMC.First, h.BMC.Last)
+	if h.BMC.First < 1 {
+		return "has no ports for BMCs"
+	}
+	return fmt.Sprintf("all ports are taken: %d of %d-%d", h.BMC.Last-h.BMC.First+1, h.BMC.First, h.BMC.Last)
 }
 
-// scaled multiplies a capacity by an overcommit factor; 0 means 1.
+// scaled multiplies a capacity by an overcommit factor; 0 means 1, and what is no
+// factor at all leaves nothing.
 func scaled(n uint64, factor float64) uint64 {
 	if factor == 0 {
 		return n
 	}
-	v := float64(n) * factor
-	if v >= math.MaxUint64 {
+	switch v := float64(n) * factor; {
+	case v >= math.MaxUint64:
+		return math.MaxUint64
+	case v > 0:
+		return uint64(v)
+	}
+	return 0
+}
+
+// plus adds and stays at the largest number where there is none larger: a node's
+// declaration may say anything.
+func plus(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
 		return math.MaxUint64
 	}
-	return uint64(v)
+	return a + b
+}
+
+func times(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	if high > 0 {
+		return math.MaxUint64
+	}
+	return low
 }
