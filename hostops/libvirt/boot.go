@@ -1,0 +1,111 @@
+package libvirt
+
+import (
+	"cmp"
+	"slices"
+
+	"libvirt.org/go/libvirtxml"
+
+	"tenks/raftfsm/state"
+)
+
+// menuTimeout is how long the firmware's menu waits when somebody asked for it, in
+// milliseconds. (65535 is the most that SeaBIOS takes.)
+const menuTimeout = "60000"
+
+// bootOrder is what a domain boots from.
+type bootOrder struct {
+	// Devices are names of disks ("vda", "sda" for the CD-ROM) and MACs of NICs.
+	Devices []string
+	// Menu shows the firmware's menu and waits there.
+	Menu bool
+}
+
+func (o bootOrder) equal(p bootOrder) bool {
+	return o.Menu == p.Menu && slices.Equal(o.Devices, p.Devices)
+}
+
+// orderOf decides what the devices of d boot in which order.
+func orderOf(d *libvirtxml.Domain, b state.Boot) bootOrder {
+	disks, nics, cds := bootable(d)
+	groups := [][]string{disks, nics, cds}
+	switch b.Device {
+	case state.BootPXE:
+		groups = [][]string{nics, disks, cds}
+	case state.BootCDROM:
+		groups = [][]string{cds, disks, nics}
+	}
+	return bootOrder{Devices: slices.Concat(groups...), Menu: b.Device == state.BootSetup}
+}
+
+func bootable(d *libvirtxml.Domain) (disks, nics, cds []string) {
+	for _, k := range d.Devices.Disks {
+		if k.Target == nil {
+			continue
+		}
+		if k.Device == "cdrom" {
+			cds = append(cds, k.Target.Dev)
+			continue
+		}
+		disks = append(disks, k.Target.Dev)
+	}
+	for _, n := range d.Devices.Interfaces {
+		if n.MAC != nil {
+			nics = append(nics, n.MAC.Address)
+		}
+	}
+	return disks, nics, cds
+}
+
+// setOrder writes an order into a domain.
+func setOrder(d *libvirtxml.Domain, o bootOrder) {
+	place := map[string]*libvirtxml.DomainDeviceBoot{}
+	for i, name := range o.Devices {
+		place[name] = &libvirtxml.DomainDeviceBoot{Order: uint(i + 1)}
+	}
+	for i, k := range d.Devices.Disks {
+		if k.Target != nil {
+			d.Devices.Disks[i].Boot = place[k.Target.Dev]
+		}
+	}
+	for i, n := range d.Devices.Interfaces {
+		if n.MAC != nil {
+			d.Devices.Interfaces[i].Boot = place[n.MAC.Address]
+		}
+	}
+	d.OS.BootDevices, d.OS.BootMenu = nil, nil
+	if o.Menu {
+		d.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: menuTimeout}
+	}
+}
+
+// getOrder reads the order that a domain has.
+func getOrder(d *libvirtxml.Domain) bootOrder {
+	type entry struct {
+		order uint
+		name  string
+	}
+	var all []entry
+	add := func(b *libvirtxml.DomainDeviceBoot, name string) {
+		if b != nil {
+			all = append(all, entry{b.Order, name})
+		}
+	}
+	for _, k := range d.Devices.Disks {
+		if k.Target != nil {
+			add(k.Boot, k.Target.Dev)
+		}
+	}
+	for _, n := range d.Devices.Interfaces {
+		if n.MAC != nil {
+			add(n.Boot, n.MAC.Address)
+		}
+	}
+	slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.order, b.order) })
+	var o bootOrder
+	for _, e := range all {
+		o.Devices = append(o.Devices, e.name)
+	}
+	o.Menu = d.OS != nil && d.OS.BootMenu != nil && d.OS.BootMenu.Enable == "yes"
+	return o
+}

@@ -1,0 +1,169 @@
+package libvirt
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"libvirt.org/go/libvirtxml"
+
+	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
+)
+
+const (
+	// maxDisks is how many disks get a letter of their own.
+	maxDisks   = 26
+	cdromDev   = "sda"
+	formatRaw  = "raw"
+	formatQcow = "qcow2"
+)
+
+// blueprint is all that a domain is made from.
+type blueprint struct {
+	Mesh string
+	Spec driver.Spec
+	// DomainType is kvm or qemu.
+	DomainType string
+	Volumes    []volume
+	Firmware   firmware
+	// NVRAM is the file of UEFI variables; empty for BIOS.
+	NVRAM string
+	// ConsoleLog is the file that the serial console is logged to.
+	ConsoleLog string
+}
+
+// consoleLog returns where a node's serial console is logged.
+func consoleLog(dir, node string) string { return filepath.Join(dir, node+".log") }
+
+// build makes the domain anew. What the machine that it replaces got from libvirt
+// (addresses, the version of the machine type) and from others (media) stays; old may
+// be nil.
+func (b blueprint) build(old *libvirtxml.Domain) (*libvirtxml.Domain, error) {
+	d := b.chassis()
+	b.addDisks(d)
+	b.addNICs(d)
+	b.addConsole(d)
+	if old != nil {
+		carry(d, old)
+	}
+	setOrder(d, orderOf(d, b.Spec.Boot))
+	rest := ""
+	if old != nil && old.Metadata != nil {
+		rest = old.Metadata.XML
+	}
+	text, err := replaceMark(rest, mark{Mesh: b.Mesh, Epoch: b.Spec.Epoch, Digest: b.Spec.Digest(), Hardware: hardwareOf(d).fingerprint()})
+	if err != nil {
+		return nil, fmt.Errorf("domain %s: %w", b.Spec.Name, err)
+	}
+	d.Metadata = &libvirtxml.DomainMetadata{XML: text}
+	return d, nil
+}
+
+// chassis is what is the same with any disks and NICs.
+func (b blueprint) chassis() *libvirtxml.Domain {
+	m := b.Spec.Machine
+	d := &libvirtxml.Domain{
+		Type: b.DomainType, Name: b.Spec.Name, UUID: b.Spec.UUID,
+		Memory: &libvirtxml.DomainMemory{Value: uint(m.MemoryMB) * 1024, Unit: "KiB"},
+		VCPU:   &libvirtxml.DomainVCPU{Placement: "static", Value: uint(m.VCPUs)},
+		OS: &libvirtxml.DomainOS{
+			Type: &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
+			// SeaBIOS has no serial console of its own.
+			BIOS: &libvirtxml.DomainBIOS{UseSerial: "yes"},
+		},
+		Features:   &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
+		CPU:        &libvirtxml.DomainCPU{Mode: "maximum"},
+		Clock:      &libvirtxml.DomainClock{Offset: "utc"},
+		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
+		Devices: &libvirtxml.DomainDeviceList{
+			MemBalloon: &libvirtxml.DomainMemBalloon{Model: "none"},
+			RNGs: []libvirtxml.DomainRNG{{Model: "virtio",
+				Backend: &libvirtxml.DomainRNGBackend{Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"}}}},
+		},
+	}
+	if b.DomainType == domainKVM {
+		d.CPU.Mode = "host-passthrough"
+	}
+	if m.BootMode == state.BootUEFI {
+		d.OS.BIOS = nil
+		d.OS.Loader = &libvirtxml.DomainLoader{Path: b.Firmware.Code, Readonly: "yes", Type: "pflash"}
+		d.OS.NVRam = &libvirtxml.DomainNVRam{NVRam: b.NVRAM, Template: b.Firmware.Vars}
+	}
+	return d
+}
+
+func (b blueprint) addDisks(d *libvirtxml.Domain) {
+	for i, v := range b.Volumes {
+		d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{
+			Device: "disk",
+			Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: v.format(), Discard: "unmap"},
+			Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: v.Path}},
+			Target: &libvirtxml.DomainDiskTarget{Dev: diskDev(i), Bus: "virtio"},
+		})
+	}
+	d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{
+		Device:   "cdrom",
+		Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: formatRaw},
+		Target:   &libvirtxml.DomainDiskTarget{Dev: cdromDev, Bus: "sata"},
+		ReadOnly: &libvirtxml.DomainDiskReadOnly{},
+	})
+}
+
+func diskDev(i int) string { return "vd" + string(rune('a'+i)) }
+
+func (b blueprint) addNICs(d *libvirtxml.Domain) {
+	for _, p := range b.Spec.Ports {
+		d.Devices.Interfaces = append(d.Devices.Interfaces, libvirtxml.DomainInterface{
+			TrustGuestRXFilters: "no",
+			MAC:                 &libvirtxml.DomainInterfaceMAC{Address: p.MAC},
+			Source:              &libvirtxml.DomainInterfaceSource{Direct: &libvirtxml.DomainInterfaceSourceDirect{Dev: p.Link, Mode: "passthrough"}},
+			Model:               &libvirtxml.DomainInterfaceModel{Type: "virtio"},
+		})
+	}
+}
+
+func (b blueprint) addConsole(d *libvirtxml.Domain) {
+	port := uint(0)
+	log := &libvirtxml.DomainChardevLog{File: b.ConsoleLog, Append: "on"}
+	pty := &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}}
+	d.Devices.Serials = []libvirtxml.DomainSerial{{Source: pty, Log: log, Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: &port}}}
+	d.Devices.Consoles = []libvirtxml.DomainConsole{{Source: pty, Log: log, Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: &port}}}
+}
+
+// carry copies from old what must not move under a guest's operating system.
+func carry(d, old *libvirtxml.Domain) {
+	if old.OS != nil && old.OS.Type != nil && old.OS.Type.Machine != "" {
+		d.OS.Type.Machine = old.OS.Type.Machine
+	}
+	if old.Devices == nil {
+		return
+	}
+	d.Devices.Emulator = old.Devices.Emulator
+	d.Devices.Controllers = old.Devices.Controllers
+	if len(old.Devices.RNGs) == 1 {
+		d.Devices.RNGs[0].Address = old.Devices.RNGs[0].Address
+	}
+	for i := range d.Devices.Disks {
+		carryDisk(&d.Devices.Disks[i], old.Devices.Disks)
+	}
+	for i := range d.Devices.Interfaces {
+		n := &d.Devices.Interfaces[i]
+		for _, o := range old.Devices.Interfaces {
+			if o.MAC != nil && o.MAC.Address == n.MAC.Address {
+				n.Address = o.Address
+			}
+		}
+	}
+}
+
+func carryDisk(k *libvirtxml.DomainDisk, old []libvirtxml.DomainDisk) {
+	for _, o := range old {
+		if o.Target == nil || *o.Target != *k.Target && o.Target.Dev+o.Target.Bus != k.Target.Dev+k.Target.Bus {
+			continue
+		}
+		k.Address = o.Address
+		if k.Device == "cdrom" { // the medium is the BMC's business
+			k.Source, k.Driver = o.Source, o.Driver
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package libvirt
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"libvirt.org/go/libvirtxml"
+
+	"tenks/raftfsm/state"
+)
+
+// hardware is what of a domain we decide, as it is read back.
+type hardware struct {
+	Type      string
+	MemoryKiB uint64
+	VCPUs     uint
+	Firmware  state.BootMode
+	Disks     []disk
+	NICs      []nic
+}
+
+type disk struct{ Dev, Path, Format string }
+
+type nic struct{ MAC, Link string }
+
+// fingerprint is equal for equal hardware.
+func (h hardware) fingerprint() string {
+	b, err := json.Marshal(h)
+	if err != nil { // only strings and numbers: cannot happen
+		panic(fmt.Sprintf("fingerprint: %v", err))
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+func hardwareOf(d *libvirtxml.Domain) hardware {
+	h := hardware{Type: d.Type, Firmware: state.BootBIOS, MemoryKiB: kib(d.Memory)}
+	if d.VCPU != nil {
+		h.VCPUs = d.VCPU.Value
+	}
+	if d.OS != nil && d.OS.Loader != nil && d.OS.Loader.Type == "pflash" {
+		h.Firmware = state.BootUEFI
+	}
+	if d.Devices == nil {
+		return h
+	}
+	for _, k := range d.Devices.Disks {
+		if k.Device == "cdrom" || k.Target == nil {
+			continue
+		}
+		one := disk{Dev: k.Target.Dev}
+		if k.Source != nil && k.Source.File != nil {
+			one.Path = k.Source.File.File
+		}
+		if k.Driver != nil {
+			one.Format = k.Driver.Type
+		}
+		h.Disks = append(h.Disks, one)
+	}
+	for _, n := range d.Devices.Interfaces {
+		var one nic
+		if n.MAC != nil {
+			one.MAC = strings.ToLower(n.MAC.Address)
+		}
+		if n.Source != nil && n.Source.Direct != nil {
+			one.Link = n.Source.Direct.Dev
+		}
+		h.NICs = append(h.NICs, one)
+	}
+	return h
+}
+
+// kib returns memory in KiB, whatever unit it is written in.
+func kib(m *libvirtxml.DomainMemory) uint64 {
+	if m == nil {
+		return 0
+	}
+	v := uint64(m.Value)
+	switch m.Unit {
+	case "b", "bytes":
+		return v >> 10
+	case "MiB", "M":
+		return v << 10
+	case "GiB", "G":
+		return v << 20
+	case "TiB", "T":
+		return v << 30
+	}
+	return v
+}
+
+// pending says in words what of next is not in live yet.
+func pending(live, next hardware) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if live.MemoryKiB != next.MemoryKiB {
+		say("memory %s → %s", memoryText(live.MemoryKiB), memoryText(next.MemoryKiB))
+	}
+	if live.VCPUs != next.VCPUs {
+		say("vCPUs %d → %d", live.VCPUs, next.VCPUs)
+	}
+	if live.Firmware != next.Firmware {
+		say("boot mode %s → %s", live.Firmware, next.Firmware)
+	}
+	if live.Type != next.Type {
+		say("domain type %s → %s", live.Type, next.Type)
+	}
+	for i := range max(len(live.Disks), len(next.Disks)) {
+		switch {
+		case i >= len(live.Disks):
+			say("disk %s is added", next.Disks[i].Dev)
+		case i >= len(next.Disks):
+			say("disk %s is removed", live.Disks[i].Dev)
+		case live.Disks[i] != next.Disks[i]:
+			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].Path, next.Disks[i].Path)
+		}
+	}
+	for i := range max(len(live.NICs), len(next.NICs)) {
+		switch {
+		case i >= len(live.NICs):
+			say("NIC %d (%s) is added", i, next.NICs[i].MAC)
+		case i >= len(next.NICs):
+			say("NIC %d (%s) is removed", i, live.NICs[i].MAC)
+		case live.NICs[i] != next.NICs[i]:
+			say("NIC %d: %s on %s → %s on %s", i, live.NICs[i].MAC, live.NICs[i].Link, next.NICs[i].MAC, next.NICs[i].Link)
+		}
+	}
+	return out
+}
+
+func memoryText(kib uint64) string {
+	if kib%1024 == 0 {
+		return fmt.Sprintf("%d MiB", kib/1024)
+	}
+	return fmt.Sprintf("%d KiB", kib)
+}
+
+// view is what Instances keeps of one XML document.
+type view struct {
+	hardware hardware
+	mark     mark
+	// ours is whether there is a mark; of which mesh, is to be checked.
+	ours  bool
+	order bootOrder
+	// taps are the host's ends of the NICs of a running guest, "" where there is none.
+	taps []string
+}
+
+// viewOf reads an XML document of a domain.
+func viewOf(text string) (view, error) {
+	d := &libvirtxml.Domain{}
+	if err := d.Unmarshal(text); err != nil {
+		return view{}, fmt.Errorf("domain XML: %w", err)
+	}
+	if d.Devices == nil {
+		d.Devices = &libvirtxml.DomainDeviceList{}
+	}
+	v := view{hardware: hardwareOf(d), order: getOrder(d)}
+	for _, n := range d.Devices.Interfaces {
+		tap := ""
+		if n.Target != nil {
+			tap = n.Target.Dev
+		}
+		v.taps = append(v.taps, tap)
+	}
+	if d.Metadata == nil {
+		return v, nil
+	}
+	var err error
+	v.mark, v.ours, err = readMark(d.Metadata.XML)
+	return v, err
+}
+
+// lostNICs returns the NICs of a running guest whose end on the host is gone.
+func (v view) lostNICs(exists func(link string) bool) []int {
+	var lost []int
+	for i, tap := range v.taps {
+		if tap != "" && !exists(tap) {
+			lost = append(lost, i)
+		}
+	}
+	return slices.Clip(lost)
+}

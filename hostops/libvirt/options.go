@@ -1,0 +1,100 @@
+package libvirt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"tenks/hostops/driver"
+)
+
+// Name is what agent.yml and cluster files call this driver.
+const Name = "libvirt"
+
+// The values of the option domain_type.
+const (
+	domainAuto = "auto"
+	domainKVM  = "kvm"
+	domainQEMU = "qemu"
+)
+
+// options are the driver's keys of agent.yml.
+type options struct {
+	uri string
+	// domainType is kvm or qemu.
+	domainType string
+	// poolPath is where volumes and firmware variables are.
+	poolPath string
+}
+
+// parseOptions checks all options; kvm says whether the host can run KVM guests.
+func parseOptions(given map[string]string, kvm bool) (options, error) {
+	o := options{uri: "qemu:///system", domainType: domainAuto, poolPath: "/var/lib/tenks/pool"}
+	var faults []error
+	for key, value := range given {
+		switch key {
+		case "uri":
+			o.uri = value
+		case "domain_type":
+			o.domainType = value
+		case "pool_path":
+			o.poolPath = filepath.Clean(value)
+		default:
+			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_path)", key))
+		}
+	}
+	switch o.domainType {
+	case domainAuto:
+		o.domainType = domainQEMU
+		if kvm {
+			o.domainType = domainKVM
+		}
+	case domainKVM, domainQEMU:
+	default:
+		faults = append(faults, fmt.Errorf("option domain_type %q: must be auto, kvm or qemu", o.domainType))
+	}
+	if !filepath.IsAbs(o.poolPath) || o.poolPath == "/" {
+		faults = append(faults, fmt.Errorf("option pool_path %q: must be an absolute path", o.poolPath))
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if err := errors.Join(faults...); err != nil {
+		return options{}, fmt.Errorf("libvirt: %w", err)
+	}
+	return o, nil
+}
+
+var cpuVirt = regexp.MustCompile(`(?m)^flags\s*:.*\b(vmx|svm)\b`)
+
+// hostHasKVM reports whether KVM guests run here. A /dev/kvm alone proves nothing: on
+// some hosts it exists and guests hang in it.
+func hostHasKVM() bool {
+	cpu, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat("/dev/kvm")
+	return err == nil && cpuVirt.Match(cpu)
+}
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$`)
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// checkSpec refuses what would make a path or a domain that nobody expects.
+func checkSpec(s driver.Spec) error {
+	switch {
+	case !nodeName.MatchString(s.Name):
+		return fmt.Errorf("node name %q: not usable as the name of a domain and of files", s.Name)
+	case !uuidForm.MatchString(s.UUID):
+		return fmt.Errorf("node %s: UUID %q: must be lower-case hexadecimal, 8-4-4-4-12", s.Name, s.UUID)
+	case s.Machine.MemoryMB == 0 || s.Machine.VCPUs < 1:
+		return fmt.Errorf("node %s: %d MiB memory and %d vCPUs: must be more than none", s.Name, s.Machine.MemoryMB, s.Machine.VCPUs)
+	case len(s.Machine.Volumes) > maxDisks:
+		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Machine.Volumes), maxDisks)
+	}
+	return nil
+}
