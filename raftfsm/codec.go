@@ -27,7 +27,7 @@ const (
 	maxNesting  = 32
 	maxElements = 1 << 20
 	// maxEntry bounds an entry, in bytes. A row is made of a few entries at most, so
-	// that this bounds rows too: see maxRecord. 2,000 new nodes take about 3 MB.
+	// that this bounds rows too: see maxRecord. 2,000 new nodes take about 2 MB.
 	maxEntry = 8 << 20
 )
 

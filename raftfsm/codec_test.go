@@ -206,6 +206,21 @@ func TestEncodeRefusesWhatNoPeerCouldRead(t *testing.T) {
 	}
 }
 
+func TestALargeClusterIsOneEntry(t *testing.T) {
+	c := state.ApplyCluster{Cluster: clusterV1()}
+	for range 2000 {
+		c.Create = append(c.Create, nodeV1())
+	}
+	b, err := Encode(state.Envelope{Command: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("2,000 nodes are %d bytes", len(b))
+	if len(b) > maxEntry/2 {
+		t.Errorf("%d bytes, at most %d are allowed", len(b), maxEntry)
+	}
+}
+
 func TestTextOfOtherProgramsIsKeptWhateverItsBytes(t *testing.T) {
 	c := state.PlaceNodes{Refusals: []state.NodeRefusal{{UUID: "u1", Reason: "qemu said \xff\xfe"}}}
 	got, err := Decode(encode(t, state.Envelope{Command: c}))

@@ -458,6 +458,27 @@ func TestSecretsAreSeenOnlyWhereTheyMustBe(t *testing.T) {
 	}
 }
 
+func TestDigestsTellSecretsAndHistoriesApart(t *testing.T) {
+	digest := func(commands ...Command) string {
+		l := newLog(t)
+		l.must(commands...)
+		return l.snap().Digest()
+	}
+	create := func(password string) Command {
+		return ApplyCluster{Cluster: Cluster{Name: "demo"}, Create: []Node{with(declared(1), func(n *Node) { n.BMC.Password = NewSecret(password) })}}
+	}
+	first, second := digest(create("a")), digest(create("a"))
+	if digest(create("b")) == first {
+		t.Error("two passwords, one digest")
+	}
+	if first != second {
+		t.Error("one state, two digests")
+	}
+	if digest(create("a"), hypervisor("h1")) == digest(create("a"), hypervisor("h1"), hypervisor("h1")) {
+		t.Error("two histories, one digest")
+	}
+}
+
 func TestDiskBytesDoNotWrapAround(t *testing.T) {
 	m := Machine{Volumes: []Volume{{CapacityBytes: 1 << 63}, {CapacityBytes: 1 << 63}, {CapacityBytes: 5}}}
 	if got := m.DiskBytes(); got != math.MaxUint64 {
