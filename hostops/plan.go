@@ -308,9 +308,16 @@ func (p *planner) remove(uuid string, k kind, answered bool) {
 
 func noDriver(n *state.Node) error { return fmt.Errorf("this host has no driver %q", n.Machine.Driver) }
 
-// specOf is a placed node as its driver is told of it.
+// specOf is a placed node as its driver is told of it. What is empty is nil, as it is
+// on the other side of a driver's process, so that both see the same digest.
 func specOf(n *state.Node, boot state.Boot) driver.Spec {
 	s := driver.Spec{UUID: n.UUID, Name: n.Name, Epoch: n.Placement.Epoch, Machine: n.Machine, Boot: boot}
+	if len(s.Machine.Volumes) == 0 {
+		s.Machine.Volumes = nil
+	}
+	if len(s.Machine.Physnets) == 0 {
+		s.Machine.Physnets = nil
+	}
 	for i, p := range n.Ports {
 		s.Ports = append(s.Ports, driver.Port{MAC: p.MAC, Physnet: p.Physnet, Link: link.TapName(n.LinkName, i)})
 	}

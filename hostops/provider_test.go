@@ -1,0 +1,276 @@
+package hostops
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
+)
+
+// provider is a driver in memory whose nodes behave.
+type provider struct {
+	delay time.Duration
+
+	mu       sync.Mutex
+	nodes    map[string]*guest
+	writes   int
+	calls    []string // "on a pxe", "ensure a", "remove a"
+	fail     func(op, uuid string) error
+	down     error
+	watchers map[chan driver.Event]bool
+	running  int
+	busiest  int
+}
+
+type guest struct {
+	spec    driver.Spec
+	digest  string
+	power   state.Power
+	pending []string
+	boot    state.Boot
+}
+
+func newProvider() *provider {
+	return &provider{nodes: map[string]*guest{}, watchers: map[chan driver.Event]bool{}}
+}
+
+func (p *provider) enter(ctx context.Context, op, uuid, call string) error {
+	p.mu.Lock()
+	p.writes++
+	p.calls = append(p.calls, call)
+	p.running++
+	p.busiest = max(p.busiest, p.running)
+	err := p.down
+	if err == nil && p.fail != nil {
+		err = p.fail(op, uuid)
+	}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.running--
+	}()
+	if err != nil || p.delay == 0 {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(p.delay):
+		return nil
+	}
+}
+
+func (p *provider) Info(context.Context) (driver.Info, error) { return driver.Info{Name: "test"}, nil }
+
+func (p *provider) Instances(context.Context) ([]driver.Instance, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down != nil {
+		return nil, p.down
+	}
+	var out []driver.Instance
+	for _, g := range p.nodes {
+		out = append(out, driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending)})
+	}
+	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
+	return out, nil
+}
+
+func (p *provider) Ensure(ctx context.Context, s driver.Spec) error {
+	if err := p.enter(ctx, "ensure", s.UUID, "ensure "+s.UUID); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.nodes[s.UUID]
+	if g == nil {
+		g = &guest{power: state.PowerOff}
+		p.nodes[s.UUID] = g
+	}
+	if g.power == state.PowerOn && g.spec.Machine.MemoryMB != s.Machine.MemoryMB {
+		g.pending = []string{"memory"}
+	}
+	g.spec, g.digest = s, s.Digest()
+	p.tell(driver.Event{Type: driver.EventChanged, UUID: s.UUID})
+	return nil
+}
+
+func (p *provider) Remove(ctx context.Context, uuid string) error {
+	if err := p.enter(ctx, "remove", uuid, "remove "+uuid); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.nodes, uuid)
+	return nil
+}
+
+func (p *provider) Power(ctx context.Context, uuid string, q driver.PowerRequest) error {
+	call := fmt.Sprintf("%s %s", q.Action, uuid)
+	if starts(q.Action) && q.Boot.Device != "" {
+		call += " " + string(q.Boot.Device)
+	}
+	if err := p.enter(ctx, "power", uuid, call); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.nodes[uuid]
+	if g == nil {
+		return state.ErrNotFound
+	}
+	switch q.Action {
+	case state.ActionOn:
+		g.boot = q.Boot
+		p.turn(g, state.PowerOn, driver.CauseRequest)
+	case state.ActionOff:
+		p.turn(g, state.PowerOff, driver.CauseRequest)
+	case state.ActionCycle:
+		g.boot = q.Boot
+		p.turn(g, state.PowerOff, driver.CauseRequest)
+		p.turn(g, state.PowerOn, driver.CauseRequest)
+	case state.ActionReset:
+		g.boot = q.Boot
+		p.tell(driver.Event{Type: driver.EventReboot, UUID: uuid})
+	}
+	return nil
+}
+
+func (p *provider) turn(g *guest, power state.Power, cause driver.Cause) {
+	if g.power == power {
+		return
+	}
+	g.power, g.pending = power, nil
+	p.tell(driver.Event{Type: driver.EventPower, UUID: g.spec.UUID, Power: power, Cause: cause})
+}
+
+func (p *provider) tell(e driver.Event) {
+	for w := range p.watchers {
+		w <- e
+	}
+}
+
+// change turns a node behind the reconciler's back.
+func (p *provider) change(uuid string, power state.Power, cause driver.Cause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turn(p.nodes[uuid], power, cause)
+}
+
+// reboot is a guest that restarts.
+func (p *provider) reboot(uuid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(driver.Event{Type: driver.EventReboot, UUID: uuid})
+}
+
+// crash is what the end of the host does: all is off, and nobody says so.
+func (p *provider) crash() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range p.nodes {
+		g.power, g.pending = state.PowerOff, nil
+	}
+}
+
+// undefine loses a node.
+func (p *provider) undefine(uuid string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.nodes, uuid)
+	p.tell(driver.Event{Type: driver.EventChanged, UUID: uuid})
+}
+
+// lose makes everything fail with err; nil: it works again. Watches end.
+func (p *provider) lose(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = err
+	for w := range p.watchers {
+		close(w)
+		delete(p.watchers, w)
+	}
+}
+
+func (p *provider) failWith(fail func(op, uuid string) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = fail
+}
+
+func (p *provider) healthy() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.down
+}
+
+// said returns the calls so far that are about anything but making and removing.
+func (p *provider) powers() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, c := range p.calls {
+		if !slices.Contains([]string{"ensure", "remove"}, c[:min(6, len(c))]) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (p *provider) power(uuid string) state.Power {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := p.nodes[uuid]; g != nil {
+		return g.power
+	}
+	return ""
+}
+
+func (p *provider) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.nodes)
+}
+
+func (p *provider) Console(_ context.Context, uuid string) (io.ReadWriteCloser, error) {
+	if p.power(uuid) != state.PowerOn {
+		return nil, state.ErrWrongState
+	}
+	return nil, errors.New("no console in this test")
+}
+
+func (p *provider) Watch(ctx context.Context, on func(driver.Event)) error {
+	events := make(chan driver.Event, 1000)
+	p.mu.Lock()
+	if p.down != nil {
+		p.mu.Unlock()
+		return errors.New("provider is down")
+	}
+	p.watchers[events] = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.watchers, events)
+	}()
+	on(driver.Event{Type: driver.EventReady})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-events:
+			if !ok {
+				return errors.New("provider is lost")
+			}
+			on(e)
+		}
+	}
+}
