@@ -154,7 +154,7 @@ func (t *tool) eventsCommand() *cobra.Command {
 			if follow {
 				mode = client.Following
 			}
-			var all []api.Event
+			all := []api.Event{}
 			err := t.client().Events(c.Context(), after, mode, func(e api.Event) {
 				if follow || t.output == "table" {
 					t.printEvent(e)

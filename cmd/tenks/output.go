@@ -20,6 +20,15 @@ type table struct {
 
 func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 
+// checkOutput refuses an --output that print does not know, before anything is done.
+func (t *tool) checkOutput() error {
+	switch t.output {
+	case "table", "json", "yaml":
+		return nil
+	}
+	return usagef("--output %q: not one of table, json, yaml", t.output)
+}
+
 // print writes data as --output says; only the table form uses tab.
 func (t *tool) print(data any, tab func() table) error {
 	switch t.output {
@@ -29,10 +38,8 @@ func (t *tool) print(data any, tab func() table) error {
 		return e.Encode(data)
 	case "yaml":
 		return writeYAML(t.out, data)
-	case "table":
-		return writeTable(t.out, tab())
 	}
-	return usagef("--output %q: not one of table, json, yaml", t.output)
+	return writeTable(t.out, tab())
 }
 
 // writeYAML goes through JSON, so that both forms have the same keys.

@@ -55,6 +55,9 @@ Ironic and to people, like racked servers with a BMC.
   tenks apply -f FILE      make the cluster that FILE declares
   tenks node list          what there is`,
 		SilenceUsage: true, SilenceErrors: true,
+		Args:              known,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return t.checkOutput() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
@@ -110,12 +113,20 @@ var noArgs = args(0, 0, "no arguments")
 
 // group is a command that only holds others.
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: func(c *cobra.Command, a []string) error {
-		if len(a) > 0 {
-			return usagef("%s has no command %q; see %s --help", c.CommandPath(), a[0], c.CommandPath())
-		}
-		return nil
-	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: known,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(subs...)
 	return c
+}
+
+// known refuses words that are no command of c's.
+func known(c *cobra.Command, a []string) error {
+	if len(a) == 0 {
+		return nil
+	}
+	guess := ""
+	if near := c.SuggestionsFor(a[0]); len(near) > 0 {
+		guess = " did you mean " + near[0] + "?"
+	}
+	return usagef("%s has no command %q;%s see %s --help", c.CommandPath(), a[0], guess, c.CommandPath())
 }

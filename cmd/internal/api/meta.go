@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -90,8 +91,10 @@ func (s *Server) peers(w http.ResponseWriter, _ *http.Request) error {
 	out := []Peer{}
 	for _, h := range snap.Hypervisors() {
 		p := Peer{Name: h.Name, ID: h.ID, Address: h.Address, Role: "voter", State: "alive", Zone: h.Zone,
-			Labels: h.Labels, Version: h.Version, Physnets: h.Physnets, Drivers: h.Drivers, Leader: h.ID == leader,
+			Labels: map[string]string{}, Version: h.Version, Leader: h.ID == leader,
+			Physnets: append([]string{}, h.Physnets...), Drivers: append([]string{}, h.Drivers...),
 			Capacity: Resources{h.Capacity.VCPUs, h.Capacity.MemoryMB, h.Capacity.DiskGB}}
+		maps.Copy(p.Labels, h.Labels)
 		for _, n := range snap.NodesOn(h.ID) {
 			p.Nodes++
 			p.Used.VCPUs += n.Machine.VCPUs

@@ -82,10 +82,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("%w at %s: start one with tenks up, tenks init or tenks agent", ErrNoAgent, c.target)
-		}
-		return nil, err
+		return nil, c.explain(err)
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp, nil
@@ -96,6 +93,14 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		e.Error = resp.Status
 	}
 	return nil, &StatusError{Status: resp.StatusCode, Message: e.Error}
+}
+
+// explain says what to do when nothing listens at the target.
+func (c *Client) explain(err error) error {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w at %s: start one with tenks up, tenks init or tenks agent", ErrNoAgent, c.target)
+	}
+	return err
 }
 
 // Ready returns nil once the agent has a leader.
@@ -277,7 +282,7 @@ func (c *Client) Console(ctx context.Context, node string) (io.ReadWriteCloser, 
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
-		return nil, fmt.Errorf("console: %w", err)
+		return nil, fmt.Errorf("console: %w", c.explain(err))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/nodes/"+url.PathEscape(node)+"/console", nil)
 	if err != nil {
