@@ -78,14 +78,15 @@ func (t *tool) waitGone(ctx context.Context, c *client.Client, name string, limi
 	defer cancel()
 	p := t.progress()
 	defer p.done()
+	var last []api.Node
 	var index uint64
 	most := 0
 	for {
 		nodes, newer, err := c.Nodes(ctx, client.NodeQuery{Cluster: name, After: index})
 		if err != nil {
-			return gaveUp(ctx, err, nodes, limit)
+			return gaveUp(ctx, err, last, limit)
 		}
-		index = newer
+		index, last = newer, nodes
 		most = max(most, len(nodes))
 		var reasons []string
 		for _, n := range nodes {
