@@ -86,6 +86,9 @@ func planTable(p api.Plan) table {
 		count[s.Action]++
 		tab.row(s.Action, s.Node, s.Hypervisor, strings.Join(s.Reasons, "; "))
 	}
+	for _, note := range p.Notes {
+		tab.row("note: " + note)
+	}
 	tab.row(fmt.Sprintf("cluster %s: create %d, change %d, remove %d, unchanged %d",
 		p.Cluster, count["create"], count["change"], count["remove"], p.Unchanged))
 	return tab

@@ -67,7 +67,8 @@ func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan,
 }
 
 func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
-	v := &Plan{Cluster: p.Command.Cluster.Name, Steps: []PlanStep{}, Unchanged: p.Unchanged, Changed: !p.Empty(snap)}
+	v := &Plan{Cluster: p.Command.Cluster.Name, Steps: []PlanStep{}, Unchanged: p.Unchanged,
+		Notes: append([]string{}, p.Notes...), Changed: !p.Empty(snap)}
 	for _, st := range p.Steps {
 		v.Steps = append(v.Steps, PlanStep{Action: string(st.Action), Node: st.Node,
 			Hypervisor: hypervisorName(snap, st.Hypervisor), Reasons: st.Reasons})

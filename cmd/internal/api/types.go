@@ -114,6 +114,8 @@ type Plan struct {
 	Cluster   string     `json:"cluster"`
 	Steps     []PlanStep `json:"steps"`
 	Unchanged int        `json:"unchanged"`
+	// Notes say what of the file has no effect.
+	Notes []string `json:"notes"`
 	// Changed says that applying it writes to the log.
 	Changed     bool   `json:"changed"`
 	Fingerprint string `json:"fingerprint"`

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"tenks/cmd/internal/api"
 	"tenks/config"
@@ -49,7 +50,7 @@ func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
 // convert turns a cluster file into what the state holds.
 func convert(c config.Cluster) state.Cluster {
 	out := state.Cluster{Name: c.Name, Types: map[string]state.Machine{},
-		DeployKernel: c.DeployKernel, DeployRamdisk: c.DeployRamdisk,
+		DeployKernel: fileURL(c.DeployKernel), DeployRamdisk: fileURL(c.DeployRamdisk),
 		BMC: state.Account{Username: c.BMC.Username}}
 	for name, t := range c.NodeTypes {
 		out.Types[name] = machine(t)
@@ -68,13 +69,16 @@ func convert(c config.Cluster) state.Cluster {
 		if i.Cloud != "" {
 			out.Ironic.Auth = "cloud"
 		}
-	} else {
-		// Without an Ironic there is nowhere to enrol.
-		for i := range out.Specs {
-			out.Specs[i].Enrol = nil
-		}
 	}
 	return out
+}
+
+// fileURL gives a path the form that Ironic takes: a bare one is refused.
+func fileURL(image string) string {
+	if strings.HasPrefix(image, "/") {
+		return "file://" + image
+	}
+	return image
 }
 
 func machine(t config.NodeType) state.Machine {

@@ -23,7 +23,12 @@ const (
 
 // publish keeps the mesh told of what this host offers.
 func (a *agent) publish(ctx context.Context) error {
+	stopped := false
 	for {
+		if err := a.fsm.Err(); err != nil && !stopped {
+			stopped = true
+			a.log.ErrorContext(ctx, "this peer no longer follows the log; what is placed here goes on", "err", err)
+		}
 		h, complete := a.facts(ctx)
 		snap, _ := a.source.Snapshot()
 		if err := a.publishOnce(ctx, snap, h); err != nil && ctx.Err() == nil {

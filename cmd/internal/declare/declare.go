@@ -51,6 +51,8 @@ type Plan struct {
 	Steps []Step
 	// Unchanged counts the nodes that stay as they are.
 	Unchanged int
+	// Notes say what of the declaration has no effect.
+	Notes []string
 	// Command carries it out.
 	Command state.ApplyCluster
 }
@@ -96,6 +98,10 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 		}
 	}
 	for _, spec := range want.Specs {
+		if spec.Enrol != nil && want.Ironic == nil {
+			spec.Enrol = nil
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("nodes of type %s are not enrolled: the file has ironic_config, but no ironic", spec.Type))
+		}
 		if err := p.spec(spec, existing[spec.Key]); err != nil {
 			return nil, err
 		}

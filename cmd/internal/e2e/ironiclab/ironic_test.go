@@ -3,13 +3,17 @@ package ironiclab
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"tenks/bmc/bmctest"
+	"tenks/bmc/ipmi"
 	"tenks/ironic"
 	"tenks/raftfsm/state"
 )
@@ -45,10 +49,13 @@ type mesh struct {
 	mu    sync.Mutex // Apply is for one at a time
 	store *state.Store
 	index uint64
+
+	// bmcPort is where the first node's BMC is.
+	bmcPort int
 }
 
 func newMesh(t *testing.T) *mesh {
-	m := &mesh{t: t, store: state.New()}
+	m := &mesh{t: t, store: state.New(), bmcPort: 50000}
 	m.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1"}})
 	return m
 }
@@ -94,7 +101,7 @@ func (m *mesh) declare(access state.IronicAccess, driver string, count int) {
 			DeployKernel: "http://192.0.2.1/kernel", DeployRamdisk: "http://192.0.2.1/ramdisk",
 			BMC:   state.Account{Username: "admin", Password: state.NewSecret("planted-password")},
 			Ports: []state.Port{{MAC: fmt.Sprintf("52:54:00:0b:%02x:00", i), Physnet: "physnet1"}, {MAC: fmt.Sprintf("52:54:00:0b:%02x:01", i), Physnet: "physnet2"}}})
-		places = append(places, state.NodePlacement{UUID: uuidOf(i), Hypervisor: "hv1", BMC: state.Endpoint{Address: "127.0.0.1", Port: 50000 + i}})
+		places = append(places, state.NodePlacement{UUID: uuidOf(i), Hypervisor: "hv1", BMC: state.Endpoint{Address: "127.0.0.1", Port: m.bmcPort + i}})
 	}
 	m.apply(state.ApplyCluster{Cluster: state.Cluster{Name: "demo", Ironic: &access}, Create: create})
 	m.apply(state.PlaceNodes{Placements: places})
@@ -113,7 +120,7 @@ func (m *mesh) host(i int, s state.HostStatus) {
 
 // lead runs the enroller as a leader does, until the test or stop ends it.
 func (m *mesh) lead() (stop func()) {
-	e := ironic.New(ironic.Config{Source: m.store, Mesh: meshID, Period: 2 * time.Second,
+	e := ironic.New(ironic.Config{Source: m.store, Mesh: meshID, Period: 2 * time.Second, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Report: func(_ context.Context, nodes []state.NodeIronicReport) error {
 			return m.propose(state.ReportIronic{Nodes: nodes})
 		}})
@@ -220,7 +227,7 @@ func TestIntegrationChangesAndRemovalAreAsARealIronicAllowsThem(t *testing.T) {
 		m.apply(state.ApplyCluster{Cluster: *c, Expect: c.ModifyIndex, Change: []state.NodeChange{{UUID: n.UUID, Machine: machine, Enrol: &enrol, Ports: n.Ports, BMC: n.BMC}}})
 		m.host(0, state.HostStatus{Phase: state.HostReady, Links: []state.PortLink{
 			{Bridge: "brtenks0", BridgeMAC: "02:00:00:00:00:99", Link: "p-n0-0-br"}, n.Host.Links[1]}})
-		var got struct {
+		type changed struct {
 			Properties  map[string]any `json:"properties"`
 			DriverInfo  map[string]any `json:"driver_info"`
 			Traits      []string       `json:"traits"`
@@ -228,7 +235,9 @@ func TestIntegrationChangesAndRemovalAreAsARealIronicAllowsThem(t *testing.T) {
 			Deploy      string         `json:"deploy_interface"`
 			Maintenance bool           `json:"maintenance"`
 		}
+		var got changed
 		m.wait("changed in Ironic", 30*time.Second, func() bool {
+			got = changed{} // maps are decoded on top of what is in them
 			ports, err := i.Ports(t.Context())
 			return err == nil && i.Call(t.Context(), "GET", "/v1/nodes/"+n.UUID, nil, &got) == nil && !got.Maintenance && got.Deploy == "fake" &&
 				slices.ContainsFunc(ports, func(p Port) bool { return p.LocalLinkConnection["switch_id"] == "02:00:00:00:00:99" })
@@ -291,9 +300,18 @@ func TestIntegrationAnIronicThatGoesAndComesBackFindsEnrolmentWaiting(t *testing
 	t.Logf("2 nodes available %.1f s after Ironic was back at %s", time.Since(began).Seconds(), again.URL)
 }
 
-func TestIntegrationABMCThatDoesNotAnswerIsSaidWithIronicsWords(t *testing.T) {
+// The chassis is a fake; the BMC in front of it, ipmitool and Ironic are real.
+func TestIntegrationIronicReachesABMCOnceItsPasswordIsRight(t *testing.T) {
 	i := startIronic(t, Options{})
+	chassis := bmctest.NewChassis()
+	server, err := ipmi.Listen(t.Context(), "127.0.0.1:0", ipmi.Config{Chassis: chassis, UUID: uuidOf(0), Log: slog.New(slog.DiscardHandler),
+		Account: state.Account{Username: "admin", Password: state.NewSecret("the-right-one")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close() //nolint:errcheck // the test is over
 	m := newMesh(t)
+	m.bmcPort = int(server.Addr().Port())
 	m.declare(state.IronicAccess{Auth: "none", Endpoint: i.URL}, "ipmi", 1)
 	m.lead()
 	m.wait("the reason", 2*time.Minute, func() bool { return strings.Contains(m.node(0).Ironic.Error, "node tk0 is enroll in Ironic: ") })
@@ -301,7 +319,25 @@ func TestIntegrationABMCThatDoesNotAnswerIsSaidWithIronicsWords(t *testing.T) {
 	if strings.Contains(m.node(0).Ironic.Error, "planted-password") {
 		t.Error("the status has the password")
 	}
-	m.apply(state.RemoveCluster{Name: "demo"})
-	m.host(0, state.HostStatus{Phase: state.HostGone})
-	m.wait("gone", 2*time.Minute, func() bool { return len(m.snap().Nodes()) == 0 })
+
+	n, c := m.node(0), m.snap().Clusters()[0]
+	right := state.Account{Username: "admin", Password: state.NewSecret("the-right-one")}
+	m.apply(state.ApplyCluster{Cluster: *c, Expect: c.ModifyIndex, Change: []state.NodeChange{{UUID: n.UUID, Machine: n.Machine, Enrol: n.Enrol, Ports: n.Ports, BMC: right}}})
+	defer func() { os.WriteFile("/tmp/ironic-bmc.log", []byte(tail(i.Log, 1<<30)), 0o600) }()
+	m.wait("available", 1*time.Minute, m.available)
+
+	if err := i.SetBootDevice(t.Context(), uuidOf(0), "pxe", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := chassis.Status().Boot.Device; got != state.BootPXE {
+		t.Errorf("boot device = %q, want pxe", got)
+	}
+	began := time.Now()
+	if err := i.SetPower(t.Context(), uuidOf(0), "power on"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("Ironic powered the node on in %.1f s", time.Since(began).Seconds())
+	if got := chassis.Actions(); len(got) == 0 || chassis.Status().Power != state.PowerOn {
+		t.Errorf("the chassis was asked for %v and is %s", got, chassis.Status().Power)
+	}
 }

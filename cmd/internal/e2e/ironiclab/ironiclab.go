@@ -50,10 +50,9 @@ func Missing() string {
 		return "needs root"
 	}
 	const hint = " (cmd/internal/e2e/ironiclab/install.sh installs it)"
-	for _, program := range []string{"/usr/bin/ironic", "/usr/bin/ironic-dbsync", "/usr/bin/ipmitool", "/usr/bin/sqlite3",
-		"/usr/bin/curl", "/usr/sbin/dnsmasq", "/bin/busybox", "/usr/bin/cpio"} {
-		if _, err := os.Stat(program); err != nil {
-			return "no " + program + hint
+	for _, name := range []string{"ironic", "ironic-dbsync", "ipmitool", "sqlite3", "curl", "dnsmasq", "busybox", "cpio"} {
+		if _, err := exec.LookPath(program(name)); err != nil {
+			return "no " + name + hint
 		}
 	}
 	for _, file := range []string{kernelDir + "/.complete", ipxeDir + "/snponly.efi", ipxeDir + "/undionly.kpxe"} {
@@ -86,7 +85,21 @@ func Tiny(ctx context.Context, dir string) (Guest, error) {
 // cleanEnv is what the distribution's programs run in: its own Python and locale, and
 // nothing of the caller's.
 func cleanEnv() []string {
-	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"}
+	return []string{"PATH=" + strings.Join(systemPath, ":"), "LC_ALL=C.UTF-8", "HOME=/root"}
+}
+
+var systemPath = []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// program finds one of the distribution's, which another one of that name, earlier in
+// the caller's PATH, must not replace.
+func program(name string) string {
+	for _, dir := range systemPath {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return name
 }
 
 // command runs in a network namespace by its ip-netns(8) name; empty: in this one.
@@ -94,7 +107,7 @@ func command(ctx context.Context, netns, name string, args ...string) *exec.Cmd 
 	if netns != "" {
 		name, args = "ip", append([]string{"netns", "exec", netns, name}, args...)
 	}
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, program(name), args...)
 	cmd.Env = cleanEnv()
 	return cmd
 }

@@ -32,6 +32,8 @@ type PXEOptions struct {
 type PXEServer struct {
 	opts   PXEOptions
 	daemon *daemon
+	// ipv6 says that the server has an address of it.
+	ipv6 bool
 }
 
 // PXE runs a DHCP and TFTP server on a bridge until the test ends. Guests that boot
@@ -117,6 +119,8 @@ func (s *PXEServer) plug(ctx context.Context) error {
 			return err
 		}
 	}
+	// A kernel without IPv6 is as good, only slower.
+	s.ipv6 = run(ctx, s.opts.Netns, "ip", "addr", "add", "fd77:7e4c::1/64", "dev", server, "nodad") == nil
 	return nil
 }
 
@@ -149,12 +153,13 @@ func (s *PXEServer) files() error {
 	return os.WriteFile(filepath.Join(s.root(), "boot.ipxe"), []byte(script), 0o644) //nolint:gosec // served to everybody
 }
 
-// config: see dnsmasq(8). no-ping matters: a ping before each offer costs 3 s.
+// config: see dnsmasq(8). no-ping matters: a ping before each offer costs 3 s. So do
+// router advertisements: without one, iPXE waits 16 s for it after it has its lease.
 func (s *PXEServer) config() string {
 	server, _ := s.links()
 	base := s.opts.Address.Masked().Addr().As4()
 	at := func(last byte) string { return netip.AddrFrom4([4]byte{base[0], base[1], base[2], last}).String() }
-	return strings.Join([]string{
+	lines := []string{
 		"port=0", "interface=" + server, "bind-interfaces", "user=root", "no-ping", "dhcp-authoritative", "log-dhcp",
 		"log-facility=" + filepath.Join(s.opts.Dir, "server.log"), "no-resolv", "no-hosts",
 		"dhcp-leasefile=" + filepath.Join(s.opts.Dir, "leases"),
@@ -167,5 +172,9 @@ func (s *PXEServer) config() string {
 		"dhcp-boot=tag:ipxe,boot.ipxe",
 		"dhcp-boot=tag:!ipxe,tag:efi,snponly.efi",
 		"dhcp-boot=tag:!ipxe,tag:!efi,undionly.kpxe",
-	}, "\n") + "\n"
+	}
+	if s.ipv6 {
+		lines = append(lines, "enable-ra", "dhcp-range=fd77:7e4c::,ra-only,64,10m")
+	}
+	return strings.Join(lines, "\n") + "\n"
 }

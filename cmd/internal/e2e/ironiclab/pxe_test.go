@@ -90,7 +90,6 @@ func TestIntegrationGuestsBootFromTheNetworkWithBIOSAndUEFI(t *testing.T) {
 				t.Errorf("console has not the MAC %s or the command line:\n%s", mac, out)
 			}
 			log, err := server.Log()
-			t.Log(log)
 			if err != nil || !strings.Contains(log, mac) || !strings.Contains(log, "vmlinuz") {
 				t.Errorf("the server's log, %v, does not tell of the boot:\n%s", err, log)
 			}
