@@ -215,7 +215,7 @@ func (r *row) started(b savedBoot) {
 // powerEvent takes over a change that the driver reports.
 func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 	c.mu.Lock()
-	outdated := c.job == nil && e.Cause == driver.CauseRequest && e.Power != c.power && time.Now().Before(c.late)
+	outdated := e.Cause == driver.CauseRequest && e.Power != c.power && time.Now().Before(c.late)
 	if outdated || e.Power == state.PowerUnknown {
 		c.mu.Unlock()
 		c.host.wakeSoon()

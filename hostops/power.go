@@ -126,7 +126,7 @@ func (c *Chassis) begin(ctx context.Context, q request) (*job, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), powerTimeout)
 	j := &job{request: q, cancel: cancel, done: make(chan struct{})}
 	c.changes++
-	c.job = j
+	c.job, c.late = j, time.Time{}
 	started := c.host.start(func() {
 		defer cancel()
 		defer close(j.done)
