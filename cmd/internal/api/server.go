@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tenks/bmc"
+	"tenks/cluster"
 	"tenks/cmd/internal/declare"
 	"tenks/raftfsm/reconcile"
 	"tenks/raftfsm/state"
@@ -124,7 +125,8 @@ func (s *Server) wrap(serve func(http.ResponseWriter, *http.Request) error) http
 			return
 		}
 		status := statusOf(err)
-		if status >= http.StatusInternalServerError {
+		// A client that has gone, or an agent that stops, is nobody's fault.
+		if status >= http.StatusInternalServerError && r.Context().Err() == nil {
 			s.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
 		}
 		writeJSON(w, status, ErrorBody{Error: err.Error()})
@@ -140,7 +142,8 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, state.ErrConflict), errors.Is(err, state.ErrWrongState):
 		return http.StatusConflict
-	case errors.Is(err, state.ErrBusy), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, state.ErrBusy), errors.Is(err, cluster.ErrNotLeader), errors.Is(err, cluster.ErrUnknown),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, state.ErrUnsupported):
 		return http.StatusNotImplemented
