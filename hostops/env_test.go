@@ -38,6 +38,8 @@ type env struct {
 	reports   [][]state.NodeHostReport
 	reportErr error
 	notReady  error
+	// noLeader makes a report wait for its context.
+	noLeader bool
 }
 
 // newEnv opens a host without nodes. Nothing runs yet.
@@ -118,11 +120,15 @@ func (e *env) apply(c state.Command) {
 	}
 }
 
-func (e *env) report(_ context.Context, nodes []state.NodeHostReport) error {
+func (e *env) report(ctx context.Context, nodes []state.NodeHostReport) error {
 	e.mu.Lock()
 	e.reports = append(e.reports, nodes)
-	err := e.reportErr
+	err, noLeader := e.reportErr, e.noLeader
 	e.mu.Unlock()
+	if noLeader {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if err != nil {
 		return err
 	}
@@ -146,6 +152,12 @@ func (e *env) setReportErr(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reportErr = err
+}
+
+func (e *env) setNoLeader(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noLeader = on
 }
 
 func (e *env) reported() int {

@@ -252,7 +252,6 @@ func TestAnUnchangedStatusOnItsWayIsNotReportedAgain(t *testing.T) {
 		e.mustPass()
 		e.phase("a", state.HostReady)
 		// What the state takes long to show is on its way for a while.
-		e.host.cfg.Report = nil
 		slow := e.host.reports.report
 		e.host.reports.report = func(ctx context.Context, nodes []state.NodeHostReport) error {
 			<-time.After(time.Second)
@@ -461,5 +460,41 @@ func TestARestartIsMadeOnceForEachRequest(t *testing.T) {
 		if got := e.nodes.powers(); len(got) != 2 {
 			t.Errorf("power calls %v, want no other cycle", got)
 		}
+	})
+}
+
+func TestRemovalWaitsForItsDriver(t *testing.T) {
+	simulate(t, func(t *testing.T, e *env) {
+		e.place(node("a", "p1"))
+		e.mustPass()
+		e.removeNode("a")
+		e.nodes.lose(errors.New("gone"))
+		e.mustPass()
+		if !e.links.has("p-a-0-tap") || !e.links.has("brtenks0") {
+			t.Error("links went although the node may be there")
+		}
+		e.phase("a", state.HostReady)
+		e.nodes.lose(nil)
+		e.mustPass()
+		if e.nodes.count() != 0 || len(e.links.have.Ours()) != 0 {
+			t.Errorf("%d nodes, links %v: want nothing", e.nodes.count(), e.links.have.Ours())
+		}
+	})
+}
+
+func TestStatusesAreReportedWithoutHoldingUpTheHost(t *testing.T) {
+	simulate(t, func(t *testing.T, e *env) {
+		e.setNoLeader(true)
+		e.place(node("a", "p1"))
+		e.run()
+		elapse(time.Second)
+		e.links.delete("p-a-0-tap")
+		elapse(5 * time.Second)
+		if !e.links.has("p-a-0-tap") {
+			t.Error("drift was not mended while a report waits")
+		}
+		e.setNoLeader(false)
+		elapse(time.Minute)
+		e.phase("a", state.HostReady)
 	})
 }

@@ -129,8 +129,9 @@ func plan(w want, h have) (program, error) {
 
 // keepBelow drops the removal of bridges while ports stay that are not wanted.
 func (p *planner) keepBelow() {
-	for node := range p.steps {
-		if !slices.ContainsFunc(p.out.nodes, func(w work) bool { return w.node == node && len(w.links) > 0 }) {
+	for node, steps := range p.steps {
+		stays := slices.ContainsFunc(steps, func(s link.Step) bool { return s.Op != link.OpConflict })
+		if stays && !slices.ContainsFunc(p.out.nodes, func(w work) bool { return w.node == node && len(w.links) > 0 }) {
 			p.out.after = nil
 		}
 	}
@@ -205,10 +206,11 @@ func (p *planner) layer2() link.Want {
 	bridges := map[string]link.Bridge{}
 	for _, n := range p.kept {
 		for i, port := range n.Ports {
-			b, ok := p.bridge(port.Physnet)
-			if ok {
+			b, offered := p.bridge(port.Physnet)
+			if b.Name != "" {
 				bridges[b.Name] = b
-			} else {
+			}
+			if !offered {
 				p.fault(n, fmt.Errorf("port %d: this host does not offer physnet %q: add it to physnets in agent.yml", i, port.Physnet))
 			}
 			l.Ports = append(l.Ports, link.Port{Node: n.UUID, Index: i, Tap: link.TapName(n.LinkName, i),
@@ -220,26 +222,22 @@ func (p *planner) layer2() link.Want {
 }
 
 // bridge returns a physnet's bridge as it should be. One that this host no longer
-// offers stays as it is while nodes use it.
-func (p *planner) bridge(physnet string) (link.Bridge, bool) {
-	b := link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet])}
+// offers stays as it is while nodes use it; without a name it does not exist.
+func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
 	device, offered := p.want.physnets[physnet]
 	if offered {
-		b.Device = device
-		return b, true
+		return link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet]), Device: device}, true
 	}
+	b.Physnet = physnet
 	for _, name := range p.have.links.Ours() {
 		l := p.have.links.Links[name]
 		switch {
-		case l.Mark.Role == link.RoleBridge && l.Mark.Physnet == physnet:
+		case l.Mark.Physnet != physnet:
+		case l.Mark.Role == link.RoleBridge:
 			b.Name, b.Device = name, cmp.Or(b.Device, l.Mark.Device)
-		case l.Mark.Role == link.RoleUplink && l.Mark.Physnet == physnet && !p.have.links.Links[l.Master].Ours():
+		case l.Mark.Role == link.RoleUplink && l.Master != "" && !p.have.links.Links[l.Master].Ours():
 			b.Device = l.Master
 		}
-	}
-	_, exists := p.have.links.Links[b.Name]
-	if !exists {
-		b.Name = ""
 	}
 	return b, false
 }
