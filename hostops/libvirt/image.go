@@ -62,6 +62,28 @@ func readImage(path string) (image, error) {
 	return image{Format: formatRaw, Size: uint64(max(info.Size(), 0))}, nil
 }
 
+// backingOf returns the image that backs a qcow2 file.
+func backingOf(path string) (string, error) {
+	f, err := os.Open(path) //nolint:gosec // a volume of ours
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	head := make([]byte, 20)
+	if _, err := io.ReadFull(f, head); err != nil {
+		return "", err
+	}
+	name := make([]byte, min(binary.BigEndian.Uint32(head[16:]), 1023)) // the format's limit
+	at := binary.BigEndian.Uint64(head[8:])
+	if at == 0 {
+		return "", nil
+	}
+	if _, err := f.ReadAt(name, int64(min(at, 1<<20))); err != nil { //nolint:gosec // bounded
+		return "", err
+	}
+	return string(name), nil
+}
+
 // makeVolume makes a volume's file unless it is there; the caller has recorded it as
 // ours.
 func makeVolume(ctx context.Context, v volume) error {
@@ -132,6 +154,10 @@ func growBlank(v volume) error {
 func growVolume(ctx context.Context, v volume) error {
 	if v.Image == "" {
 		return growBlank(v)
+	}
+	now, err := readImage(v.Path)
+	if err != nil || now.Size >= v.Capacity {
+		return err
 	}
 	if err := qemuImg(ctx, "resize", "-q", "-f", formatQcow, v.Path, strconv.FormatUint(v.Capacity, 10)); err != nil {
 		return fmt.Errorf("volume %s: grow: %w", v.Path, err)

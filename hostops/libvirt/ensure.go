@@ -1,0 +1,314 @@
+//go:build cgo && libvirt_dlopen
+
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	lv "libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
+
+	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
+)
+
+// Ensure implements driver.Driver.
+func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
+	if err := checkSpec(spec); err != nil {
+		return fmt.Errorf("libvirt: %w", err)
+	}
+	return d.change(ctx, spec.UUID, func(ctx context.Context, s *session) error {
+		f, err := d.find(s, spec.UUID)
+		if err != nil {
+			return err
+		}
+		defer f.free()
+		if err := d.checkName(s, spec, f); err != nil {
+			return err
+		}
+		rec, err := d.prepare(ctx, s, spec, f)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return hung(ctx)
+		}
+		if err := d.ensureDomain(s, spec, rec, f); err != nil {
+			return err
+		}
+		if f != nil && f.running {
+			return d.replug(ctx, rec, f)
+		}
+		return nil
+	})
+}
+
+// checkName refuses a name that another domain has.
+func (d *Driver) checkName(s *session, spec driver.Spec, f *found) error {
+	if f != nil {
+		if f.def.Name != spec.Name {
+			return fmt.Errorf("domain %s: is named %s now: rename it back with virsh domrename", spec.Name, f.def.Name)
+		}
+		return nil
+	}
+	dom, err := s.conn.LookupDomainByName(spec.Name)
+	if errors.Is(err, lv.ERR_NO_DOMAIN) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("domain %s: look up: %w", spec.Name, err)
+	}
+	defer dom.Free() //nolint:errcheck // a handle of ours
+	other, err := dom.GetUUIDString()
+	if err != nil {
+		return fmt.Errorf("domain %s: look up: %w", spec.Name, err)
+	}
+	return fmt.Errorf("domain %s: there is one of this name already, with UUID %s: %w", spec.Name, other, errForeign)
+}
+
+// prepare makes all that the domain needs. What will be ours is recorded first.
+func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *found) (record, error) {
+	rec, err := d.planRecord(spec, f)
+	if err != nil {
+		return record{}, err
+	}
+	if err := d.records.put(rec); err != nil {
+		return record{}, err
+	}
+	if err := os.MkdirAll(d.cfg.ConsoleDir, 0o755); err != nil { //nolint:gosec // virtlogd's user writes there
+		return record{}, fmt.Errorf("console directory: %w", err)
+	}
+	if len(rec.Volumes) == 0 && spec.Machine.BootMode != state.BootUEFI {
+		return rec, d.settle(ctx, &rec, f != nil && f.running)
+	}
+	if err := d.pool.ensure(s); err != nil {
+		return record{}, err
+	}
+	return rec, d.settle(ctx, &rec, f != nil && f.running)
+}
+
+// planRecord decides what is going to be the node's.
+func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
+	old, known := d.records.get(spec.UUID)
+	if !known {
+		old = record{UUID: spec.UUID, Pool: d.opts.poolPath}
+		if f != nil {
+			old.Volumes, old.Files = adopt(f.def), adoptFiles(f.def)
+		}
+	}
+	rec := old
+	rec.Name, rec.Epoch = spec.Name, spec.Epoch
+	rec.Volumes = volumesOf(rec.Pool, spec)
+	surplus, err := planVolumes(old.Volumes, rec.Volumes)
+	if err != nil {
+		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
+	}
+	for i := range min(len(old.Volumes), len(rec.Volumes)) {
+		rec.Volumes[i].Path = old.Volumes[i].Path
+	}
+	rec.Surplus = slices.Concat(old.Surplus, surplus)
+	rec.Surplus = slices.DeleteFunc(rec.Surplus, func(path string) bool {
+		return slices.ContainsFunc(rec.Volumes, func(v volume) bool { return v.Path == path })
+	})
+	rec.Files = []string{consoleLog(d.cfg.ConsoleDir, spec.Name)}
+	if nvram := nvramPath(rec); spec.Machine.BootMode == state.BootUEFI || old.owns(nvram) {
+		rec.Files = append(rec.Files, nvram)
+	}
+	for _, path := range slices.Concat(rec.paths(), rec.Files[1:]) {
+		if !old.owns(path) && fileExists(path) {
+			return record{}, fmt.Errorf("node %s: file %s: exists, and is not of this node: move it away", spec.Name, path)
+		}
+	}
+	return rec, nil
+}
+
+func (r record) paths() []string {
+	var out []string
+	for _, v := range r.Volumes {
+		out = append(out, v.Path)
+	}
+	return out
+}
+
+func nvramPath(r record) string { return filepath.Join(r.Pool, r.Name+"_VARS.fd") }
+
+// adopt returns the volumes of a domain of ours that there is no record of.
+func adopt(def *libvirtxml.Domain) []volume {
+	var out []volume
+	for _, k := range hardwareOf(def).Disks {
+		if k.Path == "" {
+			continue
+		}
+		v := volume{Path: k.Path}
+		if k.Format == formatQcow {
+			if img, err := backingOf(k.Path); err == nil {
+				v.Image = img
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// adoptFiles returns the other files of such a domain.
+func adoptFiles(def *libvirtxml.Domain) []string {
+	if def.OS == nil || def.OS.NVRam == nil || def.OS.NVRam.NVRam == "" {
+		return nil
+	}
+	return []string{def.OS.NVRam.NVRam}
+}
+
+// settle makes a node's files what its record says. Volumes get larger, and go, only
+// while the guest is off.
+func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
+	changed := false
+	for _, v := range rec.Volumes {
+		if !fileExists(v.Path) {
+			changed = true
+		} else if running {
+			continue
+		}
+		if err := makeVolume(ctx, v); err != nil {
+			return fmt.Errorf("node %s: %w", rec.Name, err)
+		}
+		if running {
+			continue
+		}
+		if err := growVolume(ctx, v); err != nil {
+			return fmt.Errorf("node %s: %w", rec.Name, err)
+		}
+	}
+	if !running && len(rec.Surplus) > 0 {
+		changed = true
+		for _, path := range rec.Surplus {
+			if err := removeFile(path); err != nil {
+				return fmt.Errorf("node %s: volume: %w", rec.Name, err)
+			}
+		}
+		rec.Surplus = nil
+		if err := d.records.put(*rec); err != nil {
+			return err
+		}
+	}
+	if changed {
+		d.refreshPool()
+	}
+	return nil
+}
+
+// ensureDomain defines the domain unless it is as it should be.
+func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found) error {
+	fw, err := findFirmware(spec.Machine.BootMode)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", spec.Name, err)
+	}
+	b := blueprint{Mesh: d.cfg.Mesh, Spec: spec, DomainType: d.opts.domainType, Volumes: rec.Volumes, Firmware: fw,
+		NVRAM: nvramPath(rec), ConsoleLog: consoleLog(d.cfg.ConsoleDir, spec.Name)}
+	var old *libvirtxml.Domain
+	if f != nil {
+		old = f.def
+	}
+	want, err := b.build(old)
+	if err != nil {
+		return err
+	}
+	if f != nil && f.persistent && same(f, want) {
+		return nil
+	}
+	dom, err := define(s, want)
+	if err != nil {
+		return err
+	}
+	return dom.Free()
+}
+
+// same reports whether a domain is what want describes.
+func same(f *found, want *libvirtxml.Domain) bool {
+	m, ok, err := readMark(want.Metadata.XML)
+	return err == nil && ok && m == f.mark && hardwareOf(f.def).fingerprint() == m.Hardware && getOrder(f.def).equal(getOrder(want))
+}
+
+// Remove implements driver.Driver.
+func (d *Driver) Remove(ctx context.Context, uuid string) error {
+	return d.change(ctx, uuid, func(_ context.Context, s *session) error {
+		f, err := d.find(s, uuid)
+		rec, known := d.records.get(uuid)
+		if errors.Is(err, errForeign) && !known {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer f.free()
+		if f != nil {
+			if !known {
+				rec = record{UUID: uuid, Name: f.def.Name, Pool: d.opts.poolPath, Volumes: adopt(f.def)}
+				rec.Files = []string{consoleLog(d.cfg.ConsoleDir, rec.Name), nvramPath(rec)}
+				if err := d.records.put(rec); err != nil {
+					return err
+				}
+			}
+			if err := undefine(f); err != nil {
+				return err
+			}
+		}
+		if err := d.removeFiles(rec); err != nil {
+			return err
+		}
+		return d.pool.remove(s, func() bool { return len(d.records.list()) > 0 })
+	})
+}
+
+func undefine(f *found) error {
+	if f.running {
+		if err := f.dom.Destroy(); err != nil && !gone(err) {
+			return fmt.Errorf("domain %s: stop: %w", f.def.Name, err)
+		}
+	}
+	if !f.persistent {
+		return nil
+	}
+	err := f.dom.UndefineFlags(lv.DOMAIN_UNDEFINE_MANAGED_SAVE | lv.DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+		lv.DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | lv.DOMAIN_UNDEFINE_KEEP_NVRAM)
+	if err != nil && !errors.Is(err, lv.ERR_NO_DOMAIN) {
+		return fmt.Errorf("domain %s: undefine: %w", f.def.Name, err)
+	}
+	return nil
+}
+
+// gone reports whether an error says that a domain does not run, or does not exist.
+func gone(err error) bool {
+	return errors.Is(err, lv.ERR_OPERATION_INVALID) || errors.Is(err, lv.ERR_NO_DOMAIN)
+}
+
+func (d *Driver) removeFiles(rec record) error {
+	if rec.UUID == "" {
+		return nil
+	}
+	files := slices.Concat(rec.Surplus, rec.Files)
+	for _, path := range rec.paths() {
+		files = append(files, path, unfinished(path))
+	}
+	for _, path := range rec.Files { // virtlogd keeps old ones
+		if strings.HasSuffix(path, ".log") {
+			rotated, err := filepath.Glob(path + ".[0-9]*")
+			if err != nil {
+				return fmt.Errorf("node %s: %w", rec.Name, err)
+			}
+			files = append(files, rotated...)
+		}
+	}
+	for _, path := range files {
+		if err := removeFile(path); err != nil {
+			return fmt.Errorf("node %s: %w", rec.Name, err)
+		}
+	}
+	d.refreshPool()
+	return d.records.drop(rec.UUID)
+}

@@ -1,0 +1,212 @@
+//go:build cgo && libvirt_dlopen
+
+package libvirt
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	lv "libvirt.org/go/libvirt"
+
+	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
+)
+
+// cache keeps what was read of domains, by their XML.
+type cache struct {
+	// mu guards what follows.
+	mu    sync.Mutex
+	views map[string]cached
+	// seen are the UUIDs of our domains.
+	seen map[string]bool
+}
+
+// cached is one document of a domain.
+type cached struct {
+	text string
+	view view
+}
+
+// view returns what an XML document says; key is the domain and which of its two
+// documents it is.
+func (c *cache) view(key, text string) (view, error) {
+	c.mu.Lock()
+	old, ok := c.views[key]
+	c.mu.Unlock()
+	if ok && old.text == text {
+		return old.view, nil
+	}
+	v, err := viewOf(text)
+	if err != nil {
+		return view{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.views[key] = cached{text, v}
+	return v, nil
+}
+
+// keep drops what is of other domains than all.
+func (c *cache) keep(all, ours map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key := range c.views {
+		if !all[key[:min(36, len(key))]] {
+			delete(c.views, key)
+		}
+	}
+	c.seen = ours
+}
+
+func (c *cache) ours(uuid string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen[uuid]
+}
+
+// Instances implements driver.Driver.
+func (d *Driver) Instances(ctx context.Context) ([]driver.Instance, error) {
+	return call(ctx, d.conns, d.instances)
+}
+
+func (d *Driver) instances(ctx context.Context, s *session) ([]driver.Instance, error) {
+	doms, err := s.conn.ListAllDomains(0)
+	if err != nil {
+		return nil, fmt.Errorf("libvirt: list domains: %w", err)
+	}
+	defer free(doms)
+	// A domain that is defined or undefined meanwhile is in one list or the other.
+	transient, err := s.conn.ListAllDomains(lv.CONNECT_LIST_DOMAINS_TRANSIENT)
+	if err != nil {
+		return nil, fmt.Errorf("libvirt: list domains: %w", err)
+	}
+	defer free(transient)
+	undefined := map[string]bool{}
+	for i := range transient {
+		uuid, err := transient[i].GetUUIDString()
+		if err != nil {
+			return nil, fmt.Errorf("libvirt: list domains: %w", err)
+		}
+		undefined[uuid] = true
+	}
+	recs := d.records.list()
+	all, ours := map[string]bool{}, map[string]bool{}
+	var out []driver.Instance
+	for i := range doms {
+		if ctx.Err() != nil {
+			return nil, hung(ctx)
+		}
+		uuid, err := doms[i].GetUUIDString()
+		if err != nil {
+			return nil, fmt.Errorf("libvirt: list domains: %w", err)
+		}
+		all[uuid] = true
+		one, ok, err := d.instance(&doms[i], uuid, undefined[uuid], recs[uuid])
+		if errors.Is(err, lv.ERR_NO_DOMAIN) {
+			continue // it went meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("domain %s: read: %w", uuid, err)
+		}
+		if ok {
+			ours[uuid] = true
+			out = append(out, one)
+		}
+	}
+	d.cache.keep(all, ours)
+	// What was begun and not finished is there to be removed, or finished.
+	for uuid, rec := range recs {
+		if !ours[uuid] {
+			out = append(out, driver.Instance{UUID: uuid, Name: rec.Name, Epoch: rec.Epoch, Power: state.PowerOff})
+		}
+	}
+	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
+	return out, nil
+}
+
+func free(doms []lv.Domain) {
+	for i := range doms {
+		_ = doms[i].Free() // handles of ours
+	}
+}
+
+// instance reads one domain; ok is false for one that is not ours.
+func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec record) (i driver.Instance, ok bool, err error) {
+	text, err := dom.GetXMLDesc(lv.DOMAIN_XML_INACTIVE)
+	if err != nil {
+		return i, false, err
+	}
+	next, err := d.cache.view(uuid, text)
+	if err != nil || !next.ours || next.mark.Mesh != d.cfg.Mesh {
+		return i, false, err
+	}
+	name, err := dom.GetName()
+	if err != nil {
+		return i, false, err
+	}
+	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest}
+	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
+		i.Digest = ""
+	}
+	if _, err := dom.GetID(); err != nil { // as it was when it was listed
+		return i, true, nil
+	}
+	live, err := dom.GetXMLDesc(0)
+	if err != nil {
+		return i, false, err
+	}
+	now, err := d.cache.view(uuid+" live", live)
+	if err != nil {
+		return i, false, err
+	}
+	i.Power = state.PowerOn
+	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec))
+	for _, n := range now.lostNICs(linkExists) {
+		i.Pending = append(i.Pending, fmt.Sprintf("NIC %d needs a power cycle: its link was deleted", n))
+	}
+	if unplugged(rec, now.hardware) {
+		i.Digest = ""
+	}
+	return i, true, nil
+}
+
+// unplugged reports whether a NIC is out that is to come back.
+func unplugged(rec record, live hardware) bool {
+	return slices.ContainsFunc(rec.Replug, func(mac string) bool {
+		return !slices.ContainsFunc(live.NICs, func(n nic) bool { return n.MAC == mac })
+	})
+}
+
+// missing reports whether a file of the domain's disks is.
+func missing(h hardware) bool {
+	return slices.ContainsFunc(h.Disks, func(k disk) bool { return !fileExists(k.Path) })
+}
+
+// growing says which volumes of a running guest get larger when it is off.
+func growing(rec record) []string {
+	var out []string
+	for i, v := range rec.Volumes {
+		size, err := volumeSize(v)
+		if err == nil && size < v.Capacity {
+			out = append(out, fmt.Sprintf("disk %s: %d → %d bytes", diskDev(i), size, v.Capacity))
+		}
+	}
+	return out
+}
+
+func volumeSize(v volume) (uint64, error) {
+	if v.Image != "" {
+		img, err := readImage(v.Path)
+		return img.Size, err
+	}
+	i, err := os.Stat(v.Path)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(max(i.Size(), 0)), nil
+}
