@@ -296,6 +296,43 @@ func TestFailedVerificationIsReportedAndRetriedWithBackoff(t *testing.T) {
 	w.until(e, "enrolled", w.enrolled)
 }
 
+// Verification that takes longer than the backoff: its reason is seen all the same,
+// and Ironic gets its rest after it.
+func TestSlowlyFailingVerificationIsReportedAtOnce(t *testing.T) {
+	w := newWorld(t, 1, ironictest.Options{Verify: 40 * time.Millisecond})
+	w.ironic.FailVerify(nodeUUID(0), "IPMI timeout")
+	e := w.enroller()
+	w.until(e, "the reason is reported", func() bool { return strings.HasSuffix(w.node(0).Ironic.Error, "IPMI timeout") })
+	manages := slices.DeleteFunc(w.ironic.Writes(), func(s string) bool { return !strings.HasSuffix(s, "/provision") })
+	if len(manages) != 1 {
+		t.Errorf("%d attempts before the first failure was reported, want 1", len(manages))
+	}
+	// A changed declaration is reason to try at once.
+	w.ironic.FailVerify(nodeUUID(0), "")
+	change := changeOf(w.node(0))
+	change.BMC.Password = state.NewSecret("another-password")
+	w.apply(state.ApplyCluster{Cluster: state.Cluster{Name: "demo", Ironic: &w.access}, Expect: w.clusterIndex(), Change: []state.NodeChange{change}})
+	w.until(e, "enrolled", w.enrolled)
+}
+
+func TestAChangeThatIronicDoesNotKeepIsNotRepeatedHotly(t *testing.T) {
+	w := newWorld(t, 1, ironictest.Options{})
+	e := w.enroller()
+	w.until(e, "enrolled", w.enrolled)
+	w.ironic.Drop("/properties/rack")
+	w.ironic.Set(nodeUUID(0), map[string]any{"properties": map[string]any{}})
+	w.ironic.ResetLog()
+	const want = "node tk0: Ironic does not keep change /properties/rack"
+	start := time.Now()
+	w.until(e, "the reason is reported", func() bool { return w.node(0).Ironic.Error == want })
+	w.until(e, "some time has passed", func() bool { return time.Since(start) > 100*time.Millisecond })
+	if n := len(w.ironic.Writes()); n > 12 {
+		t.Errorf("%d writes in 100 ms", n)
+	}
+	w.ironic.Drop()
+	w.until(e, "enrolled", w.enrolled)
+}
+
 func TestDeclaredChangesAreMadeWithTheSmallestPatch(t *testing.T) {
 	w := newWorld(t, 1, ironictest.Options{})
 	e := w.enroller()

@@ -29,10 +29,15 @@ type site struct {
 	nodes map[string]*stepBackoff
 }
 
-// stepBackoff spaces the attempts at one step of one node.
+// stepBackoff spaces the attempts at one step of one node. It counts from when a
+// failure is seen, as an attempt may itself take a minute.
 type stepBackoff struct {
 	backoff
 	step string
+	// tried says that the step was taken since the last failure.
+	tried bool
+	// problem is the reason of the last failure.
+	problem string
 }
 
 // seen tells whether anything of a set of nodes changed.
@@ -243,32 +248,70 @@ func (s *site) forget(nodes []*state.Node) {
 	}
 }
 
-// held reports whether a step of a node has to wait for its backoff.
-func (s *site) held(uuid, step string) bool {
+// held reports whether a step has to wait. One that Ironic says has failed before
+// waits once for every failure.
+func (s *site) held(uuid string, a action) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.nodes[uuid]
-	return b != nil && b.step == step && b.waiting()
+	if a.Again {
+		b = s.backoffOf(uuid, a.String())
+		if b.tried || b.failures == 0 {
+			b.fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+			b.tried, b.problem = false, a.Problem
+		}
+	}
+	if b == nil || b.step != a.String() {
+		return false
+	}
+	if b.waiting() {
+		return true
+	}
+	b.tried = true
+	return false
 }
 
-// retrying reports whether a step of the node has failed and not been overcome.
-func (s *site) retrying(uuid string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.nodes[uuid] != nil
-}
-
-func (s *site) nodeFailed(uuid, step string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// backoffOf returns the backoff of a step; another step's is forgotten. The caller
+// holds mu.
+func (s *site) backoffOf(uuid, step string) *stepBackoff {
 	b := s.nodes[uuid]
 	if b == nil || b.step != step {
 		b = &stepBackoff{step: step}
 		s.nodes[uuid] = b
 	}
-	b.fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+	return b
 }
 
+// lastProblem is why a step of the node failed that has not been overcome; empty:
+// none.
+func (s *site) lastProblem(uuid string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.nodes[uuid]; b != nil {
+		return b.problem
+	}
+	return ""
+}
+
+// nodeFailed records that a step was refused.
+func (s *site) nodeFailed(uuid, step, problem string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.backoffOf(uuid, step)
+	b.fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+	b.tried, b.problem = false, problem
+}
+
+// overcome forgets the failures of a node's other steps.
+func (s *site) overcome(uuid, step string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.nodes[uuid]; b != nil && b.step != step {
+		delete(s.nodes, uuid)
+	}
+}
+
+// nodeDone forgets the failures of a node.
 func (s *site) nodeDone(uuid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

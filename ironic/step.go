@@ -3,6 +3,7 @@ package ironic
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 
@@ -23,17 +24,19 @@ func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result,
 	if problem != "" {
 		return result{status: statusOf(n, r, problem), done: true}, nil
 	}
+	last := ""
 	for range mostSteps {
 		a := s.decide(n, w, r)
 		if a.Kind == settled || a.Kind == waiting || a.Kind == gone {
 			return s.ended(n, r, a), nil
 		}
-		if s.held(n.UUID, a.String()) {
-			return heldBack(n, r, a), nil
+		if s.held(n.UUID, a) {
+			return result{status: statusOf(n, r, scrub(s.lastProblem(n.UUID), n.BMC.Password)), done: true}, nil
 		}
-		if a.Again {
-			s.nodeFailed(n.UUID, a.String())
+		if a.signature() == last {
+			return s.notKept(n, r, a), nil
 		}
+		last = a.signature()
 		after, err := s.act(ctx, n, w, r, a)
 		if err != nil {
 			return s.stepFailed(ctx, n, w, r, a, err)
@@ -81,25 +84,24 @@ func (s *site) ended(n *state.Node, r *record, a action) result {
 		s.nodeDone(n.UUID)
 		return result{status: state.IronicStatus{Phase: state.IronicGone}, done: true}
 	}
-	res := result{status: statusOf(n, r, a.Problem), busy: a.Kind == waiting, done: true}
+	res := result{status: statusOf(n, r, scrub(a.Problem, n.BMC.Password)), busy: a.Kind == waiting, done: true}
 	if a.Kind == settled {
 		s.nodeDone(n.UUID)
 		return res
 	}
 	// While the next attempt runs, the reason of the last failure stays to be seen.
-	if s.retrying(n.UUID) && res.status.Error == "" {
-		res.status.Error = n.Ironic.Error
+	if res.status.Error == "" {
+		res.status.Error = scrub(s.lastProblem(n.UUID), n.BMC.Password)
 	}
 	return res
 }
 
-// heldBack is the status of a node in backoff: the reason stands.
-func heldBack(n *state.Node, r *record, a action) result {
-	problem := a.Problem
-	if problem == "" {
-		problem = n.Ironic.Error
-	}
-	return result{status: statusOf(n, r, scrub(problem, n.BMC.Password)), done: true}
+// notKept is the status of a node whose change Ironic took and did not keep: it is
+// tried again with backoff, not at once.
+func (s *site) notKept(n *state.Node, r *record, a action) result {
+	problem := scrub(fmt.Sprintf("node %s: Ironic does not keep %s", n.Name, a.signature()), n.BMC.Password)
+	s.nodeFailed(n.UUID, a.String(), problem)
+	return result{status: statusOf(n, r, problem), done: true}
 }
 
 // stepFailed turns a refusal into a status.
@@ -121,8 +123,9 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 			problem = why
 		}
 	}
-	s.nodeFailed(n.UUID, a.String())
-	return result{status: statusOf(n, r, scrub(problem, n.BMC.Password, s.access.Password)), done: true}, nil
+	problem = scrub(problem, n.BMC.Password, s.access.Password)
+	s.nodeFailed(n.UUID, a.String(), problem)
+	return result{status: statusOf(n, r, problem), done: true}, nil
 }
 
 // collision names the foreign object that a create ran into.
@@ -149,6 +152,8 @@ func (s *site) act(ctx context.Context, n *state.Node, w want, r *record, a acti
 		if err != nil {
 			return nil, err
 		}
+		// What failed before may do now.
+		s.overcome(n.UUID, a.String())
 		after.Ports = r.Ports
 		return after, nil
 	}
@@ -175,7 +180,11 @@ func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a a
 		r.Maintenance, r.MaintenanceReason = false, ""
 		return c.unmaintain(ctx, r.UUID)
 	case provision:
-		s.e.cfg.Log.InfoContext(ctx, "ironic: provision state asked for", "node", n.Name, "verb", a.Verb, "from", r.State)
+		level := slog.LevelInfo
+		if a.Again {
+			level = slog.LevelDebug
+		}
+		s.e.cfg.Log.Log(ctx, level, "ironic: provision state asked for", "node", n.Name, "verb", a.Verb, "from", r.State)
 		r.State = begun(r.State, a.Verb)
 		return c.provision(ctx, r.UUID, a.Verb)
 	case remove:
@@ -231,4 +240,13 @@ func (a action) String() string {
 		return a.Verb
 	}
 	return kindNames[a.Kind]
+}
+
+// signature tells a step from another one of its kind, as in "change /driver".
+func (a action) signature() string {
+	text := a.String() + a.PortID
+	for _, p := range a.Patches {
+		text += " " + p.Path
+	}
+	return text
 }

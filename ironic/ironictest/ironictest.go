@@ -67,6 +67,7 @@ type Ironic struct {
 	most      int
 	verifyErr map[string]string
 	locks     map[string]int
+	dropped   []string
 }
 
 type failure struct {
@@ -152,6 +153,13 @@ func (i *Ironic) FailVerify(uuid, message string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.verifyErr[uuid] = message
+}
+
+// Drop makes a field ("/properties/rack") have no value after every change of a node.
+func (i *Ironic) Drop(paths ...string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.dropped = paths
 }
 
 // ResetLog forgets the requests made so far.

@@ -180,6 +180,12 @@ func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
 	if why := i.checkNode(&node{doc: changed}); why != nil {
 		return why
 	}
+	for _, path := range i.dropped {
+		group, key, _ := strings.Cut(path[1:], "/")
+		if m, ok := changed[group].(map[string]any); ok {
+			delete(m, key)
+		}
+	}
 	n.doc = changed
 	return nil
 }
