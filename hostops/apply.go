@@ -159,13 +159,14 @@ func (h *Host) workOn(ctx context.Context, w work) error {
 		}
 		return nil
 	}
-	h.unplug(ctx, w)
+	h.relinked(ctx, w, true)
 	if err := h.linkSteps(ctx, w.links); err != nil || w.spec == nil {
 		return err
 	}
 	if err := h.call(w.driver, func(d driver.Driver) error { return d.Ensure(ctx, *w.spec) }); err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
+	h.relinked(ctx, w, false)
 	return nil
 }
 
@@ -182,13 +183,13 @@ func (h *Host) call(name string, do func(driver.Driver) error) error {
 	return do(d)
 }
 
-// unplug remembers, before it happens, that running NICs lose their link.
-func (h *Host) unplug(ctx context.Context, w work) {
+// relinked remembers that links of a running guest are made anew, before they are,
+// and that its driver knows.
+func (h *Host) relinked(ctx context.Context, w work, pending bool) {
 	c, ok := h.known(w.node)
-	if !ok || len(w.unplugs) == 0 {
-		return
+	if ok && w.relinks {
+		c.remember(ctx, func(r *row) { r.Relinked = pending })
 	}
-	c.remember(ctx, func(r *row) { r.Unplugged = union(r.Unplugged, w.unplugs) })
 }
 
 // linkSteps carries out a node's steps. A failure ends them, but for a conflict,

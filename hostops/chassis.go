@@ -185,7 +185,7 @@ func (c *Chassis) observed(ctx context.Context, p state.Power, seen uint64) {
 			r.Power = p
 		}
 		if p == state.PowerOff {
-			r.Unplugged = nil
+			r.Relinked = false
 		}
 	})
 }
@@ -228,7 +228,7 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 	c.mu.Unlock()
 	c.remember(ctx, func(r *row) {
 		if e.Power == state.PowerOff {
-			r.Unplugged = nil
+			r.Relinked = false
 		}
 		// What was asked for is recorded when it is done.
 		if asked || byHost || r.Power == e.Power {

@@ -118,7 +118,7 @@ func (h *Host) instances(ctx context.Context, name string) (map[string]driver.In
 // want is the snapshot's part for this host, with what only this host knows.
 func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.Node, now have) want {
 	w := want{index: snap.Index(), nodes: nodes, elsewhere: map[string]bool{}, physnets: h.cfg.Physnets,
-		drivers: map[string]bool{}, boots: map[string]state.Boot{}}
+		drivers: map[string]bool{}, boots: map[string]state.Boot{}, relinked: map[string]bool{}}
 	for uuid := range now.present() {
 		if n, ok := snap.Node(uuid); ok && (n.Placement == nil || n.Placement.Hypervisor != h.cfg.Hypervisor) {
 			w.elsewhere[uuid] = true
@@ -129,8 +129,10 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 	}
 	var used []string
 	for _, n := range nodes {
-		if b := h.chassisOf(n).remembered().Boot; b.Persistent {
-			w.boots[n.UUID] = state.Boot(b)
+		r := h.chassisOf(n).remembered()
+		w.relinked[n.UUID] = r.Relinked
+		if r.Boot.Persistent {
+			w.boots[n.UUID] = state.Boot(r.Boot)
 		}
 		for _, p := range n.Ports {
 			if _, offered := h.cfg.Physnets[p.Physnet]; offered {

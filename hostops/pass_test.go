@@ -216,29 +216,46 @@ func TestDriftIsMendedWithinFiveSeconds(t *testing.T) {
 	})
 }
 
-func TestALinkMadeAnewUnderARunningGuestIsPendingUntilAPowerCycle(t *testing.T) {
+func TestTheDriverIsToldOfALinkMadeAnewUnderARunningGuest(t *testing.T) {
 	simulate(t, func(t *testing.T, e *env) {
+		ensures := func() int {
+			n := 0
+			for _, c := range e.nodes.calls {
+				if c == "ensure a" {
+					n++
+				}
+			}
+			return n
+		}
 		e.place(node("a", "p1", "p2"))
 		e.run()
 		elapse(time.Second)
-		e.power("a", state.ActionOn)
 		e.links.delete("p-a-1-tap")
 		elapse(5 * time.Second)
-		pending := func() []string { return e.node("a").Host.Pending }
-		if got := pending(); len(got) != 1 || !strings.HasPrefix(got[0], "port 1: ") {
-			t.Fatalf("pending %v, want port 1", got)
+		if ensures() != 1 || !e.links.has("p-a-1-tap") {
+			t.Errorf("a link of a node that is off: %d calls to make it, want only the first", ensures())
 		}
-		e.restart()
+		e.power("a", state.ActionOn)
+		elapse(5 * time.Second)
+		e.links.delete("p-a-1-tap")
+		elapse(5 * time.Second)
+		if ensures() != 2 {
+			t.Errorf("%d calls to make the node, want one more", ensures())
+		}
+		// The agent ends between the link and the call.
+		e.nodes.failWith(func(string, string) error { return state.ErrBusy })
+		e.links.delete("p-a-1-tap")
+		elapse(time.Second)
+		e.close()
+		e.nodes.failWith(nil)
+		before := ensures()
+		e.open()
 		e.run()
-		elapse(5 * time.Second)
-		if len(pending()) != 1 {
-			t.Errorf("pending %v after a restart of the agent, want port 1", pending())
+		elapse(10 * time.Second)
+		if ensures() != before+1 {
+			t.Errorf("%d calls to make the node after a restart, want one", ensures()-before)
 		}
-		e.power("a", state.ActionCycle)
-		elapse(5 * time.Second)
-		if len(pending()) != 0 {
-			t.Errorf("pending %v after a power cycle, want nothing", pending())
-		}
+		e.phase("a", state.HostReady)
 	})
 }
 

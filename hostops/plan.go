@@ -34,6 +34,8 @@ type want struct {
 	drivers map[string]bool
 	// boots are the orders that hold for every boot, by node.
 	boots map[string]state.Boot
+	// relinked are nodes whose driver has yet to be told of new links.
+	relinked map[string]bool
 }
 
 // have is what there is.
@@ -76,8 +78,9 @@ type work struct {
 	links  []link.Step
 	// spec is what to make it from; nil: it is as it should be.
 	spec *driver.Spec
-	// unplugs are the ports whose link is made anew under a running guest.
-	unplugs []int
+	// relinks says that links were made anew under a running guest, which its driver
+	// is told by making it again.
+	relinks bool
 }
 
 // program is what a pass does: before, then all nodes at the same time, then after.
@@ -90,9 +93,6 @@ type program struct {
 	// faults are nodes that nothing can be done for, and why.
 	faults map[string]error
 }
-
-// empty reports whether there is nothing to do that could be done.
-func (p program) empty() bool { return len(p.before)+len(p.nodes)+len(p.after) == 0 }
 
 // plan decides what to do. It is deterministic, and empty when all is as it should
 // be. The error is that more would be removed than can be right; then nothing is to
@@ -251,22 +251,18 @@ func (p *planner) fault(n *state.Node, err error) {
 // ensure decides what a node that stays needs.
 func (p *planner) ensure(n *state.Node) {
 	in, i, exists := p.have.find(n.UUID)
-	switch {
-	case !p.want.drivers[n.Machine.Driver]:
-		p.fault(n, noDriver(n))
-	case exists && in != n.Machine.Driver:
-		p.fault(n, fmt.Errorf("it exists at driver %s and cannot move to %s: remove it and create it again", in, n.Machine.Driver))
+	if err := p.misfit(n, in); err != nil {
+		p.fault(n, err)
 	}
 	// One that is newer than the snapshot is none of its business.
 	if p.out.faults[n.UUID] != nil || exists && i.Epoch > p.want.index {
 		return
 	}
 	w := work{kind: kindEnsure, node: n.UUID, driver: n.Machine.Driver, links: p.steps[n.UUID]}
-	if exists && i.Power != state.PowerOff {
-		w.unplugs = unplugs(n, w.links)
-	}
+	w.relinks = exists && i.Power != state.PowerOff && (p.want.relinked[n.UUID] || slices.ContainsFunc(w.links, makesPair))
 	spec := specOf(n, p.want.boots[n.UUID])
-	if p.have.down[n.Machine.Driver] == nil && (!exists || i.Digest != spec.Digest() || i.Epoch != spec.Epoch || len(w.unplugs) > 0) {
+	same := exists && i.Digest == spec.Digest() && i.Epoch == spec.Epoch && !w.relinks
+	if p.have.down[n.Machine.Driver] == nil && !same {
 		w.spec = &spec
 	}
 	if w.spec != nil || len(w.links) > 0 {
@@ -274,18 +270,18 @@ func (p *planner) ensure(n *state.Node) {
 	}
 }
 
-// unplugs returns the ports whose link steps make anew.
-func unplugs(n *state.Node, steps []link.Step) []int {
-	var ports []int
-	for i := range n.Ports {
-		if slices.ContainsFunc(steps, func(s link.Step) bool {
-			return s.Op == link.OpCreatePair && s.Peer == link.TapName(n.LinkName, i)
-		}) {
-			ports = append(ports, i)
-		}
+// misfit says why a node cannot be had from its driver; in is the one that has it.
+func (p *planner) misfit(n *state.Node, in string) error {
+	switch {
+	case !p.want.drivers[n.Machine.Driver]:
+		return noDriver(n)
+	case in != "" && in != n.Machine.Driver:
+		return fmt.Errorf("it exists at driver %s and cannot move to %s: remove it and create it again", in, n.Machine.Driver)
 	}
-	return ports
+	return nil
 }
+
+func makesPair(s link.Step) bool { return s.Op == link.OpCreatePair }
 
 // remove decides how a node goes. Its links go after it, once it is sure that no
 // driver has it: answered says that every driver which might was asked.

@@ -256,7 +256,7 @@ func (c *Chassis) done(ctx context.Context, j *job, boot savedBoot) {
 			r.started(boot)
 		}
 		if j.action != state.ActionReset {
-			r.Unplugged = nil
+			r.Relinked = false
 		}
 		if j.action == state.ActionOn || j.action == state.ActionCycle {
 			r.OnByCommand = j.origin == originCommand

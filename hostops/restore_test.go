@@ -186,7 +186,7 @@ func TestStoreKeepsRowsAndRefusesNewerOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRow("boot-1")
-	r.Boot, r.Started, r.Unplugged, r.Restarted = savedBoot{Device: state.BootPXE, EFI: true}, &savedBoot{Device: state.BootDisk}, []int{1, 3}, 7
+	r.Boot, r.Started, r.Relinked, r.Restarted = savedBoot{Device: state.BootPXE, EFI: true}, &savedBoot{Device: state.BootDisk}, true, 7
 	newer := r
 	newer.Version = rowVersion + 1
 	if err := errors.Join(s.put("a", r), s.put("b", r), s.drop("b"), s.drop("c"), s.putBridges(map[string]int{"p1": 4})); err != nil {

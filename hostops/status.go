@@ -116,7 +116,7 @@ func (h *Host) status(f *finding) (state.HostStatus, bool) {
 		// Once: the text may say for how long it has not answered.
 		return state.HostStatus{Phase: state.HostCreating, Error: f.err.Error()}, creating && f.node.Host.Error == ""
 	case f.err != nil:
-		s := state.HostStatus{Phase: state.HostError, Error: f.err.Error(), Links: f.links, Pending: h.pending(f)}
+		s := state.HostStatus{Phase: state.HostError, Error: f.err.Error(), Links: f.links, Pending: f.instance.Pending}
 		if f.links == nil {
 			s.Links = f.node.Host.Links
 		}
@@ -126,7 +126,7 @@ func (h *Host) status(f *finding) (state.HostStatus, bool) {
 	case !f.complete:
 		return state.HostStatus{}, false
 	}
-	s := state.HostStatus{Phase: state.HostReady, Links: f.links, Pending: h.pending(f)}
+	s := state.HostStatus{Phase: state.HostReady, Links: f.links, Pending: f.instance.Pending}
 	if err := h.notReady(f.node.UUID); err != nil {
 		s.Phase, s.Error = state.HostError, err.Error()
 		return s, time.Since(h.unready[f.node.UUID]) >= readyGrace
@@ -151,17 +151,6 @@ func (h *Host) notReady(uuid string) error {
 	return err
 }
 
-// pending says what waits for a power cycle.
-func (h *Host) pending(f *finding) []string {
-	pending := slices.Clone(f.instance.Pending)
-	if c, ok := h.known(f.node.UUID); ok {
-		for _, i := range c.remembered().Unplugged {
-			pending = append(pending, fmt.Sprintf("port %d: its link was made anew under the running guest: its NIC works again after a power cycle", i))
-		}
-	}
-	return pending
-}
-
 // tend gives nodes the power that they should have: after a reboot of the host, and
 // where a declared change asks for a restart.
 func (h *Host) tend(ctx context.Context, found []*finding) {
@@ -180,7 +169,7 @@ func (h *Host) tend(ctx context.Context, found []*finding) {
 	g.SetLimit(h.cfg.Parallel)
 	for _, f := range todo {
 		g.Go(func() error {
-			f.err = h.chassisOf(f.node).tend(ctx, f.node, f.instance.Power, h.pending(f))
+			f.err = h.chassisOf(f.node).tend(ctx, f.node, f.instance.Power, f.instance.Pending)
 			f.busy = transient(f.err)
 			return nil
 		})
@@ -242,10 +231,4 @@ func (c *Chassis) carryOutNow(ctx context.Context, q request) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func union(a, b []int) []int {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
 }

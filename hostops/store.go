@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -43,8 +42,9 @@ type row struct {
 	Starting state.Power `json:"starting,omitempty"`
 	// Restarted is the RestartIndex that was last handled.
 	Restarted uint64 `json:"restarted,omitempty"`
-	// Unplugged are the ports whose link was made anew under the running guest.
-	Unplugged []int `json:"unplugged,omitempty"`
+	// Relinked says that links were made anew under the running guest, and that its
+	// driver has not been told yet.
+	Relinked bool `json:"relinked,omitempty"`
 }
 
 // savedBoot is state.Boot as the file has it.
@@ -64,9 +64,8 @@ func newRow(hostBoot string) row {
 
 func (r row) equal(o row) bool {
 	started := r.Started == o.Started || r.Started != nil && o.Started != nil && *r.Started == *o.Started
-	unplugged := slices.Equal(r.Unplugged, o.Unplugged)
-	return started && unplugged && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
-		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted
+	return started && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
+		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted && r.Relinked == o.Relinked
 }
 
 // store is the file. Every write is on disk when it returns. It is safe for
