@@ -69,8 +69,7 @@ func (c *client) pages(ctx context.Context, collection, fields string, page func
 			query.Set("marker", marker)
 		}
 		var body map[string]json.RawMessage
-		_, err := c.sc.Get(ctx, c.sc.ServiceURL(collection)+"?"+query.Encode(), &body, ok(http.StatusOK))
-		if err != nil {
+		if err := c.get(ctx, collection, query, &body); err != nil {
 			return err
 		}
 		last, err := page(body[collection])
@@ -79,6 +78,12 @@ func (c *client) pages(ctx context.Context, collection, fields string, page func
 		}
 		marker = last
 	}
+}
+
+// get reads a collection; gophercloud closes the body that it decodes.
+func (c *client) get(ctx context.Context, collection string, query url.Values, out any) error {
+	_, err := c.sc.Get(ctx, c.sc.ServiceURL(collection)+"?"+query.Encode(), out, ok(http.StatusOK)) //nolint:bodyclose // closed there
+	return err
 }
 
 func ok(codes ...int) *gophercloud.RequestOpts { return &gophercloud.RequestOpts{OkCodes: codes} }
@@ -127,7 +132,7 @@ func (c *client) setTraits(ctx context.Context, uuid string, traits []string) er
 	if traits == nil {
 		traits = []string{}
 	}
-	resp, err := c.sc.Put(ctx, c.sc.ServiceURL("nodes", uuid, "traits"), map[string]any{"traits": traits}, nil, ok(http.StatusNoContent))
+	resp, err := c.sc.Put(ctx, c.sc.ServiceURL("nodes", uuid, "traits"), map[string]any{"traits": traits}, nil, ok(http.StatusNoContent)) //nolint:bodyclose // ParseResponse does
 	_, _, err = gophercloud.ParseResponse(resp, err)
 	return err
 }
@@ -198,7 +203,7 @@ func (c *client) hidden(ctx context.Context, w want) (*inventory, error) {
 			Ports []apiPort `json:"ports"`
 		}
 		query := url.Values{"address": {p.MAC}, "fields": {portFields}}
-		if _, err := c.sc.Get(ctx, c.sc.ServiceURL("ports")+"?"+query.Encode(), &body, ok(http.StatusOK)); err != nil {
+		if err := c.get(ctx, "ports", query, &body); err != nil {
 			return nil, err
 		}
 		for _, have := range body.Ports {

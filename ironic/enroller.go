@@ -77,12 +77,13 @@ func (e *Enroller) Run(ctx context.Context) error {
 	defer e.Close()
 	for {
 		snap, changed := e.cfg.Source.Snapshot()
-		wait := e.cfg.Period
-		if err := e.pass(ctx, snap, false); err != nil && ctx.Err() == nil {
+		err := e.pass(ctx, snap, false)
+		wait := e.untilDue()
+		if err != nil && ctx.Err() == nil {
 			e.cfg.Log.WarnContext(ctx, "enrolment: report failed; will retry", "index", snap.Index(), "in", e.cfg.Retry, "err", err)
 			wait, changed = e.cfg.Retry, nil
 		}
-		if !pause(ctx, min(wait, e.untilDue()), changed, e.cfg.Poll/4) {
+		if !pause(ctx, wait, changed, e.cfg.Poll/4) {
 			return nil
 		}
 	}

@@ -184,7 +184,7 @@ func TestRunPollsFasterThanItsPeriodAndEndsWithItsContext(t *testing.T) {
 	// Nothing changes, so Ironic is left in peace.
 	wait(t, "quiet", func() bool {
 		before := len(w.ironic.Log())
-		time.Sleep(30 * time.Millisecond) // an absence has no condition to poll
+		<-time.After(30 * time.Millisecond) // how long "nothing" has to last
 		return len(w.ironic.Log()) == before
 	})
 	w.remove(false)
@@ -193,6 +193,28 @@ func TestRunPollsFasterThanItsPeriodAndEndsWithItsContext(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("Run = %v, want nil", err)
 	}
+}
+
+func TestRunNeitherSpinsNorForgetsWhenReportsFail(t *testing.T) {
+	w := newWorld(t, 2, ironictest.Options{})
+	refuse := func(err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.reportErr = err
+	}
+	refuse(errors.New("no leader"))
+	e := New(Config{Source: w.store, Report: w.report, Mesh: meshID, Poll: 4 * time.Millisecond, Period: time.Hour, Retry: 20 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	<-time.After(100 * time.Millisecond) // how long "no spinning" has to last
+	if n := len(w.ironic.Log()); n == 0 || n > 14 {
+		t.Errorf("%d requests in 100 ms with a retry of 20 ms", n)
+	}
+	refuse(nil)
+	wait(t, "enrolled", w.enrolled)
+	cancel()
+	<-ended
 }
 
 func wait(t *testing.T, what string, cond func() bool) {

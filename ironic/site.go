@@ -82,7 +82,11 @@ func (s *site) pass(ctx context.Context, nodes []*state.Node) error {
 	s.down = backoff{}
 	s.forget(nodes)
 	s.schedule(nodes, results)
-	return s.report(ctx, nodes, results)
+	err = s.report(ctx, nodes, results)
+	if err != nil {
+		s.next = time.Time{} // what was not reported is found again
+	}
+	return err
 }
 
 // result is what became of a node in a pass.

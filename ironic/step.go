@@ -205,8 +205,8 @@ func (s *site) putPort(ctx context.Context, r *record, a action) error {
 	} else {
 		p, err = s.client.patchPort(ctx, a.PortID, a.Patches)
 	}
-	ports := slices.DeleteFunc(slices.Clone(r.Ports), func(have portRecord) bool { return have.UUID == p.UUID })
-	r.Ports = append(ports, p)
+	r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(have portRecord) bool { return have.UUID == p.UUID })
+	r.Ports = append(r.Ports, p)
 	return err
 }
 

@@ -73,6 +73,8 @@ func (i *Ironic) versions(w http.ResponseWriter, r *http.Request) {
 
 // serve counts, delays, fails and authenticates a request, then answers it.
 func (i *Ironic) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request, any) (int, any, *refusal)) {
+	i.handlers.Add(1)
+	defer i.handlers.Done()
 	fault := i.arrived(r)
 	// Before the answer: a client may send its next request as soon as it has it.
 	left := sync.OnceFunc(i.left)
@@ -135,7 +137,7 @@ func (i *Ironic) locked(f func() (int, any, *refusal)) (int, any, *refusal) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, n := range i.nodes {
-		n.settle(i)
+		n.settle()
 	}
 	return f()
 }

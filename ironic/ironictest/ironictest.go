@@ -51,6 +51,9 @@ const (
 type Ironic struct {
 	opts Options
 	addr string
+	// ctx is for opening the listener.
+	ctx      context.Context //nolint:containedctx // the test's
+	handlers sync.WaitGroup
 
 	// mu guards all below.
 	mu        sync.Mutex
@@ -81,7 +84,7 @@ func Start(t testing.TB, opts Options) *Ironic {
 	if opts.MaxPage == 0 {
 		opts.MaxPage = 1000
 	}
-	i := &Ironic{opts: opts, addr: "127.0.0.1:0", nodes: map[string]*node{}, ports: map[string]*port{},
+	i := &Ironic{opts: opts, addr: "127.0.0.1:0", ctx: t.Context(), nodes: map[string]*node{}, ports: map[string]*port{},
 		verifyErr: map[string]string{}, locks: map[string]int{}}
 	if err := i.Up(); err != nil {
 		t.Fatalf("ironictest: %v", err)
@@ -92,7 +95,8 @@ func Start(t testing.TB, opts Options) *Ironic {
 
 // Up makes the API reachable at the same address as before.
 func (i *Ironic) Up() error {
-	l, err := net.Listen("tcp", i.addr)
+	var lc net.ListenConfig
+	l, err := lc.Listen(i.ctx, "tcp", i.addr)
 	if err != nil {
 		return err
 	}
@@ -119,9 +123,7 @@ func (i *Ironic) Down() {
 	}
 	_ = server.Close()
 	<-served
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = server.Shutdown(ctx)
+	i.handlers.Wait()
 }
 
 // URL is the API's endpoint, without the version.
@@ -199,7 +201,7 @@ func (i *Ironic) Node(uuid string) map[string]any {
 	if n == nil {
 		return nil
 	}
-	n.settle(i)
+	n.settle()
 	return maps.Clone(n.doc)
 }
 

@@ -49,7 +49,7 @@ func (n *node) text(key string) string { s, _ := n.doc[key].(string); return s }
 func (n *node) state() string { return n.text("provision_state") }
 
 // settle carries out the steps whose time has come.
-func (n *node) settle(i *Ironic) {
+func (n *node) settle() {
 	for len(n.pending) > 0 && !time.Now().Before(n.pending[0].at) {
 		s := n.pending[0]
 		n.pending = n.pending[1:]

@@ -238,7 +238,7 @@ func (i *Ironic) Ports(ctx context.Context) ([]Port, error) {
 }
 
 // SetBootDevice has Ironic tell the node's BMC what to boot from next ("pxe", "disk").
-func (i *Ironic) SetBootDevice(ctx context.Context, uuid, device string, persistent bool) error { //nolint:revive // Ironic's own parameter
+func (i *Ironic) SetBootDevice(ctx context.Context, uuid, device string, persistent bool) error {
 	return i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/management/boot_device",
 		map[string]any{"boot_device": device, "persistent": persistent}, nil)
 }

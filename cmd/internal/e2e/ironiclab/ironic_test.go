@@ -26,7 +26,7 @@ func freePort(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nothing was written
+	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
@@ -308,7 +308,7 @@ func TestIntegrationIronicReachesABMCOnceItsPasswordIsRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close() //nolint:errcheck // the test is over
+	defer server.Close()
 	m := newMesh(t)
 	m.bmcPort = int(server.Addr().Port())
 	m.declare(state.IronicAccess{Auth: "none", Endpoint: i.URL}, "ipmi", 1)

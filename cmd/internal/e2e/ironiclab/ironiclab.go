@@ -133,7 +133,7 @@ func start(cmd *exec.Cmd, dir, log string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // the process has its own descriptor
+	defer f.Close()
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, f, f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: 0}
 	if err := cmd.Start(); err != nil {

@@ -39,8 +39,34 @@ func bridgeIn(t *testing.T, tap string) (netns, bridge string) {
 	return netns, bridge
 }
 
+func TestIntegrationIronicRunsInANetworkNamespace(t *testing.T) {
+	Require(t)
+	netns, bridge := bridgeIn(t, "tap0")
+	if err := run(t.Context(), netns, "ip", "addr", "add", "192.168.78.1/24", "dev", bridge); err != nil {
+		t.Fatal(err)
+	}
+	i := Start(t.Context(), t, Options{Dir: t.TempDir(), Netns: netns, Bind: "192.168.78.1"})
+	if i.URL != "http://192.168.78.1:6385" {
+		t.Errorf("URL = %s", i.URL)
+	}
+	if err := i.Call(t.Context(), "POST", "/v1/nodes", map[string]any{"name": "n", "driver": "fake-hardware"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := i.Writes(); err != nil || len(got) != 1 || got[0] != "POST /v1/nodes 201" {
+		t.Errorf("Writes = %q, %v", got, err)
+	}
+	if err := i.Call(t.Context(), "GET", "/v1/nodes/none", nil, nil); err == nil || !strings.Contains(err.Error(), "HTTP 404") {
+		t.Errorf("an absent node: %v, want HTTP 404", err)
+	}
+}
+
 func TestIntegrationGuestsBootFromTheNetworkWithBIOSAndUEFI(t *testing.T) {
 	Require(t)
+	for _, file := range []string{"/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"} {
+		if _, err := os.Stat(file); err != nil {
+			t.Skip("no guest to boot: ", err)
+		}
+	}
 	dir := t.TempDir()
 	began := time.Now()
 	guest, err := Tiny(t.Context(), filepath.Join(dir, "tiny"))
