@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -311,5 +312,12 @@ func removeData(dir string) error {
 			}
 		}
 	}
-	return os.RemoveAll(dir)
+	if err := os.RemoveAll(up); err != nil {
+		return err
+	}
+	// A directory that is a mount point stays, empty.
+	if err := os.Remove(dir); err != nil && !errors.Is(err, syscall.EBUSY) {
+		return err
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,11 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
+	if s.Ready != nil {
+		if err := s.Ready(); err != nil {
+			return fail(http.StatusServiceUnavailable, err)
+		}
+	}
 	if leader, _ := s.Leader(); leader == "" {
 		return fail(http.StatusServiceUnavailable, errors.New("no leader is known"))
 	}
@@ -177,9 +183,9 @@ func lower(method string) string {
 	return string(b)
 }
 
-// bridge hijacks a request's connection and copies both ways until either side
-// ends.
-func bridge(w http.ResponseWriter, other io.ReadWriteCloser) error {
+// bridge hijacks a request's connection and copies both ways until either side, or
+// ctx, ends: a server that shuts down does not end what was hijacked.
+func bridge(ctx context.Context, w http.ResponseWriter, other io.ReadWriteCloser) error {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
@@ -195,9 +201,16 @@ func bridge(w http.ResponseWriter, other io.ReadWriteCloser) error {
 	}
 	go copyTo(conn, other)
 	go copyTo(other, buffered)
-	<-done
+	running := 2
+	select {
+	case <-ctx.Done():
+	case <-done:
+		running--
+	}
 	_ = conn.Close()
 	_ = other.Close()
-	<-done // both copies have ended
+	for range running {
+		<-done // both copies have ended
+	}
 	return nil
 }

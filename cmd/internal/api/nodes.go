@@ -233,5 +233,5 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("node %s: console: %w", n.Name, err)
 	}
 	defer console.Close()
-	return bridge(w, console)
+	return bridge(r.Context(), w, console)
 }

@@ -51,6 +51,8 @@ type Config struct {
 	Plan func(snap *state.Snapshot, want state.Cluster, opt declare.Options) (*declare.Plan, error)
 	// Leader returns the leader's and this peer's ID.
 	Leader func() (leader, self string)
+	// Ready says why the agent cannot take work yet, or nil. Optional.
+	Ready func() error
 	// Checks are doctor's findings about the running agent.
 	Checks func(ctx context.Context) []Check
 	// Metrics serves /metrics.

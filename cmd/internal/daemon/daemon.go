@@ -55,14 +55,15 @@ type agent struct {
 	bmcs    *endpoint.Manager
 	ironic  *ironic.Enroller
 	metrics *metrics
-	// hypervisor is what was last published of this host.
-	hypervisor atomic.Pointer[state.Hypervisor]
+	started time.Time
+	// published says that the mesh knows what this host offers.
+	published atomic.Bool
 }
 
 // Run runs the agent until ctx ends. Errors: ErrNoMesh when the data directory
 // belongs to no mesh, ErrRunning when another agent uses it.
 func Run(ctx context.Context, opt Options) (err error) {
-	a := &agent{opt: opt, paths: PathsOf(opt.Config.DataDir), log: opt.Log}
+	a := &agent{opt: opt, started: time.Now(), paths: PathsOf(opt.Config.DataDir), log: opt.Log}
 	if !cluster.Exists(a.paths.Mesh) {
 		return fmt.Errorf("%s: %w", opt.Config.DataDir, ErrNoMesh)
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -17,9 +18,22 @@ import (
 
 // How often what this host offers is looked at: often until all drivers work.
 const (
-	publishSoon = 500 * time.Millisecond
+	publishSoon = 100 * time.Millisecond
 	publishNow  = 30 * time.Second
 )
+
+// driverPatience is how long an agent that starts waits for its drivers before it
+// takes work without them.
+const driverPatience = 5 * time.Second
+
+// ready says why the agent cannot take work yet: it does not know what this host
+// offers.
+func (a *agent) ready() error {
+	if a.published.Load() || time.Since(a.started) > driverPatience {
+		return nil
+	}
+	return errors.New("the agent is starting: its drivers do not all answer yet")
+}
 
 // publish keeps the mesh told of what this host offers.
 func (a *agent) publish(ctx context.Context) error {
@@ -38,6 +52,7 @@ func (a *agent) publish(ctx context.Context) error {
 		wait := publishSoon
 		if complete {
 			wait = publishNow
+			a.published.Store(true)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -50,7 +65,6 @@ func (a *agent) publish(ctx context.Context) error {
 }
 
 func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.Hypervisor) error {
-	a.hypervisor.Store(&h)
 	if old, ok := snap.Hypervisor(h.ID); ok {
 		same := *old
 		same.CreateIndex, same.ModifyIndex = 0, 0

@@ -307,7 +307,11 @@ func (h *host) traces() traces {
 func (h *host) processes() map[string]string {
 	h.t.Helper()
 	out := map[string]string{}
-	for _, pid := range strings.Fields(h.run("ip", "netns", "pids", h.Netns())) {
+	pids, err := exec.CommandContext(h.t.Context(), "ip", "netns", "pids", h.Netns()).Output()
+	if err != nil {
+		h.t.Fatalf("ip netns pids: %v", err)
+	}
+	for _, pid := range strings.Fields(string(pids)) {
 		b, err := os.ReadFile("/proc/" + pid + "/cmdline")
 		if err == nil && len(b) > 0 {
 			out[pid] = string(bytes.ReplaceAll(b, []byte{0}, []byte{' '}))

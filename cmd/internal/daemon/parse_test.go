@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"tenks/cmd/internal/api"
+	"tenks/config"
+	"tenks/raftfsm/state"
+)
+
+const fullFile = `cluster: demo
+node_types:
+  compute:
+    memory_mb: 4096
+    vcpus: 2
+    volumes: [{capacity: 20GiB}, {capacity: 10GiB, image: /images/base.qcow2}]
+    physical_networks: [physnet1, storage]
+    boot_mode: bios
+    driver: fake
+specs:
+  - type: compute
+    count: 3
+    node_name_prefix: compute
+    ironic_config:
+      resource_class: baremetal
+      traits: [CUSTOM_GPU]
+      properties: {rack: 7}
+      conductor_group: left
+      description: a machine
+      network_interface: noop
+    placement: {spread: zone, require: {disk: nvme}}
+  - {type: compute, count: 1}
+  - {type: compute, count: 2}
+  - {type: compute, count: 4, node_name_prefix: compute}
+ironic: {endpoint: "http://192.0.2.9:6385", auth: http_basic, username: admin, password_file: /basic}
+deploy_kernel: http://192.0.2.9/kernel
+deploy_ramdisk: http://192.0.2.9/ramdisk
+bmc: {username: root, password_file: /bmc}
+`
+
+func TestParseClusterTakesEverythingOver(t *testing.T) {
+	got, err := ParseCluster(&api.ApplyRequest{Name: "demo.yml", File: fullFile, BMCPassword: "bmc-pw", IronicPassword: "basic-pw"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enrol := &state.Enrolment{ResourceClass: "baremetal", Traits: []string{"CUSTOM_GPU"}, Properties: map[string]string{"rack": "7"},
+		Interfaces: map[string]string{"network": "noop"}, ConductorGroup: "left", Description: "a machine"}
+	want := state.Cluster{
+		Name: "demo",
+		Types: map[string]state.Machine{"compute": {Driver: "fake", MemoryMB: 4096, VCPUs: 2, BootMode: state.BootBIOS, IronicDriver: "ipmi",
+			Physnets: []string{"physnet1", "storage"},
+			Volumes:  []state.Volume{{CapacityBytes: 20 << 30}, {CapacityBytes: 10 << 30, Image: "/images/base.qcow2"}}}},
+		Specs: []state.Spec{
+			{Key: "compute/compute/0", Type: "compute", Count: 3, Prefix: "compute", Enrol: enrol, OnHostLoss: state.LossHold,
+				Constraints: state.Constraints{Spread: "zone", Require: map[string]string{"disk": "nvme"}}},
+			{Key: "compute/tk/0", Type: "compute", Count: 1, Prefix: "tk", OnHostLoss: state.LossHold},
+			{Key: "compute/tk/1", Type: "compute", Count: 2, Prefix: "tk", OnHostLoss: state.LossHold},
+			{Key: "compute/compute/1", Type: "compute", Count: 4, Prefix: "compute", OnHostLoss: state.LossHold},
+		},
+		Ironic: &state.IronicAccess{Endpoint: "http://192.0.2.9:6385", Auth: "http_basic", Username: "admin",
+			Password: state.NewSecret("basic-pw")},
+		DeployKernel: "http://192.0.2.9/kernel", DeployRamdisk: "http://192.0.2.9/ramdisk",
+		BMC:    state.Account{Username: "root", Password: state.NewSecret("bmc-pw")},
+		Source: fullFile,
+	}
+	secrets := cmp.Comparer(func(a, b state.Secret) bool { return a.Reveal() == b.Reveal() })
+	if diff := cmp.Diff(want, got, secrets, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func TestParseClusterOfACloud(t *testing.T) {
+	file := "cluster: demo\nironic: {cloud: lab}\n"
+	got, err := ParseCluster(&api.ApplyRequest{File: file, CloudYAML: "clouds: {lab: {}}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := got.Ironic; i.Auth != "cloud" || i.Cloud != "lab" || i.CloudYAML.Reveal() != "clouds: {lab: {}}" {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestParseClusterWithoutIronicEnrolsNothing(t *testing.T) {
+	file := strings.ReplaceAll(fullFile, "ironic: {", "# ")
+	got, err := ParseCluster(&api.ApplyRequest{File: file, BMCPassword: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range got.Specs {
+		if s.Enrol != nil {
+			t.Errorf("spec %s is enrolled in no Ironic", s.Key)
+		}
+	}
+}
+
+func TestParseClusterRefusesARequestWithoutTheSecretsOfItsFile(t *testing.T) {
+	tests := map[string]struct {
+		request api.ApplyRequest
+		want    string
+	}{
+		"no BMC password":       {api.ApplyRequest{File: fullFile, IronicPassword: "x"}, "cluster file: bmc.password_file: the request does not carry its content"},
+		"no Ironic password":    {api.ApplyRequest{Name: "a.yml", File: fullFile, BMCPassword: "x"}, "a.yml: ironic.password_file: the request does not carry its content"},
+		"no entry of a cloud":   {api.ApplyRequest{File: "cluster: demo\nironic: {cloud: lab}"}, "cluster file: ironic.cloud: the request does not carry the entry of clouds.yaml"},
+		"a file with a fault":   {api.ApplyRequest{Name: "a.yml", File: "cluster: demo\ncolour: red"}, "a.yml:2: colour: unknown key"},
+		"nothing at all":        {api.ApplyRequest{}, "cluster file:1: cluster: missing"},
+		"a file that is broken": {api.ApplyRequest{File: "{"}, "cluster file:1: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := ParseCluster(&tt.request)
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestEveryFieldOfAClusterFileReachesTheState changes one field after the other of a
+// file in which all are set: whatever makes no difference was forgotten.
+func TestEveryFieldOfAClusterFileReachesTheState(t *testing.T) {
+	c, err := config.LoadCluster("full", []byte(fullFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Ironic.Cloud = "" // not beside an endpoint: TestParseClusterOfACloud
+	base := convert(c)
+	fields := 0
+	leaves(reflect.ValueOf(&c).Elem(), "", func(path string) {
+		fields++
+		changed := !reflect.DeepEqual(base, convert(c))
+		// The content of these files comes with the request.
+		if want := !strings.HasSuffix(path, ".PasswordFile"); changed != want {
+			t.Errorf("%s: reaches the state %t, want %t", path, changed, want)
+		}
+	}, func() {})
+	if fields < 40 {
+		t.Errorf("only %d fields were looked at", fields)
+	}
+	if !reflect.DeepEqual(base, convert(c)) {
+		t.Error("the test itself changed the file")
+	}
+}
+
+// leaves changes every scalar below v in turn, calls look, and changes it back. put
+// stores v where it was taken from, for what lives in a map.
+func leaves(v reflect.Value, path string, look func(path string), put func()) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			leaves(v.Field(i), path+"."+v.Type().Field(i).Name, look, put)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			leaves(v.Elem(), path, look, put)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			leaves(v.Index(i), path+"[]", look, put)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			copied := reflect.New(v.Type().Elem()).Elem()
+			copied.Set(v.MapIndex(key))
+			leaves(copied, path+"."+key.String(), look, func() { v.SetMapIndex(key, copied); put() })
+		}
+	default:
+		old := reflect.ValueOf(v.Interface())
+		switch {
+		case v.Kind() == reflect.String:
+			v.SetString(v.String() + "x")
+		case v.CanInt():
+			v.SetInt(v.Int() + 1)
+		case v.CanUint():
+			v.SetUint(v.Uint() + 1)
+		}
+		put()
+		look(path)
+		v.Set(old)
+		put()
+	}
+}
