@@ -89,6 +89,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if err := a.openDrivers(); err != nil {
 		return err
 	}
+	defer a.closeDrivers()
 	for _, d := range a.drivers {
 		if d.supervisor != nil {
 			g.Go(func() error { return d.supervisor.Run(ctx) })
@@ -101,7 +102,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 	defer a.links.Close()
 	if err := a.openHost(snap.Mesh().ID); err != nil {
-		return err
+		return errors.Join(err, stop(g))
 	}
 	defer func() { err = errors.Join(err, a.host.Close()) }()
 	defer a.bmcs.Close()

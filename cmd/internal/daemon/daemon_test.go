@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -185,7 +186,9 @@ func TestAgentKeepsEverythingOverARestart(t *testing.T) {
 }
 
 func TestAgentStopsSoonWhateverIsAttached(t *testing.T) {
-	r := start(t, newMesh(t))
+	c := newMesh(t)
+	c.Drivers["fake"]["delay"] = "100ms"
+	r := start(t, c)
 	r.apply(twoNodes)
 	for _, node := range []string{"tk0", "tk1"} {
 		if _, err := r.Power(t.Context(), node, "on"); err != nil {
@@ -224,6 +227,10 @@ func TestAgentStopsSoonWhateverIsAttached(t *testing.T) {
 	<-first
 	if took := r.stopped(); took > 3*time.Second {
 		t.Errorf("it took %s to stop", took)
+	}
+	stacks := make([]byte, 1<<20)
+	if stacks = stacks[:runtime.Stack(stacks, true)]; strings.Contains(string(stacks), "hostops") {
+		t.Errorf("the agent has stopped, and its parts run on:\n%s", stacks)
 	}
 	if err := <-followed; err == nil {
 		t.Error("a stream of events that ends must say so")

@@ -18,6 +18,8 @@ type managedDriver struct {
 	driver.Driver
 	name       string
 	supervisor *driver.Supervisor
+	// close ends what the driver started in this process; nil: nothing.
+	close func()
 	// missing says why the driver cannot even be started.
 	missing error
 }
@@ -54,7 +56,10 @@ func (a *agent) openDrivers() error {
 func (a *agent) openDriver(name string, c driver.Config) (*managedDriver, error) {
 	if name == fake.Name {
 		d, err := fake.Open(c)
-		return &managedDriver{Driver: d, name: name}, err
+		if err != nil {
+			return nil, err
+		}
+		return &managedDriver{Driver: d, name: name, close: d.Close}, nil
 	}
 	d := &managedDriver{name: name}
 	path, err := a.opt.LibvirtDriver(a.paths.Dir)
@@ -64,6 +69,15 @@ func (a *agent) openDriver(name string, c driver.Config) (*managedDriver, error)
 	d.supervisor = driver.Supervise(driver.SupervisorConfig{Name: name, Path: path, Config: c, Log: a.log})
 	d.Driver = d.supervisor
 	return d, nil
+}
+
+// closeDrivers ends the drivers that have no process of their own.
+func (a *agent) closeDrivers() {
+	for _, d := range a.drivers {
+		if d.close != nil {
+			d.close()
+		}
+	}
 }
 
 // available returns nil if the driver works, or why it does not.

@@ -71,8 +71,12 @@ func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.H
 		if reflect.DeepEqual(same, h) {
 			return nil
 		}
-		// A driver that does not answer for a moment is no reason to change the log.
-		h.Drivers = union(h.Drivers, old.Drivers)
+		// A driver that does not answer for a moment is no reason to change the log. One
+		// that agent.yml no longer names is.
+		h.Drivers = union(h.Drivers, slices.DeleteFunc(slices.Clone(old.Drivers), func(name string) bool {
+			_, named := a.opt.Config.Drivers[name]
+			return !named
+		}))
 		if reflect.DeepEqual(same, h) {
 			return nil
 		}
