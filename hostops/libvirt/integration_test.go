@@ -529,7 +529,7 @@ func TestIntegrationLibvirtWatch(t *testing.T) {
 	next := func(want driver.Event) {
 		t.Helper()
 		timeout := time.NewTimer(30 * time.Second)
-		defer timer(timeout)
+		defer timeout.Stop()
 		for {
 			select {
 			case e := <-events:
@@ -578,15 +578,14 @@ func TestIntegrationLibvirtWatch(t *testing.T) {
 	if err := b.srv.Run(); err != nil {
 		t.Fatal(err)
 	}
-	g.Go(func() error { return b.Watch(ctx, func(e driver.Event) { events <- e }) })
+	var again errgroup.Group
+	again.Go(func() error { return b.Watch(ctx, func(e driver.Event) { events <- e }) })
 	next(driver.Event{Type: driver.EventReady})
 	cancel()
-	if err := g.Wait(); err != nil {
+	if err := again.Wait(); err != nil {
 		t.Error(err)
 	}
 }
-
-func timer(t *time.Timer) { t.Stop() }
 
 func TestIntegrationLibvirtThatHangsOrRestarts(t *testing.T) {
 	b := newBench(t)

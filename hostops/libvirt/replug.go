@@ -12,8 +12,9 @@ import (
 	"libvirt.org/go/libvirtxml"
 )
 
-// unplugTimeout is how long a guest gets to let go of a NIC.
-const unplugTimeout = 10 * time.Second
+// unplugTimeout is how long a guest gets to let go of a NIC, after the 5 s that libvirt
+// waits itself.
+const unplugTimeout = 3 * time.Second
 
 // replug gives a running guest NICs with a connection instead of those whose link was
 // deleted. QEMU keeps the old end open and cannot be given another one, so the guest
@@ -24,6 +25,7 @@ func (d *Driver) replug(ctx context.Context, rec record, f *found) error {
 	if err != nil {
 		return err
 	}
+	wait := time.Duration(0)
 	for _, i := range now.lostNICs(linkExists) {
 		n := live.Devices.Interfaces[i]
 		if n.Source == nil || n.Source.Direct == nil || !linkExists(n.Source.Direct.Dev) || slices.Contains(rec.Replug, n.MAC.Address) {
@@ -32,8 +34,9 @@ func (d *Driver) replug(ctx context.Context, rec record, f *found) error {
 		if err := d.unplug(&rec, f, n); err != nil {
 			return err
 		}
+		wait = unplugTimeout
 	}
-	return d.plugBack(ctx, rec, f)
+	return d.plugBack(ctx, rec, f, wait)
 }
 
 // unplug asks the guest to let go of a NIC.
@@ -52,9 +55,10 @@ func (d *Driver) unplug(rec *record, f *found, n libvirtxml.DomainInterface) err
 	return nil
 }
 
-// plugBack waits a while for the guest to let go of NICs, and plugs them in again.
-func (d *Driver) plugBack(ctx context.Context, rec record, f *found) error {
-	ctx, cancel := context.WithTimeout(ctx, unplugTimeout)
+// plugBack waits a while for the guest to let go of NICs, and plugs them in again. One
+// that is let go of later is plugged in by the next Ensure.
+func (d *Driver) plugBack(ctx context.Context, rec record, f *found, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()

@@ -210,6 +210,9 @@ func (s *Server) GuestPIDs() []int {
 	}
 	var pids []int
 	for _, f := range files {
+		if filepath.Base(f) == "driver.pid" { // the daemon's own
+			continue
+		}
 		b, err := os.ReadFile(f) //nolint:gosec // in a directory of the test
 		if err != nil {
 			continue
