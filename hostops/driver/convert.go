@@ -1,8 +1,10 @@
 package driver
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -99,12 +101,17 @@ func toStatus(err error) error {
 	if err == nil {
 		return nil
 	}
+	// A status must be text: an invalid byte would cost the whole answer.
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
 	for _, c := range codesOf {
 		if errors.Is(err, c.err) {
-			return status.Error(c.code, err.Error())
+			return status.Error(c.code, text)
 		}
 	}
-	return status.Error(codes.Unknown, err.Error())
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return status.Error(codes.DeadlineExceeded, text)
+	}
+	return status.Error(codes.Unknown, text)
 }
 
 // fromStatus is the inverse. A connection that is gone, and a call that ran out of

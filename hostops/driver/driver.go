@@ -56,7 +56,9 @@ type Operator interface {
 	// errors. Errors: state.ErrWrongState, state.ErrNotFound, state.ErrUnsupported.
 	Power(ctx context.Context, uuid string, req PowerRequest) error
 	// Console attaches to the serial console of a running node. Closing the result
-	// detaches. Errors: state.ErrWrongState when it is off.
+	// detaches, and so may the end of ctx. Read returns io.EOF once the guest is off
+	// or the console is closed. Errors: state.ErrWrongState when it is off,
+	// state.ErrNotFound.
 	Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error)
 	// Watch calls on for every change until ctx ends (nil) or the provider is lost
 	// (an error). The first call is EventReady, made once no later change can be

@@ -3,7 +3,10 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +26,10 @@ const pluginName = "driver"
 // it. open is called once, with what the agent configures. Run by hand, the process
 // says so and exits.
 func Serve(open func(Config) (Driver, error)) {
+	if os.Getenv(handshake.MagicCookieKey) != handshake.MagicCookieValue { //nolint:forbidigo // it is how go-plugin tells a program that an agent started it
+		fmt.Fprintf(os.Stderr, "usage: %s is a driver of tenks: the agent starts it; by hand there is nothing to run\n", filepath.Base(os.Args[0]))
+		os.Exit(1) //nolint:forbidigo // this is all that a driver's main does
+	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake,
 		Plugins:         plugin.PluginSet{pluginName: &grpcPlugin{open: open}},
@@ -169,23 +176,26 @@ func (s *server) Console(stream grpc.BidiStreamingServer[pb.ConsoleData, pb.Cons
 	if err := stream.Send(&pb.ConsoleData{}); err != nil {
 		return errors.Join(err, console.Close())
 	}
-	var in sync.WaitGroup
-	in.Go(func() { // ends when the agent closes the stream
-		for {
-			m, err := stream.Recv()
-			if err != nil {
-				break
-			}
-			if _, err := console.Write(m.GetData()); err != nil {
-				break
-			}
-		}
-		_ = console.Close() // ends the copy below, too
-	})
+	// Recv ends when this handler returns at the latest, so the copy towards the guest
+	// cannot be waited for here.
+	go copyIn(stream, console)
 	err = copyOut(stream, console)
 	_ = console.Close()
-	// Recv ends when this handler returns, so it cannot be waited for here.
 	return err
+}
+
+// copyIn ends when the agent closes the stream; it then ends copyOut, too.
+func copyIn(stream grpc.BidiStreamingServer[pb.ConsoleData, pb.ConsoleData], console io.WriteCloser) {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			break
+		}
+		if _, err := console.Write(m.GetData()); err != nil {
+			break
+		}
+	}
+	_ = console.Close()
 }
 
 func copyOut(stream grpc.BidiStreamingServer[pb.ConsoleData, pb.ConsoleData], console io.Reader) error {

@@ -4,40 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/go-plugin"
 
 	pb "tenks/hostops/driver/driverpb"
 	"tenks/raftfsm/state"
 )
 
-// How a driver process is watched.
-const (
-	pingEvery   = time.Second
-	pingTimeout = time.Second
-	// providerTimeout is how long the provider may take for a cheap question before
-	// the driver counts as not answering.
-	providerTimeout = 1500 * time.Millisecond
+// timing is how a driver process is watched, and how long calls may take.
+type timing struct {
+	// pingEvery is how often the process, and then its provider, is asked for a sign
+	// of life; pingTimeout and providerTimeout are how long each may take to give it.
+	pingEvery, pingTimeout, providerTimeout time.Duration
 	// hungAfter is how long the process itself may be silent before it is killed.
-	hungAfter    = 20 * time.Second
-	startTimeout = 20 * time.Second
-	restartMin   = 200 * time.Millisecond
-	restartMax   = 5 * time.Second
-)
+	hungAfter    time.Duration
+	startTimeout time.Duration
+	// restartMin is the pause before it is started again, doubled each time up to
+	// restartMax. A run longer than hungAfter begins anew with restartMin.
+	restartMin, restartMax time.Duration
+	// read bounds questions, write changes: a start or stop of a guest is slow on a
+	// loaded host.
+	read, write time.Duration
+}
 
-// Deadlines of calls. A start or a stop of a guest is slow on a loaded host.
-const (
-	readDeadline  = 20 * time.Second
-	writeDeadline = 90 * time.Second
-)
+func defaultTiming() timing {
+	return timing{
+		pingEvery: time.Second, pingTimeout: time.Second, providerTimeout: 1500 * time.Millisecond,
+		hungAfter: 20 * time.Second, startTimeout: 20 * time.Second,
+		restartMin: 200 * time.Millisecond, restartMax: 5 * time.Second,
+		read: 20 * time.Second, write: 90 * time.Second,
+	}
+}
 
 // SupervisorConfig says which process a Supervisor runs.
 type SupervisorConfig struct {
@@ -52,144 +51,112 @@ type SupervisorConfig struct {
 }
 
 // Supervisor is a driver in a process of its own, as a Driver: Run keeps the
-// process running. A call made while it does not run, or cut short by its end,
-// returns an error that wraps state.ErrBusy. It is safe for concurrent use.
+// process running. A call made while it does not run fails at once, and a call that
+// the process' end or a deadline cuts short fails then, with an error that wraps
+// state.ErrBusy; so does a Watch. It is safe for concurrent use.
 type Supervisor struct {
-	c SupervisorConfig
+	c      SupervisorConfig
+	timing timing
 
-	// mu guards the process in use, and what is known of it.
-	mu      sync.Mutex
+	// mu guards what follows.
+	mu sync.Mutex
+	// process is the one in use; nil: it does not run.
 	process *process
-	// trouble says why calls cannot be answered; nil: they can.
+	// trouble says why calls are not answered; nil: they are.
 	trouble error
-	since   time.Time
-}
-
-// process is one run of the driver.
-type process struct {
-	plugin *plugin.Client
-	driver client
+	// since is when the provider last answered, or when it was first asked.
+	since time.Time
 }
 
 // Supervise returns a Supervisor; nothing runs before Run.
 func Supervise(c SupervisorConfig) *Supervisor {
-	return &Supervisor{c: c, trouble: errors.New("not started yet"), since: time.Now()}
+	return &Supervisor{c: c, timing: defaultTiming(), trouble: errors.New("not started yet"), since: time.Now()}
 }
 
-// Run starts the process and starts it again whenever it ends, until ctx ends; it
-// then stops the process, waits for it, and returns nil.
+// Run starts the process and starts it again whenever it ends or hangs, until ctx
+// ends; it then kills the process, waits for it, and returns nil. A provider that
+// hangs is no reason to start its driver again. Run is called once.
 func (s *Supervisor) Run(ctx context.Context) error {
-	// The kernel ends the process when the *thread* that started it ends (prctl(2),
-	// PR_SET_PDEATHSIG), so this goroutine keeps its thread until the process is gone.
+	// The process dies with the thread that started it, so this goroutine keeps its
+	// thread for as long as there may be one.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	wait := restartMin
-	for ctx.Err() == nil {
+	wait := s.timing.restartMin
+	for {
 		began := time.Now()
 		err := s.once(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if time.Since(began) > hungAfter {
-			wait = restartMin
+		if time.Since(began) > s.timing.hungAfter {
+			wait = s.timing.restartMin
 		}
-		s.lost(err)
 		s.c.Log.WarnContext(ctx, "driver process ended; will start it again", "driver", s.c.Name, "in", wait, "err", err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
+			return nil
 		case <-timer.C:
 		}
-		timer.Stop()
-		wait = min(2*wait, restartMax)
+		wait = min(2*wait, s.timing.restartMax)
 	}
-	return nil
 }
 
-// once runs the process until it ends, hangs, or ctx ends.
+// once runs the process until it ends, hangs, or ctx ends, and says which.
 func (s *Supervisor) once(ctx context.Context) error {
-	p, err := s.start(ctx)
+	bounded, cancel := context.WithTimeout(ctx, s.timing.startTimeout)
+	p, err := startProcess(bounded, s.c)
+	cancel()
 	if err != nil {
+		s.use(nil, err)
 		return err
 	}
-	defer func() {
-		s.drop(p)
-		p.plugin.Kill()
-	}()
-	s.adopt(p)
-	return s.watchProcess(ctx, p)
+	s.use(p, errors.New("starting"))
+	err = s.watchProcess(ctx, p)
+	// Calls fail from here on, not only once the process is gone.
+	s.use(nil, err)
+	p.end(ctx)
+	return err
 }
 
-func (s *Supervisor) start(ctx context.Context) (*process, error) {
-	// The process dies with the agent, however that ends (Run says how), and does not
-	// get what is typed at the agent's terminal.
-	cmd := exec.Command(s.c.Path, s.c.Args...) //nolint:noctx,gosec // it is ended by plugin.Kill; the path is the operator's
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: handshake, Plugins: plugin.PluginSet{pluginName: &grpcPlugin{}}, Cmd: cmd,
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, AutoMTLS: true, StartTimeout: startTimeout,
-		Logger: hclog.NewNullLogger(), Stderr: &logWriter{s.c.Log, s.c.Name}, SkipHostEnv: false,
-	})
-	conn, err := c.Client()
-	if err != nil {
-		c.Kill()
-		return nil, fmt.Errorf("driver %s: start %s: %w", s.c.Name, s.c.Path, err)
-	}
-	raw, err := conn.Dispense(pluginName)
-	if err != nil {
-		c.Kill()
-		return nil, fmt.Errorf("driver %s: %w", s.c.Name, err)
-	}
-	p := &process{plugin: c, driver: client{raw.(pb.DriverClient)}}
-	bounded, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if _, err := p.driver.pb.Configure(bounded, configToPB(s.c.Config)); err != nil {
-		c.Kill()
-		return nil, fmt.Errorf("driver %s: configure: %w", s.c.Name, fromStatus(err))
-	}
-	return p, nil
-}
-
-// watchProcess pings the process and asks the provider, until the process ends,
-// hangs, or ctx ends.
+// watchProcess asks the process and its provider for signs of life, until the
+// process ends or hangs, or ctx ends.
 func (s *Supervisor) watchProcess(ctx context.Context, p *process) error {
 	answered := time.Now()
-	ticker := time.NewTicker(pingEvery)
+	ticker := time.NewTicker(s.timing.pingEvery)
 	defer ticker.Stop()
 	for {
-		if err := s.ping(ctx, p); err == nil {
+		err := s.ping(ctx, p)
+		if err == nil {
 			answered = time.Now()
-			s.set(p, s.askProvider(ctx, p))
-		} else {
-			s.set(p, err)
+			err = s.askProvider(ctx, p)
 		}
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case p.plugin.Exited():
-			return errors.New("it ended")
-		case time.Since(answered) > hungAfter:
-			return fmt.Errorf("it did not answer for %s", hungAfter)
+		s.note(err)
+		if time.Since(answered) > s.timing.hungAfter {
+			return fmt.Errorf("the process did not answer for %s", s.timing.hungAfter)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return errors.New("stopped")
+		case <-p.program.exited:
+			return fmt.Errorf("the process ended: %s", p.program.how())
 		case <-ticker.C:
 		}
 	}
 }
 
 func (s *Supervisor) ping(ctx context.Context, p *process) error {
-	bounded, cancel := context.WithTimeout(ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timing.pingTimeout)
 	defer cancel()
-	_, err := p.driver.pb.Ping(bounded, &pb.PingRequest{})
+	_, err := p.driver.pb.Ping(ctx, &pb.PingRequest{})
 	return fromStatus(err)
 }
 
 func (s *Supervisor) askProvider(ctx context.Context, p *process) error {
-	bounded, cancel := context.WithTimeout(ctx, providerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timing.providerTimeout)
 	defer cancel()
-	_, err := p.driver.Info(bounded)
+	_, err := p.driver.Info(ctx)
 	return err
 }
 
@@ -197,47 +164,33 @@ func (s *Supervisor) askProvider(ctx context.Context, p *process) error {
 func (s *Supervisor) Healthy() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trouble == nil {
+	switch {
+	case s.trouble == nil:
 		return nil
+	case s.process == nil:
+		return fmt.Errorf("driver %s: not running for %s: %w", s.c.Name, s.silent(), s.trouble)
 	}
-	return fmt.Errorf("driver %s: for %s: %w", s.c.Name, time.Since(s.since).Round(time.Second), s.trouble)
+	return fmt.Errorf("driver %s: not answering for %s: %w", s.c.Name, s.silent(), s.trouble)
 }
 
-func (s *Supervisor) adopt(p *process) {
+// silent is how long the provider has not answered; mu is held.
+func (s *Supervisor) silent() time.Duration { return time.Since(s.since).Round(time.Second) }
+
+// use makes calls go to p, or fail if it is nil, until the next call of use.
+func (s *Supervisor) use(p *process, trouble error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.process = p
+	s.process, s.trouble = p, trouble
 }
 
-// drop makes calls fail at once.
-func (s *Supervisor) drop(p *process) {
+// note records how the provider answered.
+func (s *Supervisor) note(trouble error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.process == p {
-		s.process = nil
-	}
-}
-
-func (s *Supervisor) lost(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.note(err)
-}
-
-func (s *Supervisor) set(p *process, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == p {
-		s.note(err)
-	}
-}
-
-// note records trouble, or its end; mu is held.
-func (s *Supervisor) note(err error) {
-	if (err == nil) != (s.trouble == nil) {
+	s.trouble = trouble
+	if trouble == nil {
 		s.since = time.Now()
 	}
-	s.trouble = err
 }
 
 // get returns the process in use.
@@ -245,82 +198,7 @@ func (s *Supervisor) get() (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process == nil {
-		return nil, &remoteError{text: fmt.Sprintf("driver %s does not run: %v", s.c.Name, s.trouble), kind: state.ErrBusy}
+		return nil, fmt.Errorf("driver %s: %w: not running: %w", s.c.Name, state.ErrBusy, s.trouble)
 	}
 	return s.process, nil
-}
-
-// call makes one call with a deadline. A call that the end of the process cuts
-// short is a busy driver.
-func (s *Supervisor) call(ctx context.Context, limit time.Duration, do func(context.Context, client) error) error {
-	p, err := s.get()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return do(ctx, p.driver)
-}
-
-// Info implements Driver.
-func (s *Supervisor) Info(ctx context.Context) (info Info, err error) {
-	err = s.call(ctx, readDeadline, func(ctx context.Context, c client) error {
-		info, err = c.Info(ctx)
-		return err
-	})
-	return info, err
-}
-
-// Instances implements Driver.
-func (s *Supervisor) Instances(ctx context.Context) (all []Instance, err error) {
-	err = s.call(ctx, readDeadline, func(ctx context.Context, c client) error {
-		all, err = c.Instances(ctx)
-		return err
-	})
-	return all, err
-}
-
-// Ensure implements Driver.
-func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
-	return s.call(ctx, writeDeadline, func(ctx context.Context, c client) error { return c.Ensure(ctx, spec) })
-}
-
-// Remove implements Driver.
-func (s *Supervisor) Remove(ctx context.Context, uuid string) error {
-	return s.call(ctx, writeDeadline, func(ctx context.Context, c client) error { return c.Remove(ctx, uuid) })
-}
-
-// Power implements Driver.
-func (s *Supervisor) Power(ctx context.Context, uuid string, req PowerRequest) error {
-	return s.call(ctx, writeDeadline, func(ctx context.Context, c client) error { return c.Power(ctx, uuid, req) })
-}
-
-// Watch implements Driver. It ends with an error when the process does.
-func (s *Supervisor) Watch(ctx context.Context, on func(Event)) error {
-	p, err := s.get()
-	if err != nil {
-		return err
-	}
-	return p.driver.Watch(ctx, on)
-}
-
-// Console implements Driver.
-func (s *Supervisor) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
-	p, err := s.get()
-	if err != nil {
-		return nil, err
-	}
-	return p.driver.Console(ctx, uuid)
-}
-
-// logWriter turns what a driver prints into log lines.
-type logWriter struct {
-	log  *slog.Logger
-	name string
-}
-
-// Write implements io.Writer.
-func (w *logWriter) Write(b []byte) (int, error) {
-	w.log.Info("driver says", "driver", w.name, "text", string(b))
-	return len(b), nil
 }

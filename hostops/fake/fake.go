@@ -2,7 +2,7 @@
 // believable timing, and nothing else. It is for trying Ironic with more nodes than
 // a host can hold, and for tests. What it knows is in one file in its data
 // directory, so it outlives the agent. It starts a goroutine only for a guest that
-// shuts down; Close waits for those.
+// shuts down; Close ends those and waits.
 package fake
 
 import (
@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,23 +24,32 @@ import (
 // Name is what agent.yml and cluster files call this driver.
 const Name = "fake"
 
-// softTime is how many delays a guest takes to shut down when it is asked to.
-const softTime = 3
+// defaultDelay is how long a change takes if the option delay does not say.
+const defaultDelay = 20 * time.Millisecond
 
 // Driver implements driver.Driver. It is safe for concurrent use.
 type Driver struct {
 	mesh  string
 	file  string
 	delay time.Duration
-	guest sync.WaitGroup
-	stop  context.CancelFunc
-	alive context.Context //nolint:containedctx // the life of guests is that of the driver, not of a call
+	// guests are those that shut down. alive ends in Close.
+	guests sync.WaitGroup
+	stop   context.CancelFunc
+	alive  context.Context //nolint:containedctx // the life of guests is that of the driver, not of a call
 
 	// mu guards what follows.
 	mu       sync.Mutex
 	nodes    map[string]*node
-	watchers map[chan driver.Event]bool
+	watchers map[*watcher]bool
+	consoles map[*console]string
 	failures []error
+	closed   bool
+	// version counts changes.
+	version uint64
+
+	// saving is held while the file is written; it guards saved, the version in it.
+	saving sync.Mutex
+	saved  uint64
 }
 
 // node is one node as the file has it.
@@ -49,21 +57,21 @@ type node struct {
 	Mesh   string      `json:"mesh"`
 	Spec   driver.Spec `json:"spec"`
 	Digest string      `json:"digest"`
-	// Live is the digest that the running guest was started with.
-	Live  string      `json:"live,omitempty"`
-	Power state.Power `json:"power"`
-	Boot  state.Boot  `json:"boot"`
+	// Running is what the running guest was started from.
+	Running *driver.Spec `json:"running,omitempty"`
+	Power   state.Power  `json:"power"`
+	Boot    state.Boot   `json:"boot"`
 }
 
 // Open returns the driver of a data directory. The option delay is how long making
-// a node and a power change take (default 20ms).
+// a node and a power change take, such as "500ms" (default 20ms).
 func Open(c driver.Config) (*Driver, error) {
-	d := &Driver{mesh: c.Mesh, file: filepath.Join(c.DataDir, "nodes.json"), delay: 20 * time.Millisecond,
-		nodes: map[string]*node{}, watchers: map[chan driver.Event]bool{}}
+	d := &Driver{mesh: c.Mesh, file: filepath.Join(c.DataDir, "nodes.json"), delay: defaultDelay,
+		nodes: map[string]*node{}, watchers: map[*watcher]bool{}, consoles: map[*console]string{}}
 	if text := c.Options["delay"]; text != "" {
 		delay, err := time.ParseDuration(text)
-		if err != nil {
-			return nil, fmt.Errorf("driver fake: delay: %w", err)
+		if err != nil || delay < 0 {
+			return nil, fmt.Errorf("driver fake: delay %q: want a time such as 500ms", text)
 		}
 		d.delay = delay
 	}
@@ -81,13 +89,18 @@ func Open(c driver.Config) (*Driver, error) {
 	return d, nil
 }
 
-// Close ends guests that are shutting down, and waits.
+// Close ends guests that are shutting down, and waits. They are on when the driver
+// is opened again, because nobody saw them go off.
 func (d *Driver) Close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
 	d.stop()
-	d.guest.Wait()
+	d.guests.Wait()
 }
 
-// FailNext makes the next Ensure, Remove or Power fail with err.
+// FailNext makes the next Ensure that changes something, Remove of a node that is
+// there, or Power fail with err. Several calls are for as many operations.
 func (d *Driver) FailNext(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,42 +118,85 @@ func (d *Driver) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return sleep(ctx, d.delay)
+	return pause(ctx, d.delay)
 }
 
-func sleep(ctx context.Context, delay time.Duration) error {
+func pause(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("driver fake: %w: %w", state.ErrBusy, ctx.Err())
 	case <-timer.C:
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("driver fake: %w: %w", state.ErrBusy, ctx.Err())
+	}
+	return nil
+}
+
+// mine returns a node of our mesh; mu is held.
+func (d *Driver) mine(uuid string) (*node, error) {
+	if n := d.nodes[uuid]; n != nil && n.Mesh == d.mesh {
+		return n, nil
+	}
+	return nil, fmt.Errorf("driver fake: node %s: %w", uuid, state.ErrNotFound)
+}
+
+// change lets do change nodes, tells watchers what it returns, and returns once
+// the file has it. An error of do means that it changed nothing; one of the file
+// means that the change is not safe from the driver's end yet.
+func (d *Driver) change(do func() ([]driver.Event, error)) error {
+	d.mu.Lock()
+	events, err := do()
+	if err != nil || len(events) == 0 {
+		d.mu.Unlock()
+		return err
+	}
+	d.version++
+	version := d.version
+	for _, e := range events {
+		d.tell(e)
+	}
+	d.mu.Unlock()
+	return d.save(version)
+}
+
+// save returns once the file has a version. Changes made at the same time are
+// written together: each writes all nodes.
+func (d *Driver) save(version uint64) error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	if d.saved >= version {
 		return nil
 	}
-}
-
-// save writes the file whole or not at all; mu is held.
-func (d *Driver) save() error {
+	d.mu.Lock()
+	version = d.version
 	b, err := json.Marshal(d.nodes)
+	d.mu.Unlock()
+	if err == nil {
+		err = write(d.file, b)
+	}
 	if err != nil {
-		return fmt.Errorf("driver fake: %w", err)
+		return fmt.Errorf("driver fake: save: %w", err)
 	}
-	tmp := d.file + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("driver fake: %w", err)
-	}
-	return os.Rename(tmp, d.file)
+	d.saved = version
+	return nil
 }
 
-// tell sends an event to every watcher; mu is held. A watcher that does not read
-// misses it, as it would from a real provider whose queue is full.
-func (d *Driver) tell(e driver.Event) {
-	for w := range d.watchers {
-		select {
-		case w <- e:
-		default:
-		}
+// write replaces a file whole or not at all.
+func write(file string, b []byte) (err error) {
+	f, err := os.OpenFile(file+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
 	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file+".tmp", file)
 }
 
 // Info implements driver.Driver.
@@ -154,176 +210,110 @@ func (d *Driver) Instances(context.Context) ([]driver.Instance, error) {
 	defer d.mu.Unlock()
 	var out []driver.Instance
 	for _, n := range d.nodes {
-		if n.Mesh != d.mesh {
-			continue
+		if n.Mesh == d.mesh {
+			out = append(out, n.instance())
 		}
-		i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest}
-		if n.Power == state.PowerOn && n.Live != n.Digest {
-			i.Pending = []string{"hardware changed"}
-		}
-		out = append(out, i)
 	}
 	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
 	return out, nil
 }
 
+func (n *node) instance() driver.Instance {
+	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest}
+	if n.Running != nil {
+		i.Pending = pending(*n.Running, n.Spec)
+	}
+	return i
+}
+
+// pending says what of want a guest that was started from have does not have yet.
+func pending(have, want driver.Spec) []string {
+	var out []string
+	if have.Digest() == want.Digest() {
+		return nil
+	}
+	h, w := have.Machine, want.Machine
+	if h.MemoryMB != w.MemoryMB {
+		out = append(out, fmt.Sprintf("memory %d MiB → %d MiB", h.MemoryMB, w.MemoryMB))
+	}
+	if h.VCPUs != w.VCPUs {
+		out = append(out, fmt.Sprintf("vcpus %d → %d", h.VCPUs, w.VCPUs))
+	}
+	if h.BootMode != w.BootMode {
+		out = append(out, fmt.Sprintf("boot mode %s → %s", h.BootMode, w.BootMode))
+	}
+	if !slices.Equal(h.Volumes, w.Volumes) {
+		out = append(out, "volumes")
+	}
+	if !slices.Equal(have.Ports, want.Ports) {
+		out = append(out, "ports")
+	}
+	if len(out) == 0 {
+		out = append(out, "definition")
+	}
+	return out
+}
+
 // Ensure implements driver.Driver.
 func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
-	digest := spec.Digest()
 	d.mu.Lock()
-	old := d.nodes[spec.UUID]
-	same := old != nil && old.Digest == digest && old.Spec.Epoch == spec.Epoch
+	old, err := d.check(spec)
+	same := old != nil && old.Digest == spec.Digest() && old.Spec.Epoch == spec.Epoch
 	d.mu.Unlock()
-	if same {
-		return nil
+	if err != nil || same {
+		return err
 	}
 	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.nodes[spec.UUID]
-	if n == nil {
-		n = &node{Mesh: d.mesh, Power: state.PowerOff}
-		d.nodes[spec.UUID] = n
+	return d.change(func() ([]driver.Event, error) {
+		n, err := d.check(spec) // another may have been made meanwhile
+		if err != nil {
+			return nil, err
+		}
+		if n == nil {
+			n = &node{Mesh: d.mesh, Power: state.PowerOff}
+			d.nodes[spec.UUID] = n
+		}
+		n.Spec, n.Digest = spec, spec.Digest()
+		return []driver.Event{{Type: driver.EventChanged, UUID: spec.UUID}}, nil
+	})
+}
+
+// check returns the node that spec describes, if there is one, or which foreign
+// node is in its way; mu is held.
+func (d *Driver) check(spec driver.Spec) (*node, error) {
+	for uuid, n := range d.nodes {
+		if uuid != spec.UUID && n.Spec.Name == spec.Name {
+			return nil, fmt.Errorf("driver fake: node %q: its name is taken by node %s of mesh %s", spec.Name, uuid, n.Mesh)
+		}
 	}
-	n.Spec, n.Digest = spec, digest
-	d.tell(driver.Event{Type: driver.EventChanged, UUID: spec.UUID})
-	return d.save()
+	n := d.nodes[spec.UUID]
+	if n != nil && n.Mesh != d.mesh {
+		return nil, fmt.Errorf("driver fake: node %q: its UUID %s is taken by node %q of mesh %s", spec.Name, spec.UUID, n.Spec.Name, n.Mesh)
+	}
+	return n, nil
 }
 
 // Remove implements driver.Driver.
 func (d *Driver) Remove(ctx context.Context, uuid string) error {
 	d.mu.Lock()
-	_, ok := d.nodes[uuid]
+	_, err := d.mine(uuid)
 	d.mu.Unlock()
-	if !ok {
-		return nil
+	if err != nil {
+		return nil //nolint:nilerr // it is not there
 	}
 	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.nodes, uuid)
-	d.tell(driver.Event{Type: driver.EventChanged, UUID: uuid})
-	return d.save()
-}
-
-// Power implements driver.Driver.
-func (d *Driver) Power(ctx context.Context, uuid string, req driver.PowerRequest) error {
-	if err := d.begin(ctx); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.nodes[uuid]
-	if n == nil {
-		return fmt.Errorf("driver fake: node %s: %w", uuid, state.ErrNotFound)
-	}
-	if n.Power != state.PowerOn && req.Action != state.ActionOn && req.Action != state.ActionOff {
-		return fmt.Errorf("driver fake: node %s is off: %w", n.Spec.Name, state.ErrWrongState)
-	}
-	switch req.Action {
-	case state.ActionOn:
-		if n.Power == state.PowerOn {
-			return nil
+	return d.change(func() ([]driver.Event, error) {
+		n, err := d.mine(uuid)
+		if err != nil {
+			return nil, nil //nolint:nilerr // another call removed it
 		}
-		return d.turn(n, state.PowerOn, req.Boot, driver.CauseRequest)
-	case state.ActionOff:
-		if n.Power == state.PowerOff {
-			return nil
-		}
-		return d.turn(n, state.PowerOff, n.Boot, driver.CauseRequest)
-	case state.ActionCycle:
-		if err := d.turn(n, state.PowerOff, n.Boot, driver.CauseRequest); err != nil {
-			return err
-		}
-		return d.turn(n, state.PowerOn, req.Boot, driver.CauseRequest)
-	case state.ActionReset:
-		n.Boot = req.Boot
-		d.tell(driver.Event{Type: driver.EventReboot, UUID: uuid})
-		return d.save()
-	case state.ActionSoft:
-		d.guest.Go(func() { d.shutDown(uuid) }) // ends in Close
-		return nil
-	case state.ActionDiag:
-		return nil
-	}
-	return fmt.Errorf("driver fake: power %q: %w", req.Action, state.ErrUnsupported)
-}
-
-// turn switches a node; mu is held.
-func (d *Driver) turn(n *node, power state.Power, boot state.Boot, cause driver.Cause) error {
-	n.Power, n.Boot, n.Live = power, boot, ""
-	if power == state.PowerOn {
-		n.Live = n.Digest
-	}
-	d.tell(driver.Event{Type: driver.EventPower, UUID: n.Spec.UUID, Power: power, Cause: cause})
-	return d.save()
-}
-
-// shutDown is what a guest does that was asked to.
-func (d *Driver) shutDown(uuid string) {
-	if sleep(d.alive, softTime*d.delay) != nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if n := d.nodes[uuid]; n != nil && n.Power == state.PowerOn {
-		// What cannot be saved is told to the next caller.
-		if err := d.turn(n, state.PowerOff, n.Boot, driver.CauseGuest); err != nil {
-			d.failures = append(d.failures, err)
-		}
-	}
-}
-
-// Console implements driver.Driver: it echoes what is typed.
-func (d *Driver) Console(_ context.Context, uuid string) (io.ReadWriteCloser, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.nodes[uuid]
-	switch {
-	case n == nil:
-		return nil, fmt.Errorf("driver fake: node %s: %w", uuid, state.ErrNotFound)
-	case n.Power != state.PowerOn:
-		return nil, fmt.Errorf("driver fake: node %s is off: %w", n.Spec.Name, state.ErrWrongState)
-	}
-	r, w := io.Pipe()
-	return &echo{r, w}, nil
-}
-
-type echo struct {
-	*io.PipeReader
-	w *io.PipeWriter
-}
-
-func (e *echo) Write(b []byte) (int, error) { return e.w.Write(b) }
-
-func (e *echo) Close() error { return errors.Join(e.PipeReader.Close(), e.w.Close()) }
-
-// watchQueue is how many events a watcher may lag behind; one of a thousand nodes
-// switched at once must not lose any.
-const watchQueue = 4096
-
-// Watch implements driver.Driver.
-func (d *Driver) Watch(ctx context.Context, on func(driver.Event)) error {
-	events := make(chan driver.Event, watchQueue)
-	d.mu.Lock()
-	d.watchers[events] = true
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.watchers, events)
-	}()
-	on(driver.Event{Type: driver.EventReady})
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e := <-events:
-			on(e)
-		}
-	}
+		events := n.off(driver.CauseRequest)
+		d.detach(uuid)
+		delete(d.nodes, uuid)
+		return append(events, driver.Event{Type: driver.EventChanged, UUID: uuid}), nil
+	})
 }

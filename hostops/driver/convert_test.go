@@ -1,0 +1,139 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "tenks/hostops/driver/driverpb"
+	"tenks/raftfsm/state"
+)
+
+func TestErrorsKeepTheirTextAndKindOverTheWire(t *testing.T) {
+	kinds := []error{state.ErrBusy, state.ErrNotFound, state.ErrWrongState, state.ErrUnsupported}
+	for i, want := range kinds {
+		err := fmt.Errorf("node %q: power on: %w", "n1", want)
+		got := fromStatus(toStatus(err))
+		if got.Error() != err.Error() {
+			t.Errorf("got text %q, want %q", got, err)
+		}
+		for j, kind := range kinds {
+			if is := errors.Is(got, kind); is != (i == j) {
+				t.Errorf("%q: errors.Is %q: got %t", err, kind, is)
+			}
+		}
+	}
+	plain := errors.New("pool: disk full")
+	if got := fromStatus(toStatus(plain)); got.Error() != plain.Error() || errors.Is(got, state.ErrBusy) {
+		t.Errorf("got %v, want %v of no kind", got, plain)
+	}
+	if fromStatus(toStatus(nil)) != nil {
+		t.Error("no error became one")
+	}
+}
+
+func TestWhatRanOutOfTimeIsBusy(t *testing.T) {
+	for _, err := range []error{
+		toStatus(fmt.Errorf("libvirt: list domains: %w", context.DeadlineExceeded)),
+		toStatus(fmt.Errorf("libvirt: list domains: %w", context.Canceled)),
+		status.Error(codes.DeadlineExceeded, "context deadline exceeded"),
+		status.Error(codes.Canceled, "context canceled"),
+		status.Error(codes.Unavailable, "connection refused"),
+	} {
+		if got := fromStatus(err); !errors.Is(got, state.ErrBusy) {
+			t.Errorf("%v: got %v, want one that is %q", err, got, state.ErrBusy)
+		}
+	}
+}
+
+func TestErrorTextIsValidOnTheWire(t *testing.T) {
+	got := fromStatus(toStatus(errors.New("image /\xff\xfe: not there"))).Error()
+	if !utf8.ValidString(got) || !strings.Contains(got, "not there") {
+		t.Errorf("got %q, want valid text with the rest of the message", got)
+	}
+}
+
+// wire sends a message through its encoding.
+func wire[M proto.Message](t *testing.T, m, into M) M {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proto.Unmarshal(b, into); err != nil {
+		t.Fatal(err)
+	}
+	return into
+}
+
+func TestValuesAreTheSameBehindTheWire(t *testing.T) {
+	spec := Spec{UUID: "u", Name: "n", Epoch: 1 << 60, Boot: state.Boot{Device: state.BootPXE, Persistent: true, EFI: true},
+		Machine: state.Machine{Driver: "libvirt", MemoryMB: 1 << 40, VCPUs: 3, Physnets: []string{"a", "b"},
+			BootMode: state.BootUEFI, IronicDriver: "ipmi",
+			Volumes: []state.Volume{{CapacityBytes: 1 << 50}, {CapacityBytes: 7, Image: "/i.qcow2"}}},
+		Ports: []Port{{MAC: "52:54:00:00:00:01", Physnet: "a", Link: "p-n-0-tap"}, {MAC: "m", Physnet: "b", Link: "l"}}}
+	got := specFromPB(wire(t, specToPB(spec), &pb.EnsureRequest{}))
+	if diff := cmp.Diff(spec, got); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	if spec.Digest() != got.Digest() {
+		t.Errorf("digest: got %s, want %s: a driver would make every node anew", got.Digest(), spec.Digest())
+	}
+	empty := Spec{UUID: "u", Name: "n", Machine: state.Machine{Driver: "fake"}}
+	if behind := specFromPB(wire(t, specToPB(empty), &pb.EnsureRequest{})); behind.Digest() != empty.Digest() {
+		t.Errorf("digest of a node without ports and volumes: got %s, want %s", behind.Digest(), empty.Digest())
+	}
+	instance := Instance{UUID: "u", Name: "n", Epoch: 9, Power: state.PowerOn, Digest: "d", Pending: []string{"memory", "ports"}}
+	if diff := cmp.Diff(instance, instanceFromPB(wire(t, instanceToPB(instance), &pb.Instance{}))); diff != "" {
+		t.Errorf("instance (-want +got):\n%s", diff)
+	}
+	info := Info{Name: "libvirt", Version: "9.0", Capacity: state.Resources{VCPUs: 8, MemoryMB: 1 << 20, DiskGB: 900},
+		Facts: map[string]string{"domain_type": "qemu"}}
+	if diff := cmp.Diff(info, infoFromPB(wire(t, infoToPB(info), &pb.InfoReply{}))); diff != "" {
+		t.Errorf("info (-want +got):\n%s", diff)
+	}
+	event := Event{Type: EventPower, UUID: "u", Power: state.PowerOff, Cause: CauseHost}
+	if diff := cmp.Diff(event, eventFromPB(wire(t, eventToPB(event), &pb.Event{}))); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	config := Config{Mesh: "m", DataDir: "/d", ConsoleDir: "/c", Options: map[string]string{"uri": "qemu:///system"}}
+	if diff := cmp.Diff(config, configFromPB(wire(t, configToPB(config), &pb.ConfigureRequest{}))); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+func TestDigestIsOfWhatTheNodeConsistsOf(t *testing.T) {
+	spec := func(change func(*Spec)) string {
+		s := Spec{UUID: "u", Name: "n", Epoch: 1, Machine: state.Machine{MemoryMB: 512, Volumes: []state.Volume{{CapacityBytes: 1}}},
+			Ports: []Port{{MAC: "m", Link: "l"}}}
+		change(&s)
+		return s.Digest()
+	}
+	base := spec(func(*Spec) {})
+	for name, change := range map[string]func(*Spec){
+		"epoch": func(s *Spec) { s.Epoch = 2 },
+		"boot":  func(s *Spec) { s.Boot = state.Boot{Device: state.BootPXE, Persistent: true, EFI: true} },
+	} {
+		if spec(change) != base {
+			t.Errorf("%s changes the digest", name)
+		}
+	}
+	for name, change := range map[string]func(*Spec){
+		"name":   func(s *Spec) { s.Name = "o" },
+		"memory": func(s *Spec) { s.Machine.MemoryMB++ },
+		"volume": func(s *Spec) { s.Machine.Volumes[0].CapacityBytes++ },
+		"link":   func(s *Spec) { s.Ports[0].Link = "k" },
+	} {
+		if spec(change) == base {
+			t.Errorf("%s does not change the digest", name)
+		}
+	}
+}
