@@ -177,7 +177,7 @@ func lines(ts *testscript.TestScript, _ bool, args []string) {
 // free PORT... checks that nothing listens on UDP ports of the script's address.
 func free(ts *testscript.TestScript, _ bool, args []string) {
 	for _, port := range args {
-		conn, err := net.ListenPacket("udp", net.JoinHostPort(ts.Getenv("ADDRESS"), port)) //nolint:noctx // it cannot block
+		conn, err := net.ListenPacket("udp", net.JoinHostPort(ts.Getenv("ADDRESS"), port))
 		ts.Check(err)
 		ts.Check(conn.Close())
 	}
@@ -191,7 +191,7 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 		path := ts.MkAbs(name)
 		if filepath.Base(name) == "agent.yml" {
 			path = daemon.PathsOf(ts.Getenv("TENKS_DATA_DIR")).Config
-			ts.Check(os.MkdirAll(filepath.Dir(path), 0o755)) //nolint:gosec // as people make it
+			ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
 		}
 		ts.Check(os.WriteFile(path, []byte(text), 0o600))
 	}
@@ -212,7 +212,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	}
 	const file = "testdata/help.golden"
 	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(file, got.Bytes(), 0o600); err != nil {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -77,7 +77,7 @@ type leakLab struct {
 
 func newLeakLab(t *testing.T) *leakLab {
 	t.Helper()
-	dir, err := os.MkdirTemp(shortTemp(), "tk")
+	dir, err := os.MkdirTemp(shortTemp(), "tk") //nolint:usetesting // the path of t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func newLeakLab(t *testing.T) *leakLab {
 		}
 		_ = os.RemoveAll(dir)
 	})
-	if err := os.Mkdir(l.data, 0o755); err != nil { //nolint:gosec // as people make it
+	if err := os.Mkdir(l.data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	l.write("d/agent.yml", fmt.Sprintf("data_dir: %s\nadvertise: %s\ndrivers: {fake: {delay: 2ms}}\n", l.data, freshAddress()))
@@ -293,7 +293,9 @@ func (r *refusingIronic) serve(w http.ResponseWriter, req *http.Request) {
 	_, basic, _ := req.BasicAuth()
 	var login struct {
 		Auth struct {
-			Identity struct{ Password struct{ User struct{ Password string } } }
+			Identity struct {
+				Password struct{ User struct{ Password string } }
+			}
 		}
 	}
 	_ = json.NewDecoder(req.Body).Decode(&login) // not every request is a login

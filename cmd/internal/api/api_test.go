@@ -224,7 +224,7 @@ func golden(t *testing.T, file, got string) {
 	t.Helper()
 	path := "testdata/" + file
 	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -193,7 +193,7 @@ func (w *world) serve() *client.Client {
 		cancel()
 		s.CloseClientConnections()
 		s.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
 	return client.New(s.URL)
 }

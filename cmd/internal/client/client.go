@@ -88,11 +88,16 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+// refusal reads an answer of 400 or more.
+func refusal(resp *http.Response) error {
 	var e api.ErrorBody
 	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || e.Error == "" {
 		e.Error = resp.Status
 	}
-	return nil, &StatusError{Status: resp.StatusCode, Message: e.Error}
+	return &StatusError{Status: resp.StatusCode, Message: e.Error}
 }
 
 // explain says what to do when nothing listens at the target.
@@ -301,11 +306,7 @@ func (c *Client) Console(ctx context.Context, node string) (io.ReadWriteCloser, 
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		defer conn.Close()
 		defer resp.Body.Close()
-		var e api.ErrorBody
-		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
-			e.Error = resp.Status
-		}
-		return nil, &StatusError{Status: resp.StatusCode, Message: e.Error}
+		return nil, refusal(resp)
 	}
 	return &console{Conn: conn, buffered: buffered}, nil
 }
