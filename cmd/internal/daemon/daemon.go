@@ -260,12 +260,16 @@ var (
 
 // PID returns the process ID of the agent that uses a data directory; 0: none.
 func PID(dir string) int {
+	// In this order: what is read before may be of an agent that is gone.
+	if !locked(PathsOf(dir).Lock) {
+		return 0
+	}
 	b, err := os.ReadFile(PathsOf(dir).Lock)
 	if err != nil {
 		return 0
 	}
 	pid, err := strconv.Atoi(string(b))
-	if err != nil || !locked(PathsOf(dir).Lock) {
+	if err != nil {
 		return 0
 	}
 	return pid
