@@ -44,7 +44,7 @@ var eventLoop = sync.OnceValue(func() error {
 		runtime.LockOSThread()
 		for {
 			if lv.EventRunDefaultImpl() != nil {
-				time.Sleep(time.Second) // what it lacks now, such as memory, it may have then
+				<-time.After(time.Second) // what it lacks now, such as memory, it may have then
 			}
 		}
 	}()

@@ -164,9 +164,16 @@ func TestPendingSaysWhatTheNextStartBrings(t *testing.T) {
 	s.Machine.MemoryMB, s.Machine.VCPUs, s.Machine.BootMode = 1024, 4, state.BootUEFI
 	s.Machine.Volumes, s.Ports = s.Machine.Volumes[:1], append(s.Ports[:1], driver.Port{MAC: "52:54:00:00:00:09", Link: "p-tk0-1-tap"})
 	want := []string{"memory 512 MiB → 1024 MiB", "vCPUs 2 → 4", "boot mode bios → uefi", "disk vdb is removed",
-		"NIC 1: 52:54:00:00:00:02 on p-tk0-1-tap → 52:54:00:00:00:09 on p-tk0-1-tap"}
+		"NIC 1 (52:54:00:00:00:09) is added", "NIC 52:54:00:00:00:02 is removed"}
 	if d := cmp.Diff(want, pending(live, hardwareOf(build(t, blueprintOf(s), nil)))); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestNICThatWasPluggedInAnewIsNotPending(t *testing.T) {
+	next := []nic{{"a", "tap0"}, {"b", "tap1"}}
+	if got := pendingNICs([]nic{{"b", "tap1"}, {"a", "tap0"}}, next); len(got) > 0 {
+		t.Errorf("pending %q", got)
 	}
 }
 

@@ -54,7 +54,7 @@ func open(c driver.Config) (*Driver, error) {
 	d := &Driver{cfg: c, opts: opts, conns: newConnector(opts.uri), records: recs,
 		locks: nodeLocks{held: map[string]*nodeLock{}}, cache: cache{views: map[string]cached{}, seen: map[string]bool{}}}
 	d.pool = pool{path: opts.poolPath, mesh: c.Mesh, file: filepath.Join(c.DataDir, "pool.json")}
-	d.alive, d.stop = context.WithCancel(context.Background())
+	d.alive, d.stop = context.WithCancel(context.Background()) //nolint:forbidigo // ends in Close
 	return d, nil
 }
 

@@ -84,13 +84,15 @@ func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *f
 	if err := os.MkdirAll(d.cfg.ConsoleDir, 0o755); err != nil { //nolint:gosec // virtlogd's user writes there
 		return record{}, fmt.Errorf("console directory: %w", err)
 	}
-	if len(rec.Volumes) == 0 && spec.Machine.BootMode != state.BootUEFI {
-		return rec, d.settle(ctx, &rec, f != nil && f.running)
+	if len(rec.Volumes) > 0 || spec.Machine.BootMode == state.BootUEFI {
+		if err := d.pool.ensure(s); err != nil {
+			return record{}, err
+		}
 	}
-	if err := d.pool.ensure(s); err != nil {
+	if err := d.settle(ctx, &rec, f != nil && f.running); err != nil {
 		return record{}, err
 	}
-	return rec, d.settle(ctx, &rec, f != nil && f.running)
+	return rec, nil
 }
 
 // planRecord decides what is going to be the node's.

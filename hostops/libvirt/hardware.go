@@ -48,7 +48,13 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 	if d.Devices == nil {
 		return h
 	}
-	for _, k := range d.Devices.Disks {
+	h.Disks, h.NICs = disksOf(d.Devices.Disks), nicsOf(d.Devices.Interfaces)
+	return h
+}
+
+func disksOf(all []libvirtxml.DomainDisk) []disk {
+	var out []disk
+	for _, k := range all {
 		if k.Device == "cdrom" || k.Target == nil {
 			continue
 		}
@@ -59,9 +65,14 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 		if k.Driver != nil {
 			one.Format = k.Driver.Type
 		}
-		h.Disks = append(h.Disks, one)
+		out = append(out, one)
 	}
-	for _, n := range d.Devices.Interfaces {
+	return out
+}
+
+func nicsOf(all []libvirtxml.DomainInterface) []nic {
+	var out []nic
+	for _, n := range all {
 		var one nic
 		if n.MAC != nil {
 			one.MAC = strings.ToLower(n.MAC.Address)
@@ -69,9 +80,9 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 		if n.Source != nil && n.Source.Direct != nil {
 			one.Link = n.Source.Direct.Dev
 		}
-		h.NICs = append(h.NICs, one)
+		out = append(out, one)
 	}
-	return h
+	return out
 }
 
 // kib returns memory in KiB, whatever unit it is written in.
@@ -119,14 +130,26 @@ func pending(live, next hardware) []string {
 			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].Path, next.Disks[i].Path)
 		}
 	}
-	for i := range max(len(live.NICs), len(next.NICs)) {
-		switch {
-		case i >= len(live.NICs):
-			say("NIC %d (%s) is added", i, next.NICs[i].MAC)
-		case i >= len(next.NICs):
-			say("NIC %d (%s) is removed", i, live.NICs[i].MAC)
-		case live.NICs[i] != next.NICs[i]:
-			say("NIC %d: %s on %s → %s on %s", i, live.NICs[i].MAC, live.NICs[i].Link, next.NICs[i].MAC, next.NICs[i].Link)
+	return append(out, pendingNICs(live.NICs, next.NICs)...)
+}
+
+// pendingNICs compares by MAC: one that was plugged in anew comes last in live.
+func pendingNICs(live, next []nic) []string {
+	var out []string
+	at := func(all []nic, mac string) int {
+		return slices.IndexFunc(all, func(n nic) bool { return n.MAC == mac })
+	}
+	for i, n := range next {
+		switch l := at(live, n.MAC); {
+		case l < 0:
+			out = append(out, fmt.Sprintf("NIC %d (%s) is added", i, n.MAC))
+		case live[l].Link != n.Link:
+			out = append(out, fmt.Sprintf("NIC %d (%s): %s → %s", i, n.MAC, live[l].Link, n.Link))
+		}
+	}
+	for _, n := range live {
+		if at(next, n.MAC) < 0 {
+			out = append(out, fmt.Sprintf("NIC %s is removed", n.MAC))
 		}
 	}
 	return out

@@ -24,7 +24,7 @@ type image struct {
 }
 
 // foreignFormats are images that a guest would see the container of, not the disk.
-var foreignFormats = map[string]string{"KDMV": "VMDK", "vhdxfile": "VHDX", "QED\x00": "QED", "conectix": "VHD", "<<< ": "VDI"}
+var foreignFormats = map[string]string{"KDMV": "VMDK", "vhdxfile": "VHDX", "QED\x00": "QED", "conectix": "VHD", "<<<": "VDI"}
 
 // readImage says what an image is (qcow2: docs/interop/qcow2.txt of QEMU).
 func readImage(path string) (image, error) {
@@ -35,7 +35,7 @@ func readImage(path string) (image, error) {
 	if err != nil {
 		return image{}, fmt.Errorf("image %s: %w", path, err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return image{}, fmt.Errorf("image %s: %w", path, err)
@@ -68,7 +68,7 @@ func backingOf(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	head := make([]byte, 20)
 	if _, err := io.ReadFull(f, head); err != nil {
 		return "", err

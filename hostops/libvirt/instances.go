@@ -153,21 +153,29 @@ func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec recor
 	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
 		i.Digest = ""
 	}
-	if _, err := dom.GetID(); err != nil { // as it was when it was listed
-		return i, true, nil
+	if _, e := dom.GetID(); e != nil { // it was off when it was listed
+		return i, true, nil //nolint:nilerr // see above
 	}
+	return d.runningInstance(dom, i, next, rec)
+}
+
+// runningInstance adds to i what there is to say of a guest that runs.
+func (d *Driver) runningInstance(dom *lv.Domain, i driver.Instance, next view, rec record) (driver.Instance, bool, error) {
 	live, err := dom.GetXMLDesc(0)
 	if err != nil {
 		return i, false, err
 	}
-	now, err := d.cache.view(uuid+" live", live)
+	now, err := d.cache.view(i.UUID+" live", live)
 	if err != nil {
 		return i, false, err
 	}
 	i.Power = state.PowerOn
 	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec))
 	for _, n := range now.lostNICs(linkExists) {
-		i.Pending = append(i.Pending, fmt.Sprintf("NIC %d needs a power cycle: its link was deleted", n))
+		index := slices.IndexFunc(next.hardware.NICs, func(o nic) bool { return o.MAC == now.hardware.NICs[n].MAC })
+		if index >= 0 { // else it goes anyway
+			i.Pending = append(i.Pending, fmt.Sprintf("NIC %d needs a power cycle: its link was deleted", index))
+		}
 	}
 	if unplugged(rec, now.hardware) {
 		i.Digest = ""

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -292,8 +293,11 @@ func TestIntegrationLibvirtConsoleShowsFirmware(t *testing.T) {
 					mu.Lock()
 					seen.Write(buf[:n])
 					mu.Unlock()
-					if err != nil {
+					if errors.Is(err, io.EOF) {
 						return nil
+					}
+					if err != nil {
+						return err
 					}
 				}
 			})
@@ -536,7 +540,7 @@ func TestIntegrationLibvirtWatch(t *testing.T) {
 				if e == want {
 					return
 				}
-				if e.Type == want.Type && e.Type == driver.EventPower {
+				if want.Type == driver.EventPower && e.Type == want.Type {
 					t.Fatalf("event %+v, want %+v", e, want)
 				}
 			case <-timeout.C:

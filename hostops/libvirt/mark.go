@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -84,7 +85,7 @@ func eachElement(fragment string, on func(e xml.StartElement, text string)) erro
 	for {
 		begin := d.InputOffset()
 		t, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

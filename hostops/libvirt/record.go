@@ -88,11 +88,13 @@ func (r *records) list() map[string]record {
 	return maps.Clone(r.all)
 }
 
-// put writes a record; it is on disk when put returns.
+// put writes a record; it is on disk when put returns. Calls for one node come one
+// after the other; those for several wait for the disk at the same time.
 func (r *records) put(one record) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if old, ok := r.all[one.UUID]; ok && old.equal(one) {
+	old, ok := r.all[one.UUID]
+	r.mu.Unlock()
+	if ok && old.equal(one) {
 		return nil
 	}
 	b, err := json.Marshal(one)
@@ -102,6 +104,8 @@ func (r *records) put(one record) error {
 	if err := writeWhole(r.path(one.UUID), b); err != nil {
 		return fmt.Errorf("record of node %s: %w", one.Name, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.all[one.UUID] = one
 	return nil
 }

@@ -4,6 +4,7 @@ package libvirt
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,7 +41,9 @@ func TestIntegrationLibvirtNICWhoseLinkWasDeleted(t *testing.T) {
 }
 
 // A guest's operating system has to help: TENKS_TEST_KERNEL and TENKS_TEST_INITRD name
-// one that reports "guest is up" on its console.
+// one that says "guest is up" on its console, gives the NIC 52:54:00:00:01:00 the address
+// 10.9.9.2/24, also when it is plugged in later, and says "ping ok" whenever 10.9.9.1
+// answers and "ping lost" when not.
 func TestIntegrationLibvirtNICIsPluggedBackUnderAnOperatingSystem(t *testing.T) {
 	kernel, initrd := os.Getenv("TENKS_TEST_KERNEL"), os.Getenv("TENKS_TEST_INITRD")
 	if kernel == "" || initrd == "" {
@@ -59,13 +62,23 @@ func TestIntegrationLibvirtNICIsPluggedBackUnderAnOperatingSystem(t *testing.T) 
 	}
 	b.srv.Virsh(t, "define", file)
 	b.power(s, state.ActionOn, "")
-	eventually(t, "the guest is up", func() bool {
+	read := func() string {
 		log, _ := os.ReadFile(consoleLog(b.cfg.ConsoleDir, s.Name)) //nolint:gosec // the test's
-		return strings.Contains(string(log), "guest is up")
-	})
+		return string(log)
+	}
+	address := func() {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), "ip", "addr", "add", "10.9.9.1/24", "dev", "tk1-0-br").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	address()
+	eventually(t, "the guest pings", func() bool { return strings.Contains(read(), "ping ok") })
 	id := b.srv.Virsh(t, "domid", s.Name)
 	libvirttest.DeleteLink(t, tapOf(1, 0))
+	eventually(t, "the guest notices", func() bool { return strings.Contains(read(), "ping lost") })
 	plug(t, 1, 0)
+	address()
 	began := time.Now()
 	b.ensure(s)
 	t.Logf("Ensure took %s", time.Since(began).Round(time.Millisecond))
@@ -75,6 +88,10 @@ func TestIntegrationLibvirtNICIsPluggedBackUnderAnOperatingSystem(t *testing.T) 
 	if now := b.srv.Virsh(t, "domid", s.Name); now != id {
 		t.Error("the guest was restarted")
 	}
-	log, err := os.ReadFile(consoleLog(b.cfg.ConsoleDir, s.Name)) //nolint:gosec // the test's
-	t.Logf("%v\n%s", err, log[max(0, len(log)-1500):])
+	_, after, _ := strings.Cut(read(), "ping lost")
+	before := strings.Count(after, "ping ok")
+	eventually(t, "the guest pings again", func() bool {
+		_, after, _ := strings.Cut(read(), "ping lost")
+		return strings.Count(after, "ping ok") > before
+	})
 }

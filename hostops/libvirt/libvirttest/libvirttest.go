@@ -23,14 +23,14 @@ const insideEnv = "TENKS_LIBVIRTTEST_INSIDE"
 // it, if this host lets it; else as they are, and Start skips. It returns the exit
 // code.
 func Main(m *testing.M) int {
-	if os.Getenv(insideEnv) != "" {
+	if os.Getenv(insideEnv) != "" { //nolint:forbidigo // how a test tells itself
 		return inside(m)
 	}
 	if lacking() != "" {
 		return m.Run()
 	}
 	cmd := exec.Command(os.Args[0], os.Args[1:]...) //nolint:noctx,gosec // this program again, for as long as it runs
-	cmd.Env = append(os.Environ(), insideEnv+"=1")
+	cmd.Env = append(os.Environ(), insideEnv+"=1")  //nolint:forbidigo // as above
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
@@ -85,7 +85,7 @@ func Start(t testing.TB) *Server {
 	if why := lacking(); why != "" {
 		t.Skip("needs a libvirtd: " + why)
 	}
-	if os.Getenv(insideEnv) == "" {
+	if os.Getenv(insideEnv) == "" { //nolint:forbidigo // as above
 		t.Skip("needs network and mount namespaces: this test binary has no TestMain that calls libvirttest.Main, or is not allowed to make them")
 	}
 	s := &Server{Dir: shortDir(t)}
@@ -103,7 +103,7 @@ func Start(t testing.TB) *Server {
 // shortDir makes a directory whose sockets' paths fit in 108 bytes.
 func shortDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "libvirttest")
+	dir, err := os.MkdirTemp("", "libvirttest") //nolint:usetesting // its paths are too long
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func (s *Server) Run() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()                                                                       //nolint:errcheck // the daemon has it
+	defer log.Close()
 	s.cmd = exec.Command("unshare", "--mount", "/bin/sh", filepath.Join(s.Dir, "start.sh")) //nolint:noctx,gosec // it ends with the test
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -165,6 +165,8 @@ func (s *Server) Run() error {
 		return fmt.Errorf("libvirtd: %w", err)
 	}
 	deadline := time.Now().Add(20 * time.Second)
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
 	for {
 		out, err := exec.Command("virsh", "-c", s.URI, "list").CombinedOutput() //nolint:noctx,gosec // it is over soon
 		if err == nil {
@@ -173,7 +175,7 @@ func (s *Server) Run() error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("libvirtd does not answer: %w: %s", err, out)
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-ticker.C
 	}
 }
 
