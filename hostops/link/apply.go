@@ -103,6 +103,8 @@ func (h *Host) createPair(s Step) error {
 			return err
 		}
 	}
+	h.creating.Lock()
+	defer h.creating.Unlock()
 	err = h.rtnl.addPair(inner, outer)
 	if errors.Is(err, unix.EEXIST) {
 		err = h.isPair(s.Link, s.Peer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -22,6 +23,9 @@ type Host struct {
 	mesh string
 	log  *slog.Logger
 	rtnl *rtnl
+	// creating lets one pair be created at a time: the kernel does no more, and those
+	// who wait for it burn the processors that guests are defined with.
+	creating sync.Mutex
 	// routes is for addresses and routes, which rtnl does not know.
 	routes *netlink.Handle
 	ns     netns.NsHandle

@@ -56,10 +56,10 @@ func run(ctx context.Context, l loop) (took time.Duration, err error) {
 	}
 	defer func() { err = errors.Join(err, l.clean(ctx)) }()
 	began := time.Now()
-	g, ctx := errgroup.WithContext(ctx)
+	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(l.parallel)
 	for i := range l.n {
-		g.Go(func() error { return l.node(ctx, i) })
+		g.Go(func() error { return l.node(working, i) })
 	}
 	err = g.Wait()
 	return time.Since(began), err
@@ -105,12 +105,16 @@ func sparse(path string) error {
 	return errors.Join(f.Truncate(1<<30), f.Close())
 }
 
+// domain has the devices that a node of Tenks has.
 func domain(name, volume string) string {
-	return fmt.Sprintf(`<domain type='qemu'><name>%s</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/><apic/></features>
-<devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='%s'/><target dev='vda' bus='virtio'/></disk>
-<interface type='direct'><source dev='%s-tap' mode='passthrough'/><model type='virtio'/></interface>
-<serial type='pty'/></devices></domain>`, name, volume, name)
+	return fmt.Sprintf(`<domain type='qemu'><name>%[1]s</name><memory unit='MiB'>128</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type><bios useserial='yes'/></os><features><acpi/><apic/></features><cpu mode='maximum'/>
+<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
+<devices><disk type='file' device='disk'><driver name='qemu' type='raw' discard='unmap'/><source file='%[2]s'/><target dev='vda' bus='virtio'/><boot order='1'/></disk>
+<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='sda' bus='sata'/><readonly/><boot order='3'/></disk>
+<interface type='direct'><source dev='%[1]s-tap' mode='passthrough'/><model type='virtio'/><boot order='2'/></interface>
+<serial type='pty'><log file='%[2]s.log' append='on'/><target port='0'/></serial><console type='pty'><target type='serial' port='0'/></console>
+<memballoon model='none'/><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng></devices></domain>`, name, volume)
 }
 
 // clean removes what run made.
