@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	lv "libvirt.org/go/libvirt"
 
 	"tenks/hostops/driver"
@@ -95,27 +96,17 @@ func (d *Driver) instances(ctx context.Context, s *session) ([]driver.Instance, 
 		undefined[uuid] = true
 	}
 	recs := d.records.list()
+	found, err := d.readAll(ctx, doms, undefined, recs)
+	if err != nil {
+		return nil, err
+	}
 	all, ours := map[string]bool{}, map[string]bool{}
 	var out []driver.Instance
-	for i := range doms {
-		if ctx.Err() != nil {
-			return nil, hung(ctx)
-		}
-		uuid, err := doms[i].GetUUIDString()
-		if err != nil {
-			return nil, fmt.Errorf("libvirt: list domains: %w", err)
-		}
+	for uuid, one := range found {
 		all[uuid] = true
-		one, ok, err := d.instance(&doms[i], uuid, undefined[uuid], recs[uuid])
-		if errors.Is(err, lv.ERR_NO_DOMAIN) {
-			continue // it went meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("domain %s: read: %w", uuid, err)
-		}
-		if ok {
+		if one != nil {
 			ours[uuid] = true
-			out = append(out, one)
+			out = append(out, *one)
 		}
 	}
 	d.cache.keep(all, ours)
@@ -127,6 +118,44 @@ func (d *Driver) instances(ctx context.Context, s *session) ([]driver.Instance, 
 	}
 	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
 	return out, nil
+}
+
+// readers is how many domains are read at a time: libvirtd answers several, and XML
+// is parsed meanwhile.
+const readers = 4
+
+// readAll reads domains by UUID; nil stands for one that is not ours.
+func (d *Driver) readAll(ctx context.Context, doms []lv.Domain, undefined map[string]bool, recs map[string]record) (map[string]*driver.Instance, error) {
+	var mu sync.Mutex // guards out
+	out := map[string]*driver.Instance{}
+	var g errgroup.Group
+	g.SetLimit(readers)
+	for i := range doms {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return hung(ctx)
+			}
+			uuid, err := doms[i].GetUUIDString()
+			if err != nil {
+				return fmt.Errorf("libvirt: list domains: %w", err)
+			}
+			one, ok, err := d.instance(&doms[i], uuid, undefined[uuid], recs[uuid])
+			if errors.Is(err, lv.ERR_NO_DOMAIN) {
+				return nil // it went meanwhile
+			}
+			if err != nil {
+				return fmt.Errorf("domain %s: read: %w", uuid, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[uuid] = nil
+			if ok {
+				out[uuid] = &one
+			}
+			return nil
+		})
+	}
+	return out, g.Wait()
 }
 
 func free(doms []lv.Domain) {
