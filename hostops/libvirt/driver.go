@@ -47,7 +47,7 @@ func open(c driver.Config) (*Driver, error) {
 	if c.Mesh == "" || !filepath.IsAbs(c.DataDir) || !filepath.IsAbs(c.ConsoleDir) {
 		return nil, fmt.Errorf("libvirt: mesh %q, data directory %q, console directory %q: must be given, directories as absolute paths", c.Mesh, c.DataDir, c.ConsoleDir)
 	}
-	recs, err := openRecords(filepath.Join(c.DataDir, "nodes"))
+	recs, err := openRecords(c.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("libvirt: %w", err)
 	}
@@ -63,6 +63,7 @@ func open(c driver.Config) (*Driver, error) {
 func (d *Driver) Close() {
 	d.stop()
 	d.conns.close()
+	_ = d.records.close() // what was acknowledged is on disk
 }
 
 // Info implements driver.Driver.

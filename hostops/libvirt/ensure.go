@@ -3,6 +3,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,8 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 			return err
 		}
 		defer f.free()
-		if err := d.checkName(s, spec, f); err != nil {
-			return err
+		if f != nil && f.def.Name != spec.Name {
+			return fmt.Errorf("domain %s: is named %s now: rename it back with virsh domrename", spec.Name, f.def.Name)
 		}
 		rec, err := d.prepare(ctx, s, spec, f)
 		if err != nil {
@@ -49,25 +50,17 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 	})
 }
 
-// checkName refuses a name that another domain has.
-func (d *Driver) checkName(s *session, spec driver.Spec, f *found) error {
-	if f != nil {
-		if f.def.Name != spec.Name {
-			return fmt.Errorf("domain %s: is named %s now: rename it back with virsh domrename", spec.Name, f.def.Name)
-		}
-		return nil
-	}
+// nameTaken says that a domain could not be defined because another has its name; nil:
+// it was something else.
+func nameTaken(s *session, spec driver.Spec) error {
 	dom, err := s.conn.LookupDomainByName(spec.Name)
-	if errors.Is(err, lv.ERR_NO_DOMAIN) {
-		return nil
-	}
 	if err != nil {
-		return fmt.Errorf("domain %s: look up: %w", spec.Name, err)
+		return nil //nolint:nilerr // what went wrong before is told
 	}
 	defer dom.Free() //nolint:errcheck // a handle of ours
 	other, err := dom.GetUUIDString()
-	if err != nil {
-		return fmt.Errorf("domain %s: look up: %w", spec.Name, err)
+	if err != nil || other == spec.UUID {
+		return nil //nolint:nilerr // as above
 	}
 	return fmt.Errorf("domain %s: there is one of this name already, with UUID %s: %w", spec.Name, other, errForeign)
 }
@@ -225,7 +218,8 @@ func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found
 	}
 	dom, err := define(s, want)
 	if err != nil {
-		return err
+		// Looked for only now: it costs a round trip, and libvirt refuses it by itself.
+		return cmp.Or(nameTaken(s, spec), err)
 	}
 	return dom.Free()
 }

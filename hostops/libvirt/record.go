@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,39 +42,79 @@ func (r record) equal(o record) bool {
 		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)
 }
 
-// records are the files of all nodes' records. It is safe for concurrent use, by one
-// process.
+// records are what is ours of all nodes: a file that is only added to, a line of JSON
+// per change, the last line of a node counts. What many nodes add at a time reaches
+// the disk in one go. It is safe for concurrent use, by one process.
 type records struct {
-	dir string
-	// mu guards all.
-	mu  sync.Mutex
-	all map[string]record
+	path string
+	disk diskSync
+
+	// mu guards what follows, and the order of lines.
+	mu   sync.Mutex
+	file *os.File
+	all  map[string]record
+}
+
+// line is one change of a node's record.
+type line struct {
+	record
+	Gone bool `json:"gone,omitempty"`
 }
 
 func openRecords(dir string) (*records, error) {
-	r := &records{dir: dir, all: map[string]record{}}
+	r := &records{path: filepath.Join(dir, "nodes.log"), all: map[string]record{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err := r.load(); err != nil {
+		return nil, fmt.Errorf("records: %s: %w", r.path, err)
+	}
+	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
-	for _, name := range names {
-		b, err := os.ReadFile(name) //nolint:gosec // a name in our own directory
-		if err != nil {
-			return nil, fmt.Errorf("records: %w", err)
-		}
-		var one record
-		if err := json.Unmarshal(b, &one); err != nil {
-			return nil, fmt.Errorf("records: %s: %w", name, err)
-		}
-		r.all[one.UUID] = one
-	}
+	r.file, r.disk.sync = f, f.Sync
 	return r, nil
 }
 
-func (r *records) path(uuid string) string { return filepath.Join(r.dir, uuid+".json") }
+// load reads the file, and writes it anew without what no longer counts. A last line
+// that a crash cut short was never acknowledged.
+func (r *records) load() error {
+	b, err := os.ReadFile(r.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines := bytes.SplitAfter(b, []byte{'\n'})
+	for i, text := range lines {
+		if !bytes.HasSuffix(text, []byte{'\n'}) {
+			break // the last one: nothing, or cut short
+		}
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return fmt.Errorf("line %d: %w", i+1, err)
+		}
+		r.all[l.UUID] = l.record
+		if l.Gone {
+			delete(r.all, l.UUID)
+		}
+	}
+	var whole bytes.Buffer
+	e := json.NewEncoder(&whole)
+	for _, uuid := range slices.Sorted(maps.Keys(r.all)) {
+		if err := e.Encode(line{record: r.all[uuid]}); err != nil {
+			return err
+		}
+	}
+	if bytes.Equal(whole.Bytes(), b) {
+		return nil
+	}
+	return writeWhole(r.path, whole.Bytes())
+}
+
+func (r *records) close() error { return r.file.Close() }
 
 func (r *records) get(uuid string) (record, bool) {
 	r.mu.Lock()
@@ -88,36 +129,100 @@ func (r *records) list() map[string]record {
 	return maps.Clone(r.all)
 }
 
-// put writes a record; it is on disk when put returns. Calls for one node come one
-// after the other; those for several wait for the disk at the same time.
+// put writes a record; it is on disk when put returns.
 func (r *records) put(one record) error {
-	r.mu.Lock()
-	old, ok := r.all[one.UUID]
-	r.mu.Unlock()
-	if ok && old.equal(one) {
+	if old, ok := r.get(one.UUID); ok && old.equal(one) {
 		return nil
 	}
-	b, err := json.Marshal(one)
-	if err != nil {
+	if err := r.add(line{record: one}); err != nil {
 		return fmt.Errorf("record of node %s: %w", one.Name, err)
 	}
-	if err := writeWhole(r.path(one.UUID), b); err != nil {
-		return fmt.Errorf("record of node %s: %w", one.Name, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all[one.UUID] = one
 	return nil
 }
 
+// drop removes a record; an absent one is no error. A power failure may bring it
+// back: what it names is gone then.
 func (r *records) drop(uuid string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := removeFile(r.path(uuid)); err != nil {
+	if _, ok := r.get(uuid); !ok {
+		return nil
+	}
+	if err := r.add(line{record: record{UUID: uuid}, Gone: true}); err != nil {
 		return fmt.Errorf("record of node %s: %w", uuid, err)
 	}
-	delete(r.all, uuid)
 	return nil
+}
+
+func (r *records) add(l line) error {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	if err := r.write(append(b, '\n'), l); err != nil || l.Gone {
+		return err
+	}
+	return r.disk.wait()
+}
+
+func (r *records) write(b []byte, l line) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.file.Write(b); err != nil {
+		return err
+	}
+	if l.Gone {
+		delete(r.all, l.UUID)
+		return nil
+	}
+	r.all[l.UUID] = l.record
+	return nil
+}
+
+// diskSync lets callers share calls of sync: one that begins after a caller's write
+// covers it.
+type diskSync struct {
+	sync func() error
+
+	mu sync.Mutex
+	// next is the round that callers of now wait for; nil: none is asked for yet.
+	next *round
+	busy bool
+}
+
+// round is one call of sync.
+type round struct {
+	done chan struct{}
+	err  error
+}
+
+// wait returns once a sync that began after the call has ended.
+func (d *diskSync) wait() error {
+	d.mu.Lock()
+	if d.next == nil {
+		d.next = &round{done: make(chan struct{})}
+	}
+	mine, lead := d.next, !d.busy
+	d.busy = true
+	d.mu.Unlock()
+	if lead {
+		d.run()
+	}
+	<-mine.done
+	return mine.err
+}
+
+// run syncs until nobody waits.
+func (d *diskSync) run() {
+	for {
+		d.mu.Lock()
+		r := d.next
+		d.next, d.busy = nil, r != nil
+		d.mu.Unlock()
+		if r == nil {
+			return
+		}
+		r.err = d.sync()
+		close(r.done)
+	}
 }
 
 // writeWhole writes a file whole or not at all.

@@ -31,7 +31,7 @@ overcommit: {vcpus: 1000, memory: 100, disk: 100}
 `
 
 // BenchmarkCreate times the creation of N nodes (volume, veth, bridge port, domain,
-// BMC), from the moment that the log has them until the last one is ready, beside
+// BMC) on a host that has none, so that pool and bridge are made, too, from the moment that the log has them until the last one is ready, beside
 // the same number made by a bare loop over libvirt and netlink with the same
 // parallelism, in turn: with volumes made through libvirt ("ratio"), and as files
 // ("ratio-files"). "ratio-command" is the whole of "tenks apply --wait". Then a

@@ -39,11 +39,13 @@ type loop struct {
 	pool        *libvirt.StoragePool
 }
 
-// run makes the nodes, takes them away again, and returns how long making took.
+// run makes a pool, a bridge and the nodes, takes them away again, and returns how
+// long making took.
 func run(ctx context.Context, l loop) (took time.Duration, err error) {
 	if l.conn, err = libvirt.NewConnect("qemu:///system"); err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	xml := fmt.Sprintf("<pool type='dir'><name>bare</name><target><path>%s</path></target></pool>", l.dir)
 	if l.pool, err = l.conn.StoragePoolDefineXML(xml, 0); err != nil {
 		return 0, err
@@ -55,7 +57,6 @@ func run(ctx context.Context, l loop) (took time.Duration, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, l.clean(ctx)) }()
-	began := time.Now()
 	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(l.parallel)
 	for i := range l.n {
