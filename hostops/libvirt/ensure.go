@@ -55,12 +55,12 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 func nameTaken(s *session, spec driver.Spec) error {
 	dom, err := s.conn.LookupDomainByName(spec.Name)
 	if err != nil {
-		return nil //nolint:nilerr // what went wrong before is told
+		return nil // what went wrong before is told
 	}
 	defer dom.Free() //nolint:errcheck // a handle of ours
 	other, err := dom.GetUUIDString()
 	if err != nil || other == spec.UUID {
-		return nil //nolint:nilerr // as above
+		return nil // as above
 	}
 	return fmt.Errorf("domain %s: there is one of this name already, with UUID %s: %w", spec.Name, other, errForeign)
 }

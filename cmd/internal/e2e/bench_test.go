@@ -100,7 +100,7 @@ func (h *host) creation() time.Duration {
 }
 
 // bare runs the bare loop in the host.
-func (h *host) bare(count int, api bool) time.Duration { //nolint:revive // one caller, two lines away
+func (h *host) bare(count int, api bool) time.Duration {
 	h.t.Helper()
 	dir := filepath.Join(h.Dir(), "bare")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -33,8 +33,8 @@ type host struct {
 func newHost(t testing.TB) *host {
 	t.Helper()
 	lab.Require(t)
-	// Short: the path of a socket within must fit in 108 bytes (unix(7)).
-	dir, err := os.MkdirTemp("", "tke2e")
+	// Short, unlike TempDir's: the path of a socket within must fit in 108 bytes (unix(7)).
+	dir, err := os.MkdirTemp("", "tke2e") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
