@@ -176,13 +176,15 @@ func (h *Host) tidy(ctx context.Context, now have) {
 	h.mu.Unlock()
 	// Newer than all of them: none belongs to a node that was placed only now.
 	snap, _ := h.cfg.Source.Snapshot()
+	var g sync.WaitGroup // together, so that they are one write to the disk
+	defer g.Wait()
 	for _, uuid := range all {
 		n, ok := snap.Node(uuid)
 		if ok && n.Placement != nil && n.Placement.Hypervisor == h.cfg.Hypervisor {
 			continue
 		}
 		if _, _, exists := now.find(uuid); !exists {
-			h.forget(ctx, uuid)
+			g.Go(func() { h.forget(ctx, uuid) })
 			delete(h.trials, uuid)
 			delete(h.unready, uuid)
 			delete(h.logged, "node "+uuid)

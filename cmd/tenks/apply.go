@@ -149,8 +149,12 @@ func (t *tool) apply(ctx context.Context, r api.ApplyRequest, ask confirmation, 
 		return err
 	}
 	if p.Changed {
-		if err := t.confirm(p, ask); err != nil {
+		asked, err := t.confirm(p, ask)
+		if err != nil {
 			return err
+		}
+		if asked { // what was agreed to is what is done, or nothing
+			r.Plan = p.Fingerprint
 		}
 		if p, err = t.commit(ctx, c, r); err != nil {
 			return err
@@ -165,13 +169,14 @@ func (t *tool) apply(ctx context.Context, r api.ApplyRequest, ask confirmation, 
 	return t.waitReady(ctx, c, p.Cluster, wait)
 }
 
-// commit sends an apply; a repeat after a conflict plans anew.
+// commit sends an apply; a repeat after a conflict plans anew, unless a plan was
+// agreed to.
 func (t *tool) commit(ctx context.Context, c *client.Client, r api.ApplyRequest) (api.Plan, error) {
 	r.Request = uuid.NewString()
 	for attempt := 0; ; attempt++ {
 		p, err := c.Apply(ctx, r)
 		var status *client.StatusError
-		if errors.As(err, &status) && strings.Contains(status.Message, "changed meanwhile") && attempt < 5 {
+		if errors.As(err, &status) && strings.Contains(status.Message, "changed meanwhile") && r.Plan == "" && attempt < 5 {
 			r.Request = uuid.NewString()
 			continue
 		}
@@ -179,8 +184,8 @@ func (t *tool) commit(ctx context.Context, c *client.Client, r api.ApplyRequest)
 	}
 }
 
-// confirm asks on a terminal before nodes are removed.
-func (t *tool) confirm(p api.Plan, ask confirmation) error {
+// confirm asks on a terminal before nodes are removed; it reports whether it did.
+func (t *tool) confirm(p api.Plan, ask confirmation) (asked bool, err error) {
 	removals := 0
 	for _, s := range p.Steps {
 		if s.Action == "remove" {
@@ -189,12 +194,12 @@ func (t *tool) confirm(p api.Plan, ask confirmation) error {
 	}
 	in, ok := t.in.(*os.File)
 	if removals == 0 || ask.yes || !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil
+		return false, nil
 	}
 	if err := writeTable(t.err, planTable(p)); err != nil {
-		return err
+		return false, err
 	}
-	return t.question(fmt.Sprintf("Remove %d nodes with their disks?", removals))
+	return true, t.question(fmt.Sprintf("Remove %d nodes with their disks?", removals))
 }
 
 func (t *tool) question(text string) error {

@@ -22,6 +22,14 @@ const (
 	EventNodeIronic     = "node-ironic"
 )
 
+// hypervisorName is what events call a hypervisor.
+func (t *tx) hypervisorName(id string) string {
+	if h, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", id); ok && h.Name != "" {
+		return h.Name
+	}
+	return id
+}
+
 func (SetMesh) kind() string { return "set-mesh" }
 
 func (c SetMesh) apply(t *tx) error {
@@ -315,7 +323,7 @@ func (c ReportHost) apply(t *tx) error {
 func (t *tx) hostEvent(old, n *Node) {
 	switch {
 	case n.Host.Phase == HostReady && old.Host.Phase != HostReady:
-		t.event(EventNodeReady, n.Cluster, n.Name, "on hypervisor %s", n.Placement.Hypervisor)
+		t.event(EventNodeReady, n.Cluster, n.Name, "on hypervisor %s", t.hypervisorName(n.Placement.Hypervisor))
 	case n.Host.Error != "" && n.Host.Error != old.Host.Error:
 		t.event(EventNodeError, n.Cluster, n.Name, "%s", n.Host.Error)
 	}

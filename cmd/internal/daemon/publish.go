@@ -118,8 +118,8 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete bool) {
 	return h, complete
 }
 
-// capacity returns what the host has in all. Disk is counted where volumes go, and
-// rounded down to 16 GiB so that it does not change with every file.
+// capacity returns what the host has in all. Disk is the whole file system that the
+// data directory is on.
 func (a *agent) capacity() (state.Resources, error) {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
