@@ -56,6 +56,7 @@ type session struct {
 	conn *lv.Connect
 	// lost is closed when the connection is.
 	lost chan struct{}
+	fan  fan
 
 	// users and retired are guarded by connector.mu: the connection is closed once it
 	// is retired and nobody uses it.

@@ -29,7 +29,6 @@ type rawEvent struct {
 // watcher is one Watch.
 type watcher struct {
 	s      *session
-	ids    []int
 	events chan rawEvent
 	// full is set when an event did not fit.
 	full atomic.Bool
@@ -75,22 +74,11 @@ func (d *Driver) known(uuid string) bool {
 func (d *Driver) register(ctx context.Context) (*watcher, error) {
 	return call(ctx, d.conns, func(ctx context.Context, s *session) (*watcher, error) {
 		w := &watcher{s: s, events: make(chan rawEvent, watchQueue), shutdowns: map[string]lv.DomainEventShutdownDetailType{}}
-		id, err := s.conn.DomainEventLifecycleRegister(nil, func(_ *lv.Connect, dom *lv.Domain, e *lv.DomainEventLifecycle) {
-			w.push(dom, rawEvent{kind: e.Event, detail: e.Detail})
-		})
-		if err != nil {
+		if err := s.fan.add(s.conn, w); err != nil {
 			return nil, fmt.Errorf("libvirt: watch: %w", err)
 		}
-		w.ids = append(w.ids, id)
-		id, err = s.conn.DomainEventRebootRegister(nil, func(_ *lv.Connect, dom *lv.Domain) {
-			w.push(dom, rawEvent{reboot: true})
-		})
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("libvirt: watch: %w", err), s.conn.DomainEventDeregister(w.ids[0]))
-		}
-		w.ids = append(w.ids, id)
 		if ctx.Err() != nil { // nobody waits for it any longer
-			w.stop()
+			s.fan.drop(s.conn, w)
 			return nil, hung(ctx)
 		}
 		d.conns.hold(s)
@@ -98,27 +86,16 @@ func (d *Driver) register(ctx context.Context) (*watcher, error) {
 	})
 }
 
-func (w *watcher) stop() {
-	for _, id := range w.ids {
-		_ = w.s.conn.DomainEventDeregister(id) // they end with the connection at the latest
-	}
-}
-
 func (d *Driver) deregister(w *watcher) {
-	done := func() { w.stop(); d.conns.release(w.s) }
+	done := func() { w.s.fan.drop(w.s.conn, w); d.conns.release(w.s) }
 	// libvirtd may hang: the caller need not wait for that.
 	if !d.conns.start(done) {
 		done()
 	}
 }
 
-// push is called from libvirt's event loop, which must not be held up.
-func (w *watcher) push(dom *lv.Domain, e rawEvent) {
-	uuid, err := dom.GetUUIDString()
-	if err != nil {
-		return // a domain without a UUID is none
-	}
-	e.uuid = uuid
+// push does not block.
+func (w *watcher) push(e rawEvent) {
 	select {
 	case w.events <- e:
 	default:
