@@ -34,6 +34,9 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 			return fmt.Errorf("domain %s: is named %s now: rename it back with virsh domrename", spec.Name, f.def.Name)
 		}
 		rec, err := d.prepare(ctx, s, spec, f)
+		if err != nil && f == nil {
+			return cmp.Or(nameTaken(s, spec), err)
+		}
 		if err != nil {
 			return err
 		}

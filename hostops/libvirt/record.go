@@ -50,7 +50,8 @@ type records struct {
 	disk diskSync
 
 	// mu guards what follows, and the order of lines.
-	mu   sync.Mutex
+	mu sync.Mutex
+	// file is nil while there is no record, and so no file.
 	file *os.File
 	all  map[string]record
 }
@@ -69,12 +70,21 @@ func openRecords(dir string) (*records, error) {
 	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("records: %s: %w", r.path, err)
 	}
-	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("records: %w", err)
-	}
-	r.file, r.disk.sync = f, f.Sync
+	r.disk.sync = r.sync
 	return r, nil
+}
+
+func (r *records) sync() error {
+	r.mu.Lock()
+	f := r.file
+	r.mu.Unlock()
+	if f == nil {
+		return nil // what was to be kept is gone again
+	}
+	if err := f.Sync(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil // as above
 }
 
 // load reads the file, and writes it anew without what no longer counts. A last line
@@ -108,13 +118,25 @@ func (r *records) load() error {
 			return err
 		}
 	}
-	if bytes.Equal(whole.Bytes(), b) {
+	switch {
+	case len(r.all) == 0:
+		return removeFile(r.path)
+	case bytes.Equal(whole.Bytes(), b):
 		return nil
 	}
 	return writeWhole(r.path, whole.Bytes())
 }
 
-func (r *records) close() error { return r.file.Close() }
+func (r *records) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file == nil {
+		return nil
+	}
+	err := r.file.Close()
+	r.file = nil
+	return err
+}
 
 func (r *records) get(uuid string) (record, bool) {
 	r.mu.Lock()
@@ -166,15 +188,27 @@ func (r *records) add(l line) error {
 func (r *records) write(b []byte, l line) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.file == nil {
+		f, err := os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		r.file = f
+	}
 	if _, err := r.file.Write(b); err != nil {
 		return err
 	}
-	if l.Gone {
-		delete(r.all, l.UUID)
+	if !l.Gone {
+		r.all[l.UUID] = l.record
 		return nil
 	}
-	r.all[l.UUID] = l.record
-	return nil
+	delete(r.all, l.UUID)
+	if len(r.all) > 0 {
+		return nil
+	}
+	err := errors.Join(r.file.Close(), removeFile(r.path))
+	r.file = nil
+	return err
 }
 
 // diskSync lets callers share calls of sync: one that begins after a caller's write
