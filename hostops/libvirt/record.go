@@ -54,6 +54,9 @@ type records struct {
 	// file is nil while there is no record, and so no file.
 	file *os.File
 	all  map[string]record
+	// past are nodes whose record this process has dropped: events of their end may
+	// still come.
+	past map[string]bool
 }
 
 // line is one change of a node's record.
@@ -63,7 +66,7 @@ type line struct {
 }
 
 func openRecords(dir string) (*records, error) {
-	r := &records{path: filepath.Join(dir, "nodes.log"), all: map[string]record{}}
+	r := &records{path: filepath.Join(dir, "nodes.log"), all: map[string]record{}, past: map[string]bool{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
@@ -145,6 +148,14 @@ func (r *records) get(uuid string) (record, bool) {
 	return one, ok
 }
 
+// known reports whether a node is ours, or was.
+func (r *records) known(uuid string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.all[uuid]
+	return ok || r.past[uuid]
+}
+
 func (r *records) list() map[string]record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,6 +214,7 @@ func (r *records) write(b []byte, l line) error {
 		return nil
 	}
 	delete(r.all, l.UUID)
+	r.past[l.UUID] = true
 	if len(r.all) > 0 {
 		return nil
 	}

@@ -66,8 +66,7 @@ func (d *Driver) Watch(ctx context.Context, on func(driver.Event)) error {
 
 // known reports whether a domain is ours, without asking libvirt.
 func (d *Driver) known(uuid string) bool {
-	_, ok := d.records.get(uuid)
-	return ok || d.cache.ours(uuid)
+	return d.records.known(uuid) || d.cache.ours(uuid)
 }
 
 // register holds the connection until deregister.
