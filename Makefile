@@ -111,7 +111,7 @@ fuzz:
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \
 	while IFS=: read -r file decl; do \
 	  echo "== $${decl#func } in $$(dirname $$file)"; \
-	  $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) -parallel $(P) "$$(dirname $$file)" </dev/null; \
+	  $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x -parallel $(P) "$$(dirname $$file)" </dev/null; \
 	done
 
 generate: $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
