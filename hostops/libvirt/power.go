@@ -5,12 +5,17 @@ package libvirt
 import (
 	"context"
 	"fmt"
+	"time"
 
 	lv "libvirt.org/go/libvirt"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
+
+// afterStop is how long libvirtd gets to see that a QEMU has ended before the next one
+// is started. One older than 10.2 takes what it sees late for the end of the new QEMU.
+const afterStop = 100 * time.Millisecond
 
 // Power implements driver.Driver.
 func (d *Driver) Power(ctx context.Context, uuid string, req driver.PowerRequest) error {
@@ -49,7 +54,7 @@ func (d *Driver) powerOn(ctx context.Context, s *session, f *found, req driver.P
 	switch req.Action {
 	case state.ActionOn:
 	case state.ActionOff:
-		err = d.turnOff(s, f)
+		err = d.turnOff(ctx, s, f)
 	case state.ActionSoft:
 		err = f.dom.ShutdownFlags(lv.DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 	case state.ActionDiag:
@@ -72,7 +77,7 @@ func (d *Driver) powerOn(ctx context.Context, s *session, f *found, req driver.P
 
 // turnOff stops a guest. One that somebody undefined gets its definition back first:
 // it would be gone else.
-func (d *Driver) turnOff(s *session, f *found) error {
+func (d *Driver) turnOff(ctx context.Context, s *session, f *found) error {
 	if !f.persistent {
 		dom, err := define(s, f.def)
 		if err != nil {
@@ -86,7 +91,18 @@ func (d *Driver) turnOff(s *session, f *found) error {
 	if err := f.dom.Destroy(); err != nil && !gone(err) {
 		return err
 	}
+	rest(ctx, afterStop)
 	return nil
+}
+
+// rest waits, at most until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // turnOn starts a guest with a boot order.
@@ -125,7 +141,7 @@ func (d *Driver) turnOn(ctx context.Context, s *session, f *found, boot state.Bo
 }
 
 func (d *Driver) cycle(ctx context.Context, s *session, f *found, boot state.Boot) error {
-	if err := d.turnOff(s, f); err != nil {
+	if err := d.turnOff(ctx, s, f); err != nil {
 		return fmt.Errorf("domain %s: stop: %w", f.def.Name, err)
 	}
 	return d.turnOn(ctx, s, f, boot)
