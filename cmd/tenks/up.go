@@ -19,6 +19,7 @@ import (
 	"tenks/cmd/internal/client"
 	"tenks/cmd/internal/daemon"
 	"tenks/config"
+	"tenks/raftfsm/state"
 )
 
 // defaultCluster is what up makes without a file.
@@ -136,6 +137,14 @@ func recordUp(path string, made bool, cluster string) error {
 	return writeFile(path, b, 0o600)
 }
 
+// How long a driver may take until it works. A libvirtd that was just installed looks
+// at every QEMU first, and answers "busy" meanwhile: minutes on a slow machine.
+const (
+	driverSilent = 3 * time.Second
+	driverTime   = 15 * time.Second
+	driverBusy   = 3 * time.Minute
+)
+
 // waitDrivers waits until this host offers the drivers that a cluster needs, and
 // says what is wrong when it does not.
 func (t *tool) waitDrivers(ctx context.Context, want config.Cluster) error {
@@ -144,14 +153,20 @@ func (t *tool) waitDrivers(ctx context.Context, want config.Cluster) error {
 		need[nt.Driver] = true
 	}
 	c := t.client()
-	deadline := time.Now().Add(15 * time.Second)
+	p := t.progress()
+	defer p.done()
+	began := time.Now()
 	for {
 		missing, err := missingDrivers(ctx, c, need)
 		if err != nil || len(missing) == 0 {
 			return err
 		}
-		if time.Now().After(deadline) {
-			return t.explainDrivers(ctx, c, missing)
+		if waited := time.Since(began); waited > driverSilent {
+			p.show("waiting for driver %s", strings.Join(missing, ", "))
+			why := t.explainDrivers(ctx, c, missing)
+			if waited > driverBusy || waited > driverTime && !strings.Contains(why.Error(), state.ErrBusy.Error()) {
+				return why
+			}
 		}
 		select {
 		case <-ctx.Done():
