@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"sync"
 	"time"
 
@@ -28,8 +29,11 @@ type Driver struct {
 	conns   *connector
 	records *records
 	locks   nodeLocks
+	stops   stops
 	pool    pool
 	cache   cache
+	// qemu is the version of QEMU, as libvirt counts; 0: not known yet.
+	qemu atomic.Uint32
 	// alive ends in Close.
 	alive context.Context //nolint:containedctx // what is done in the background lives as long as the driver
 	stop  context.CancelFunc
@@ -73,9 +77,14 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 		if err != nil {
 			return driver.Info{}, fmt.Errorf("libvirt: version: %w", err)
 		}
-		qemu, err := s.conn.GetVersion()
-		if err != nil {
-			return driver.Info{}, fmt.Errorf("libvirt: QEMU version: %s: is QEMU installed (qemu-system-x86)? %w", message(err), err)
+		// libvirtd may look at every QEMU for seconds to answer this. A call that its
+		// caller gave up goes on, and the next one has the answer.
+		qemu := d.qemu.Load()
+		if qemu == 0 {
+			if qemu, err = s.conn.GetVersion(); err != nil {
+				return driver.Info{}, fmt.Errorf("libvirt: QEMU version: %s: is QEMU installed (qemu-system-x86)? %w", message(err), err)
+			}
+			d.qemu.Store(qemu)
 		}
 		node, err := s.conn.GetNodeInfo()
 		if err != nil {
