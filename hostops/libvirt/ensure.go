@@ -235,7 +235,7 @@ func same(f *found, want *libvirtxml.Domain) bool {
 
 // Remove implements driver.Driver.
 func (d *Driver) Remove(ctx context.Context, uuid string) error {
-	return d.change(ctx, uuid, func(_ context.Context, s *session) error {
+	return d.change(ctx, uuid, func(ctx context.Context, s *session) error {
 		f, err := d.find(s, uuid)
 		rec, known := d.records.get(uuid)
 		if errors.Is(err, errForeign) && !known {
@@ -253,7 +253,7 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 					return err
 				}
 			}
-			if err := undefine(f); err != nil {
+			if err := d.undefine(ctx, f); err != nil {
 				return err
 			}
 		}
@@ -264,9 +264,12 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 	})
 }
 
-func undefine(f *found) error {
+func (d *Driver) undefine(ctx context.Context, f *found) error {
 	if f.running {
-		if err := f.dom.Destroy(); err != nil && !gone(err) {
+		d.stops.begin(ctx)
+		err := f.dom.Destroy()
+		d.stops.cancel()
+		if err != nil && !gone(err) {
 			return fmt.Errorf("domain %s: stop: %w", f.def.Name, err)
 		}
 	}

@@ -3,19 +3,15 @@
 package libvirt
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"time"
 
 	lv "libvirt.org/go/libvirt"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
-
-// afterStop is how long libvirtd gets to see that a QEMU has ended before the next one
-// is started. One older than 10.2 takes what it sees late for the end of the new QEMU.
-const afterStop = 100 * time.Millisecond
 
 // Power implements driver.Driver.
 func (d *Driver) Power(ctx context.Context, uuid string, req driver.PowerRequest) error {
@@ -88,21 +84,15 @@ func (d *Driver) turnOff(ctx context.Context, s *session, f *found) error {
 		}
 		f.persistent = true
 	}
+	d.stops.begin(ctx)
+	defer d.stops.end(ctx)
+	if ctx.Err() != nil {
+		return hung(ctx)
+	}
 	if err := f.dom.Destroy(); err != nil && !gone(err) {
 		return err
 	}
-	rest(ctx, afterStop)
 	return nil
-}
-
-// rest waits, at most until ctx ends.
-func rest(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // turnOn starts a guest with a boot order.
@@ -140,9 +130,20 @@ func (d *Driver) turnOn(ctx context.Context, s *session, f *found, boot state.Bo
 	return nil
 }
 
+// cycle stops and starts a guest. A start that libvirtd undoes, because it sees the end
+// of the old QEMU late all the same, is repeated once.
 func (d *Driver) cycle(ctx context.Context, s *session, f *found, boot state.Boot) error {
 	if err := d.turnOff(ctx, s, f); err != nil {
 		return fmt.Errorf("domain %s: stop: %w", f.def.Name, err)
+	}
+	first := d.turnOn(ctx, s, f, boot)
+	rest(ctx, drain)
+	on, err := f.dom.IsActive() // answers when libvirtd has killed it, if it does
+	switch {
+	case err != nil:
+		return cmp.Or(first, fmt.Errorf("domain %s: read: %w", f.def.Name, err))
+	case on || ctx.Err() != nil:
+		return first
 	}
 	return d.turnOn(ctx, s, f, boot)
 }
