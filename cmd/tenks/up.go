@@ -141,7 +141,7 @@ func recordUp(path string, made bool, cluster string) error {
 // at every QEMU first, and answers "busy" meanwhile: minutes on a slow machine.
 const (
 	driverSilent = 3 * time.Second
-	driverTime   = 15 * time.Second
+	driverTime   = time.Minute
 	driverBusy   = 3 * time.Minute
 )
 
