@@ -16,13 +16,13 @@ func TestStopsEndTogetherAndThenNoneBeginsForAWhile(t *testing.T) {
 		at := make(chan time.Duration, 3) // one for each stop
 		stop := func(takes time.Duration) {
 			s.begin(t.Context())
-			time.Sleep(takes)
+			time.Sleep(takes) //nolint:forbidigo // a fake clock
 			s.end(t.Context())
 			at <- time.Since(began)
 		}
 		go stop(time.Second)
 		go stop(2 * time.Second)
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(1500 * time.Millisecond) //nolint:forbidigo // a fake clock
 		go stop(0) // the first has ended, and waits
 		synctest.Wait()
 		for _, want := range []time.Duration{2*time.Second + drain, 2*time.Second + drain, 2*time.Second + 2*drain} {
