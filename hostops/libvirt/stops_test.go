@@ -23,7 +23,7 @@ func TestStopsEndTogetherAndThenNoneBeginsForAWhile(t *testing.T) {
 		go stop(time.Second)
 		go stop(2 * time.Second)
 		time.Sleep(1500 * time.Millisecond) //nolint:forbidigo // a fake clock
-		go stop(0) // the first has ended, and waits
+		go stop(0)                          // the first has ended, and waits
 		synctest.Wait()
 		for _, want := range []time.Duration{2*time.Second + drain, 2*time.Second + drain, 2*time.Second + 2*drain} {
 			if got := <-at; got != want {
