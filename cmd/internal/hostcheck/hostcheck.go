@@ -24,7 +24,7 @@ func Run(ctx context.Context) []api.Check {
 	return []api.Check{
 		root(), virtualisation(),
 		program("qemu", "qemu-system-x86_64", "/usr/libexec/qemu-kvm"),
-		library(), libvirtd(ctx), firmware(), kernel(),
+		library(), libvirtd(ctx), firmware(), kernel(), devices(),
 		optional(program("ipmitool", "ipmitool")),
 	}
 }
@@ -117,6 +117,36 @@ func kernel() api.Check {
 		return missing("kernel", "/dev/net/tun is missing", "modprobe tun")
 	}
 	return ok("kernel", "tun")
+}
+
+// devices looks whether device nodes appear in /dev by themselves: a guest's NIC is a
+// macvtap device, which libvirt opens as /dev/tapN. A container's own /dev is a plain
+// tmpfs where nothing appears.
+func devices() api.Check {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return missing("devices", err.Error(), "mount /proc")
+	}
+	if devtmpfs(string(mounts)) {
+		return ok("devices", "/dev is the kernel's")
+	}
+	if _, err := os.Stat("/run/udev/control"); err == nil {
+		return ok("devices", "/dev is udev's")
+	}
+	return missing("devices", "no device appears in /dev by itself: guests with NICs cannot start",
+		"give a container the host's /dev, as by docker run --privileged -v /dev:/dev")
+}
+
+// devtmpfs says whether the kernel makes the nodes of /dev, by a mount table as of
+// proc(5); of several mounts on /dev the last one shows.
+func devtmpfs(mounts string) bool {
+	kind := ""
+	for line := range strings.Lines(mounts) {
+		if f := strings.Fields(line); len(f) > 2 && f[1] == "/dev" {
+			kind = f[2]
+		}
+	}
+	return kind == "devtmpfs"
 }
 
 // manager is a package manager and what to ask it for.

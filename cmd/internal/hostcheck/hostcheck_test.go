@@ -60,6 +60,19 @@ func TestProgramTakesTheFirstCandidateThereIs(t *testing.T) {
 	}
 }
 
+func TestDevtmpfsGoesByTheMountThatShows(t *testing.T) {
+	const kernel, own = "udev /dev devtmpfs rw,relatime 0 0\n", "tmpfs /dev tmpfs rw,nosuid 0 0\n"
+	const pts, elsewhere = "devpts /dev/pts devpts rw 0 0\n", "udev /mnt/dev devtmpfs rw 0 0\n"
+	for mounts, want := range map[string]bool{
+		kernel: true, kernel + pts: true, own + kernel: true,
+		own: false, kernel + own: false, elsewhere: false, pts: false, "": false, "broken\n": false,
+	} {
+		if got := devtmpfs(mounts); got != want {
+			t.Errorf("%q: got %t, want %t", mounts, got, want)
+		}
+	}
+}
+
 func TestOptionalChangesErrorsOnly(t *testing.T) {
 	for state, want := range map[string]string{"ok": "ok", "warning": "warning", "error": "warning"} {
 		if got := optional(api.Check{State: state}).State; got != want {
