@@ -128,7 +128,8 @@ func (s *Server) wrap(serve func(http.ResponseWriter, *http.Request) error) http
 		}
 		status := statusOf(err)
 		// A client that has gone, or an agent that stops, is nobody's fault.
-		if status >= http.StatusInternalServerError && r.Context().Err() == nil {
+		// That an agent is not ready is an answer, not a failure.
+		if status >= http.StatusInternalServerError && r.URL.Path != "/readyz" && r.Context().Err() == nil {
 			s.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "status", status, "err", err)
 		}
 		writeJSON(w, status, ErrorBody{Error: err.Error()})

@@ -32,6 +32,16 @@ type host struct {
 // newHost makes a lab of one host with libvirtd running.
 func newHost(t testing.TB) *host {
 	t.Helper()
+	h := newBareHost(t)
+	if err := h.StartLibvirtd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// newBareHost makes a lab of one host on which nothing runs.
+func newBareHost(t testing.TB) *host {
+	t.Helper()
 	lab.Require(t)
 	// Short, unlike TempDir's: the path of a socket within must fit in 108 bytes (unix(7)).
 	dir, err := os.MkdirTemp("", "tke2e") //nolint:usetesting // see above
@@ -50,9 +60,6 @@ func newHost(t testing.TB) *host {
 	})
 	lh, err := l.AddHost(t.Context(), "hv1")
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lh.StartLibvirtd(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, "agent.log")}

@@ -22,7 +22,7 @@ const setupFix = "tenks host setup"
 // Run looks at this host.
 func Run(ctx context.Context) []api.Check {
 	return []api.Check{
-		root(), virtualisation(),
+		root(), hostKVM.check(),
 		program("qemu", "qemu-system-x86_64", "/usr/libexec/qemu-kvm"),
 		library(), libvirtd(ctx), firmware(), kernel(), devices(),
 		optional(program("ipmitool", "ipmitool")),
@@ -48,22 +48,6 @@ func root() api.Check {
 		return missing("root", "not root", "run it as root, or with sudo")
 	}
 	return ok("root", "yes")
-}
-
-// virtualisation says whether guests run with KVM or are emulated. A device node
-// alone does not say so: the processor must offer it, too.
-func virtualisation() api.Check {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return missing("kvm", err.Error(), "")
-	}
-	flags := strings.Contains(string(info), " vmx") || strings.Contains(string(info), " svm")
-	_, err = os.Stat("/dev/kvm")
-	if flags && err == nil {
-		return ok("kvm", "guests run with KVM")
-	}
-	return api.Check{Name: "kvm", State: "warning", Detail: "no hardware virtualisation: guests are emulated (TCG), and slow",
-		Fix: "switch it on in the host's firmware, or allow nested virtualisation"}
 }
 
 func program(name string, candidates ...string) api.Check {
@@ -184,6 +168,12 @@ func Setup(ctx context.Context, say func(string)) error {
 			return err
 		}
 	}
+	if _, shut := hostKVM.shut(); shut {
+		say("giving " + hostKVM.device + " to group " + hostKVM.group)
+		if err := hostKVM.open(); err != nil {
+			return err
+		}
+	}
 	if libvirtd(ctx).State == "ok" {
 		return nil
 	}
@@ -192,10 +182,10 @@ func Setup(ctx context.Context, say func(string)) error {
 }
 
 // installable reports whether a package is missing, as opposed to a daemon that
-// does not run.
+// does not run or a device that is shut.
 func installable(checks []api.Check) bool {
 	for _, c := range checks {
-		if c.Fix == setupFix && c.Name != "libvirtd" {
+		if c.Fix == setupFix && c.Name != "libvirtd" && c.Name != "kvm" {
 			return true
 		}
 	}
