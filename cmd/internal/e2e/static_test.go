@@ -93,7 +93,7 @@ type bareRoot struct {
 func newBareRoot(t *testing.T) *bareRoot {
 	t.Helper()
 	// Short: the path of a socket within must fit in 108 bytes (unix(7)).
-	dir, err := os.MkdirTemp("", "tke2e")
+	dir, err := os.MkdirTemp("", "tke2e") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
