@@ -3,6 +3,7 @@
 package consensus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,9 +38,16 @@ type Config struct {
 	// ID is this peer's ID, its server ID in Raft.
 	ID  string
 	FSM raft.FSM
-	// Transport reaches the other voters. Nil: there are none, and nothing listens.
-	Transport raft.Transport
-	Log       *slog.Logger
+	// Network reaches the other peers. Nil: there are none, and nothing listens.
+	Network Network
+	// Stalled is told when the disk hangs, and when it goes on. Optional.
+	Stalled func(bool)
+	Log     *slog.Logger
+
+	// transport takes Network's place in tests.
+	transport raft.Transport
+	// stall is how long a write may take; 0: stallTime.
+	stall time.Duration
 }
 
 // Log is the replicated log. It is safe for concurrent use.
@@ -47,6 +55,8 @@ type Log struct {
 	raft   *raft.Raft
 	stores *stores
 	out    *slog.Logger
+	// transport is closed after Raft.
+	transport raft.Transport
 	// watch ends when notify is closed.
 	notify chan bool
 	watch  sync.WaitGroup
@@ -60,6 +70,8 @@ type Log struct {
 	// closed refuses new proposals; inflight counts those under way.
 	closed   bool
 	inflight sync.WaitGroup
+	// barred is the term in which a barrier was last passed.
+	barred uint64
 }
 
 type stores struct {
@@ -93,13 +105,22 @@ func openStores(dir string, out *slog.Logger) (*stores, error) {
 	return &stores{bolt: bolt, logs: logs, snapshots: snapshots}, nil
 }
 
-// Bootstrap writes a log with one voter and one entry, committed once Open elects
-// that voter. It is durable when Bootstrap returns.
-func Bootstrap(dir, id string, first []byte) error {
-	return bootstrap(dir, []string{id}, first)
+// Bootstrap writes a log with one voter and its first entries, committed once Open
+// elects that voter. It is durable when Bootstrap returns.
+func Bootstrap(dir, id string, first ...[]byte) error {
+	return bootstrap(dir, []string{id}, first...)
 }
 
-func bootstrap(dir string, voters []string, first []byte) error {
+// Prepare makes an empty log, which waits for a leader to fill it.
+func Prepare(dir string) error {
+	s, err := openStores(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.bolt.Close(), syncDir(dir))
+}
+
+func bootstrap(dir string, voters []string, first ...[]byte) error {
 	s, err := openStores(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -111,7 +132,9 @@ func bootstrap(dir string, voters []string, first []byte) error {
 	}
 	entries := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)},
-		{Index: 2, Term: 1, Type: raft.LogCommand, Data: first},
+	}
+	for i, command := range first {
+		entries = append(entries, &raft.Log{Index: uint64(i + 2), Term: 1, Type: raft.LogCommand, Data: command})
 	}
 	err = errors.Join(s.bolt.SetUint64([]byte("CurrentTerm"), 1), s.bolt.StoreLogs(entries))
 	if err = errors.Join(err, s.bolt.Close(), syncDir(dir)); err != nil {
@@ -135,16 +158,23 @@ func Open(c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Transport == nil {
-		_, c.Transport = raft.NewInmemTransport(raft.ServerAddress(c.ID))
+	switch {
+	case c.transport != nil:
+	case c.Network != nil:
+		c.transport = newTransport(c.ID, c.Network, c.Log)
+	default:
+		_, c.transport = raft.NewInmemTransport(raft.ServerAddress(c.ID))
 	}
-	l := &Log{stores: s, out: c.Log, notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
+	if c.Stalled != nil {
+		s.logs = &stallStore{LogStore: s.logs, limit: cmp.Or(c.stall, stallTime), stalled: c.Stalled}
+	}
+	l := &Log{stores: s, out: c.Log, transport: c.transport, notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
 	config, err := l.configure(c)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("log: %w", err), s.bolt.Close())
 	}
 	l.watch.Go(l.watchLeadership) // ends in Close
-	l.raft, err = raft.NewRaft(config, c.FSM, s.logs, s.bolt, s.snapshots, c.Transport)
+	l.raft, err = raft.NewRaft(config, c.FSM, s.logs, s.bolt, s.snapshots, c.transport)
 	if err != nil {
 		close(l.notify)
 		l.watch.Wait()
@@ -163,7 +193,7 @@ func (l *Log) configure(c Config) (*raft.Config, error) {
 	// Only a copy is looked through: the state machine must not see the snapshot twice.
 	peek := *config
 	peek.NoSnapshotRestoreOnStart, peek.Logger = true, hclog.NewNullLogger()
-	members, err := raft.GetConfiguration(&peek, c.FSM, l.stores.logs, l.stores.bolt, l.stores.snapshots, c.Transport)
+	members, err := raft.GetConfiguration(&peek, c.FSM, l.stores.logs, l.stores.bolt, l.stores.snapshots, c.transport)
 	if err != nil {
 		return nil, fmt.Errorf("who votes: %w", err)
 	}
@@ -176,19 +206,18 @@ func (l *Log) configure(c Config) (*raft.Config, error) {
 // timing is how soon the lack of a leader is noticed.
 type timing struct{ heartbeat, election, lease time.Duration }
 
+// leaderLease is how long a leader that hears from no majority goes on leading. It
+// cannot change while Raft runs, and so is the same for one voter and for several.
+const leaderLease = 500 * time.Millisecond
+
 // timingFor: a mesh of one needs no time to find out that nobody else leads. Among
-// several, a host that is busy with its guests must not lose its leadership for it.
+// several, a host that is busy with its guests must not lose its leadership for it;
+// a new leader is there within three seconds.
 func timingFor(c raft.Configuration) timing {
-	voters := 0
-	for _, s := range c.Servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
+	if len(c.Servers) <= 1 {
+		return timing{leaderLease, leaderLease, leaderLease}
 	}
-	if voters <= 1 {
-		return timing{100 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond}
-	}
-	return timing{3 * time.Second, 3 * time.Second, 1500 * time.Millisecond}
+	return timing{time.Second, time.Second, leaderLease}
 }
 
 // Close lets proposals that are under way finish, for a while, stops Raft and waits
@@ -210,6 +239,9 @@ func (l *Log) Close() error {
 	l.watch.Wait()
 	if !waitFor(drained, drainTime) {
 		err = errors.Join(err, errors.New("log: proposals are left without an answer"))
+	}
+	if t, ok := l.transport.(raft.WithClose); ok {
+		err = errors.Join(err, t.Close())
 	}
 	return errors.Join(err, l.stores.bolt.Close())
 }
