@@ -19,6 +19,13 @@ type Agent struct {
 	Drivers    map[string]map[string]string
 	Overcommit Overcommit
 	BMC        AgentBMC
+	Mesh       AgentMesh
+}
+
+// AgentMesh is where this peer listens for others, at Advertise.
+type AgentMesh struct {
+	// Port is a TCP port: log and API. GossipPort is TCP and UDP. 0: any free one.
+	Port, GossipPort int
 }
 
 // Physnet is how a host reaches a physical network.
@@ -79,6 +86,7 @@ func agentBase() Agent {
 		Drivers:    map[string]map[string]string{"libvirt": libvirtBase()},
 		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
 		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000},
+		Mesh:       AgentMesh{Port: 7740, GossipPort: 7741},
 	}
 }
 
@@ -113,6 +121,7 @@ func agentFile() shape[Agent] {
 		opt("overcommit", "Factors on what the host has.",
 			func(a *Agent) *Overcommit { return &a.Overcommit }, overcommit()),
 		opt("bmc", "Where BMCs listen.", func(a *Agent) *AgentBMC { return &a.BMC }, agentBMC()),
+		opt("mesh", "Where this peer listens for others.", func(a *Agent) *AgentMesh { return &a.Mesh }, agentMesh()),
 	)
 }
 
@@ -162,6 +171,16 @@ func agentBMC() shape[AgentBMC] {
 			func(b *AgentBMC) *PortRange { return &b.IPMIPorts }, checked(portRange.schema(), ports, portRange.want, "")),
 		opt("redfish_port", "TCP port.",
 			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](1, 65535)),
+	)
+}
+
+func agentMesh() shape[AgentMesh] {
+	base := func() AgentMesh { return agentBase().Mesh }
+	return object(base,
+		opt("port", "TCP port: log and API.",
+			func(m *AgentMesh) *int { return &m.Port }, whole[int](0, 65535)),
+		opt("gossip_port", "TCP and UDP port.",
+			func(m *AgentMesh) *int { return &m.GossipPort }, whole[int](0, 65535)),
 	)
 }
 
