@@ -6,6 +6,7 @@ package pki
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -40,25 +41,11 @@ var (
 func within(notBefore, notAfter, now time.Time, grace time.Duration) error {
 	switch {
 	case now.Before(notBefore):
-		return timeError{ErrNotYet, "a clock of the mesh had reached", notBefore.Add(Backdate), now}
+		return fmt.Errorf("%w: a clock of the mesh had reached %s, this host's clock says %s", ErrNotYet, stamp(notBefore.Add(Backdate)), stamp(now))
 	case now.After(notAfter.Add(grace)):
-		return timeError{ErrExpired, "it was valid until", notAfter, now}
+		return fmt.Errorf("%w: it was valid until %s, this host's clock says %s", ErrExpired, stamp(notAfter), stamp(now))
 	}
 	return nil
 }
-
-// timeError is a certificate outside its time.
-type timeError struct {
-	kind error
-	said string
-	// then is by the clock of who issued the certificate, now by this host's.
-	then, now time.Time
-}
-
-func (e timeError) Error() string {
-	return e.kind.Error() + ": " + e.said + " " + stamp(e.then) + ", this host's clock says " + stamp(e.now)
-}
-
-func (e timeError) Unwrap() error { return e.kind }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -21,7 +21,7 @@ import (
 // Errors of ParseToken.
 var (
 	// ErrNotToken says that a text does not even begin like a token.
-	ErrNotToken = errors.New("not a join token: one begins with " + tokenPrefix)
+	ErrNotToken = errors.New("not a join token (one begins with " + tokenPrefix + ")")
 	// ErrDamaged says that characters of a token are missing or changed.
 	ErrDamaged = errors.New("token is damaged or cut off")
 	// ErrNewer says that a newer Tenks made the token.
@@ -87,14 +87,7 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 // base64url and a CRC-32 in hexadecimal of all that precedes its dot. It refuses a
 // token that ParseToken would not understand.
 func (t Token) Encode() (string, error) {
-	if err := t.check(); err != nil {
-		return "", fmt.Errorf("token %q: %w", t.ID, err)
-	}
-	mesh, err := parseMesh(t.Mesh)
-	if err != nil {
-		return "", fmt.Errorf("token %q: %w", t.ID, err)
-	}
-	id, err := hex.DecodeString(t.ID)
+	mesh, id, err := t.check()
 	if err != nil {
 		return "", fmt.Errorf("token %q: %w", t.ID, err)
 	}
@@ -183,32 +176,33 @@ func (p payload) token() (Token, error) {
 		return Token{}, errors.New("expiry: out of range")
 	}
 	t.Expires = time.Unix(int64(p.Expires), 0).UTC()
-	return t, t.check()
+	_, _, err = t.check()
+	return t, err
 }
 
-// check says what is wrong with a token.
-func (t Token) check() error {
-	if _, err := parseMesh(t.Mesh); err != nil {
-		return err
+// check says what is wrong with a token, and returns its mesh and ID as bytes.
+func (t Token) check() (mesh uuid.UUID, id []byte, err error) {
+	if mesh, err = parseMesh(t.Mesh); err != nil {
+		return mesh, nil, err
 	}
-	id, err := hex.DecodeString(t.ID)
+	id, err = hex.DecodeString(t.ID)
 	seconds := t.Expires.Unix()
 	switch {
 	case err != nil || len(id) != idSize || hex.EncodeToString(id) != t.ID:
-		return fmt.Errorf("ID: want %d bytes in lower-case hexadecimal", idSize)
+		return mesh, nil, fmt.Errorf("ID: want %d bytes in lower-case hexadecimal", idSize)
 	case len(t.Pins) < 1 || len(t.Pins) > maxPins:
-		return fmt.Errorf("has %d pins, want 1 to %d", len(t.Pins), maxPins)
+		return mesh, nil, fmt.Errorf("has %d pins, want 1 to %d", len(t.Pins), maxPins)
 	case len(t.Addresses) > maxAddresses:
-		return fmt.Errorf("has %d addresses, want at most %d", len(t.Addresses), maxAddresses)
+		return mesh, nil, fmt.Errorf("has %d addresses, want at most %d", len(t.Addresses), maxAddresses)
 	case seconds <= 0 || seconds >= endOfTime:
-		return errors.New("expiry: out of range")
+		return mesh, nil, errors.New("expiry: out of range")
 	}
 	for _, address := range t.Addresses {
 		if err := checkAddress(address); err != nil {
-			return fmt.Errorf("address %q: %w", address, err)
+			return mesh, nil, fmt.Errorf("address %q: %w", address, err)
 		}
 	}
-	return nil
+	return mesh, id, nil
 }
 
 // hostName matches names and IPv4 addresses.
