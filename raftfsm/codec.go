@@ -110,6 +110,20 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"place-nodes":    body[state.PlaceNodes],
 	"report-host":    body[state.ReportHost],
 	"report-ironic":  body[state.ReportIronic],
+
+	"put-keys":        body[state.PutKeys],
+	"put-token":       body[state.PutToken],
+	"revoke-token":    body[state.RevokeToken],
+	"admit-peer":      body[state.AdmitPeer],
+	"put-peer":        body[state.PutPeer],
+	"set-roles":       body[state.SetRoles],
+	"mark-peers":      body[state.MarkPeers],
+	"declare-lost":    body[state.DeclareLost],
+	"drain-peer":      body[state.DrainPeer],
+	"leave-peer":      body[state.LeavePeer],
+	"remove-peer":     body[state.RemovePeer],
+	"unplace-nodes":   body[state.UnplaceNodes],
+	"bump-generation": body[state.BumpGeneration],
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,11 +20,11 @@ import (
 
 var revealed = cmp.AllowUnexported(state.Secret{})
 
-// golden returns a file under testdata. One that is missing is written if UPDATE is
+// golden returns a file under testdata/v1 or later. One that is missing is written if UPDATE is
 // set; one that is there is never changed.
-func golden(t *testing.T, name string, made func() []byte) []byte {
+func golden(t *testing.T, version, name string, made func() []byte) []byte {
 	t.Helper()
-	path := filepath.Join("testdata", "v1", name)
+	path := filepath.Join("testdata", version, name)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && os.Getenv("UPDATE") != "" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -48,22 +49,31 @@ func encode(t testing.TB, e state.Envelope) []byte {
 	return b
 }
 
-func TestEntriesOfVersion1DecodeForEver(t *testing.T) {
-	for kind, want := range samplesV1() {
-		b := golden(t, kind+".entry", func() []byte { return encode(t, want) })
-		got, err := Decode(b)
-		if err != nil {
-			t.Errorf("%s: %v", kind, err)
-			continue
-		}
-		if diff := cmp.Diff(want, got, revealed); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", kind, diff)
+func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
+	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2()} {
+		for kind, want := range samples {
+			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
+			got, err := Decode(b)
+			if err != nil {
+				t.Errorf("%s %s: %v", version, kind, err)
+				continue
+			}
+			if diff := cmp.Diff(want, got, revealed); diff != "" {
+				t.Errorf("%s %s (-want +got):\n%s", version, kind, diff)
+			}
 		}
 	}
 }
 
+// samples has the newest sample of each kind.
+func samples() map[string]state.Envelope {
+	out := samplesV1()
+	maps.Copy(out, samplesV2())
+	return out
+}
+
 func TestEveryKindHasItsWordAndASample(t *testing.T) {
-	samples := samplesV1()
+	samples := samples()
 	for kind := range commands {
 		sample, ok := samples[kind]
 		if !ok {
@@ -83,7 +93,23 @@ func TestEveryKindHasItsWordAndASample(t *testing.T) {
 // TestSamplesOfVersion1SetEveryField says which field was added without a sample.
 func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 	// Fields newer than version 1 go here, with where their golden file is.
-	newer := map[string]string{}
+	newer := map[string]string{
+		"put-hypervisor.Hypervisor.Reserved":    "v2/put-hypervisor.entry",
+		"apply-cluster.Create[0].LastPlacement": "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].Past":          "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].Lost":          "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].LostReason":    "v2/apply-cluster.entry",
+	}
+	setEveryField(t, samplesV1(), newer)
+}
+
+func TestSamplesOfVersion2SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV2(), map[string]string{})
+}
+
+// setEveryField fails for each field that no sample sets and that is not newer.
+func setEveryField(t *testing.T, samples map[string]state.Envelope, newer map[string]string) {
+	t.Helper()
 	var visit func(path string, v reflect.Value)
 	visit = func(path string, v reflect.Value) {
 		switch {
@@ -104,7 +130,7 @@ func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 			t.Errorf("%s is not set", path)
 		}
 	}
-	for kind, e := range samplesV1() {
+	for kind, e := range samples {
 		c := reflect.New(reflect.TypeOf(e.Command)).Elem()
 		c.Set(reflect.ValueOf(e.Command))
 		if a, ok := e.Command.(state.ApplyCluster); ok {
@@ -116,8 +142,8 @@ func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 }
 
 func TestEqualCommandsHaveEqualEntries(t *testing.T) {
-	for kind := range samplesV1() {
-		a, b := encode(t, samplesV1()[kind]), encode(t, samplesV1()[kind])
+	for kind := range samples() {
+		a, b := encode(t, samples()[kind]), encode(t, samples()[kind])
 		if !bytes.Equal(a, b) {
 			t.Errorf("%s: two encodings", kind)
 		}
@@ -137,6 +163,26 @@ func TestSecretsAreInTheLogAndNotInJSON(t *testing.T) {
 		}
 		if strings.Contains(string(asJSON), secret) {
 			t.Errorf("JSON shows %q", secret)
+		}
+	}
+}
+
+func TestKeysAreInTheLogAndNotInJSON(t *testing.T) {
+	e := samplesV2()["put-keys"]
+	asJSON, err := json.Marshal(e.Command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := encode(t, e)
+	key := strings.Repeat("\xfe", 32)
+	for _, secret := range []string{"golden-ca-key", key} {
+		if !bytes.Contains(entry, []byte(secret)) {
+			t.Errorf("the entry lacks %q", secret)
+		}
+	}
+	for _, seen := range []string{string(asJSON), fmt.Sprintf("%+v", e.Command), fmt.Sprintf("%#v", e.Command)} {
+		if strings.Contains(seen, "golden-ca-key") || strings.Contains(seen, key) || strings.Count(seen, "(hidden)") != 2 {
+			t.Errorf("seen: %s", seen)
 		}
 	}
 }
@@ -230,7 +276,7 @@ func TestTextOfOtherProgramsIsKeptWhateverItsBytes(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, e := range samplesV1() {
+	for _, e := range samples() {
 		f.Add(encode(f, e))
 	}
 	f.Add([]byte{})

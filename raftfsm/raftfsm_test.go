@@ -91,21 +91,23 @@ func TestAnEntryThatIsNotUnderstoodStopsTheState(t *testing.T) {
 	}
 }
 
-func TestSnapshotOfVersion1IsReadForEver(t *testing.T) {
-	b := golden(t, "state.snapshot", func() []byte { return written(t, dumpV1()) })
-	got, err := ReadSnapshot(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(dumpV1(), got, revealed); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	f := New()
-	if err := restore(f, b); err != nil {
-		t.Fatal(err)
-	}
-	if snap, _ := f.Source().Snapshot(); snap.Index() != 42 {
-		t.Errorf("index %d", snap.Index())
+func TestSnapshotsOfEveryVersionAreReadForEver(t *testing.T) {
+	for version, want := range map[string]state.Dump{"v1": dumpV1(), "v2": dumpV2()} {
+		b := golden(t, version, "state.snapshot", func() []byte { return written(t, want) })
+		got, err := ReadSnapshot(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, revealed); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", version, diff)
+		}
+		f := New()
+		if err := restore(f, b); err != nil {
+			t.Fatal(err)
+		}
+		if snap, _ := f.Source().Snapshot(); snap.Index() != 42 {
+			t.Errorf("%s: index %d", version, snap.Index())
+		}
 	}
 }
 
@@ -167,7 +169,7 @@ func TestRestoreRefusesAndLeavesTheStateAlone(t *testing.T) {
 }
 
 func TestEveryDamagedByteIsNoticed(t *testing.T) {
-	good := written(t, dumpV1())
+	good := written(t, dumpV2())
 	for i := range good {
 		bad := bytes.Clone(good)
 		bad[i] ^= 0x20

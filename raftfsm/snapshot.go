@@ -40,6 +40,11 @@ var recordTypes = []struct {
 	{recordHypervisor, row(func(d *state.Dump, h *state.Hypervisor) { d.Hypervisors = append(d.Hypervisors, h) })},
 	{recordEvent, row(func(d *state.Dump, e *state.EventRow) { d.Events = append(d.Events, e) })},
 	{recordRequest, row(func(d *state.Dump, r *state.RequestRow) { d.Requests = append(d.Requests, r) })},
+	{recordPeer, row(func(d *state.Dump, p *state.Peer) { d.Peers = append(d.Peers, p) })},
+	{recordToken, row(func(d *state.Dump, t *state.Token) { d.Tokens = append(d.Tokens, t) })},
+	{recordKeys, row(func(d *state.Dump, k *state.Keys) { d.Keys = k })},
+	{recordDeparture, row(func(d *state.Dump, p *state.Departure) { d.Departures = append(d.Departures, p) })},
+	{recordDeparted, row(func(d *state.Dump, p *state.Departed) { d.Departed = p })},
 }
 
 const (
@@ -49,6 +54,11 @@ const (
 	recordHypervisor = 4
 	recordEvent      = 5
 	recordRequest    = 6
+	recordPeer       = 7
+	recordToken      = 8
+	recordKeys       = 9
+	recordDeparture  = 10
+	recordDeparted   = 11
 )
 
 func row[T any](add func(*state.Dump, *T)) func(*state.Dump, []byte) error {
@@ -72,13 +82,11 @@ func WriteSnapshot(to io.Writer, snap *state.Snapshot) error {
 		return err
 	}
 	d := snap.Dump()
-	var mesh []*state.Mesh
-	if d.Mesh != nil {
-		mesh = append(mesh, d.Mesh)
-	}
-	if err := errors.Join(writeRows(w, recordMesh, mesh), writeRows(w, recordCluster, d.Clusters),
+	if err := errors.Join(writeRows(w, recordMesh, single(d.Mesh)), writeRows(w, recordKeys, single(d.Keys)),
+		writeRows(w, recordPeer, d.Peers), writeRows(w, recordToken, d.Tokens), writeRows(w, recordCluster, d.Clusters),
 		writeRows(w, recordNode, d.Nodes), writeRows(w, recordHypervisor, d.Hypervisors),
 		writeRows(w, recordEvent, d.Events), writeRows(w, recordRequest, d.Requests),
+		writeRows(w, recordDeparture, d.Departures), writeRows(w, recordDeparted, single(d.Departed)),
 		writeRecord(w, endRecord, nil)); err != nil {
 		return err
 	}
@@ -86,6 +94,14 @@ func WriteSnapshot(to io.Writer, snap *state.Snapshot) error {
 		return err
 	}
 	return buffered.Flush()
+}
+
+// single is the rows of a table that has one or none.
+func single[T any](row *T) []*T {
+	if row == nil {
+		return nil
+	}
+	return []*T{row}
 }
 
 func writeRows[T any](w io.Writer, number byte, rows []*T) error {

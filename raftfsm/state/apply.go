@@ -20,6 +20,19 @@ const (
 	EventNodeRemoving   = "node-removing"
 	EventNodeRemoved    = "node-removed"
 	EventNodeIronic     = "node-ironic"
+	EventNodeDisplaced  = "node-displaced"
+	EventGeneration     = "mesh-recovered"
+	EventKeys           = "keys-changed"
+	EventTokenCreated   = "token-created"
+	EventTokenRevoked   = "token-revoked"
+	EventPeerJoined     = "peer-joined"
+	EventPeerChanged    = "peer-changed"
+	EventPeerRole       = "peer-role"
+	EventPeerLost       = "peer-lost"
+	EventPeerFound      = "peer-found"
+	EventPeerDraining   = "peer-draining"
+	EventPeerLeaving    = "peer-leaving"
+	EventPeerRemoved    = "peer-removed"
 )
 
 // hypervisorName is what events call a hypervisor.
@@ -28,6 +41,12 @@ func (t *tx) hypervisorName(id string) string {
 		return h.Name
 	}
 	return id
+}
+
+// peerOf returns the peer that a hypervisor is; there is none in a state from before
+// there were peers.
+func (t *tx) peerOf(hypervisor string) (*Peer, bool) {
+	return first[*Peer](t.Txn, tablePeers, "id", hypervisor)
 }
 
 func (SetMesh) kind() string { return "set-mesh" }
@@ -48,11 +67,15 @@ func (c PutHypervisor) apply(t *tx) error {
 	if err := checkKey("hypervisor ID", h.ID); err != nil {
 		return err
 	}
+	if p, ok := t.peerOf(h.ID); ok && p.Removed {
+		return errRemoved(p)
+	}
 	h.CreateIndex, h.ModifyIndex = t.index, t.index
 	if old, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", h.ID); ok {
 		h.CreateIndex = old.CreateIndex
 	}
 	t.put(tableHypervisors, &h)
+	t.touch(h.ID)
 	t.event(EventHypervisor, "", "", "hypervisor %s: %d vCPUs, %d MiB, %d GiB, physnets %v",
 		h.Name, h.Capacity.VCPUs, h.Capacity.MemoryMB, h.Capacity.DiskGB, h.Physnets)
 	return nil
@@ -109,7 +132,8 @@ func (t *tx) createNode(cluster string, n Node) error {
 		return err
 	}
 	n.CreateIndex, n.ModifyIndex, n.RestartIndex = t.index, t.index, 0
-	n.Placement, n.Unplaced = nil, ""
+	n.Placement, n.LastPlacement, n.Past, n.Unplaced = nil, nil, nil, ""
+	n.Lost, n.LostReason = false, ""
 	n.Removing, n.Force, n.Forget = false, false, false
 	n.Host, n.Ironic = HostStatus{}, IronicStatus{}
 	t.put(tableNodes, &n)
@@ -179,11 +203,6 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	return nil
 }
 
-func (t *tx) putNode(n *Node) {
-	n.ModifyIndex = t.index
-	t.put(tableNodes, n)
-}
-
 func (RemoveCluster) kind() string { return "remove-cluster" }
 
 func (c RemoveCluster) apply(t *tx) error {
@@ -236,7 +255,7 @@ func (t *tx) finishNode(n *Node) {
 	if !n.Removing || !n.IronicDone() || (n.Placement != nil && n.Host.Phase != HostGone) {
 		return
 	}
-	must(t.Delete(tableNodes, n))
+	t.dropNode(n)
 	t.event(EventNodeRemoved, n.Cluster, n.Name, "uuid %s", n.UUID)
 	t.finishCluster(n.Cluster)
 }
@@ -274,12 +293,14 @@ func (t *tx) placeNode(p NodePlacement) {
 		return
 	}
 	h, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", p.Hypervisor)
-	if !ok || t.endpointTaken(p.Hypervisor, p.BMC) {
+	if peer, _ := t.peerOf(p.Hypervisor); !ok || peer.Refuses() != "" || t.endpointTaken(p.Hypervisor, p.BMC) {
 		return
 	}
 	n := *old
 	n.Placement = &Placement{Hypervisor: p.Hypervisor, Epoch: t.index, BMC: p.BMC}
+	n.Past = withoutPast(n.Past, p.Hypervisor)
 	n.Unplaced, n.Host = "", HostStatus{}
+	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
 	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s:%d", h.Name, p.BMC.Address, p.BMC.Port)
 }

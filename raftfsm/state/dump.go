@@ -1,6 +1,10 @@
 package state
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // EventRow is an event as it is stored.
 type EventRow struct {
@@ -21,6 +25,14 @@ type Dump struct {
 	Nodes       []*Node
 	Events      []*EventRow
 	Requests    []*RequestRow
+	Peers       []*Peer
+	Tokens      []*Token
+	// Keys is nil before the first PutKeys.
+	Keys       *Keys
+	Departures []*Departure
+	// Departed is nil in a dump from before departures were kept: the state that it
+	// is loaded into knows none from before Index.
+	Departed *Departed
 }
 
 // Dump returns the whole state.
@@ -32,25 +44,33 @@ func (s *Snapshot) Dump() Dump {
 		Nodes:       s.Nodes(),
 		Events:      all[*EventRow](s.txn, tableEvents, "id"),
 		Requests:    all[*RequestRow](s.txn, tableRequests, "serial"),
+		Peers:       s.Peers(),
+		Tokens:      s.Tokens(),
+		Departures:  all[*Departure](s.txn, tableDepartures, "id"),
+		Departed:    &Departed{Since: departedSince(s.txn)},
 	}
 	if row, ok := first[*meshRow](s.txn, tableMesh, "id", meshKey); ok {
 		d.Mesh = &row.Mesh
+	}
+	if row, ok := first[*keysRow](s.txn, tableKeys, "id", keysKey); ok {
+		d.Keys = &row.Keys
 	}
 	return d
 }
 
 // Load replaces the whole state. Snapshots taken before stay as they are, and their
-// channels are closed. On an error, which says what in d cannot be, the store is
+// channels are closed, those of WatchOn and WatchPeers too. On an error, which says what in d cannot be, the store is
 // untouched.
 func (s *Store) Load(d Dump) error {
-	db := newDB()
-	t := &tx{Txn: db.Txn(true), index: d.Index}
+	t := s.begin(d.Index, 0)
+	// Within one transaction of the same database, because its channels are what
+	// readers wait for.
+	t.clear()
 	if err := t.load(d); err != nil {
 		t.Abort()
 		return err
 	}
 	t.Commit()
-	s.db = db
 	s.publish(d.Index)
 	return nil
 }
@@ -58,6 +78,12 @@ func (s *Store) Load(d Dump) error {
 func (t *tx) load(d Dump) error {
 	if d.Mesh != nil {
 		t.put(tableMesh, &meshRow{Key: meshKey, Mesh: *d.Mesh})
+	}
+	if d.Keys != nil {
+		t.put(tableKeys, &keysRow{Key: keysKey, Keys: *d.Keys})
+	}
+	if err := t.loadPeers(d); err != nil {
+		return err
 	}
 	for _, c := range d.Clusters {
 		if err := t.loadRow(tableClusters, "id", "cluster", c.Name, c); err != nil {
@@ -68,17 +94,58 @@ func (t *tx) load(d Dump) error {
 		if err := t.loadRow(tableHypervisors, "id", "hypervisor", h.ID, h); err != nil {
 			return err
 		}
+		t.touch(h.ID)
 	}
 	for _, n := range d.Nodes {
-		if err := t.checkNew(n); err != nil {
+		if err := t.loadNode(n); err != nil {
 			return err
 		}
-		if n.Placement != nil && t.endpointTaken(n.Placement.Hypervisor, n.Placement.BMC) {
-			return fmt.Errorf("node %q: BMC %s:%d is another's", n.Name, n.Placement.BMC.Address, n.Placement.BMC.Port)
-		}
-		t.put(tableNodes, n)
 	}
 	return t.loadHistory(d)
+}
+
+// clear deletes every row.
+func (t *tx) clear() {
+	for _, name := range slices.Sorted(maps.Keys(schema().Tables)) {
+		_, err := t.DeleteAll(name, "id")
+		must(err)
+	}
+}
+
+func (t *tx) loadNode(n *Node) error {
+	if err := t.checkNew(n); err != nil {
+		return err
+	}
+	if n.Placement != nil && t.endpointTaken(n.Placement.Hypervisor, n.Placement.BMC) {
+		return fmt.Errorf("node %q: BMC %s:%d is another's", n.Name, n.Placement.BMC.Address, n.Placement.BMC.Port)
+	}
+	t.put(tableNodes, n)
+	t.touch(n.hosts()...)
+	return nil
+}
+
+func (t *tx) loadPeers(d Dump) error {
+	for _, p := range d.Peers {
+		if err := t.loadPeer(p); err != nil {
+			return err
+		}
+	}
+	for _, k := range d.Tokens {
+		if err := t.loadRow(tableTokens, "id", "token", k.ID, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) loadPeer(p *Peer) error {
+	if err := checkPeer(p); err != nil {
+		return err
+	}
+	if other, taken := t.nameTaken(p); taken && !p.Removed {
+		return fmt.Errorf("peer %q: name %s is taken by peer %s", p.ID, p.Name, other.ID)
+	}
+	return t.loadRow(tablePeers, "id", "peer", p.ID, p)
 }
 
 func (t *tx) loadRow(table, index, noun, id string, row any) error {
@@ -101,6 +168,9 @@ func (t *tx) loadHistory(d Dump) error {
 		before = e.Serial
 		t.put(tableEvents, e)
 	}
+	if err := t.loadDepartures(d); err != nil {
+		return err
+	}
 	before = 0
 	for _, r := range d.Requests {
 		if r.Serial <= before {
@@ -111,5 +181,22 @@ func (t *tx) loadHistory(d Dump) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (t *tx) loadDepartures(d Dump) error {
+	before := uint64(0)
+	for _, dep := range d.Departures {
+		if dep.Serial <= before {
+			return fmt.Errorf("departure %d is out of order", dep.Serial)
+		}
+		before = dep.Serial
+		t.put(tableDepartures, dep)
+	}
+	since := d.Index
+	if d.Departed != nil {
+		since = d.Departed.Since
+	}
+	t.setDeparted(since)
 	return nil
 }

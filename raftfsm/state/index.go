@@ -32,6 +32,20 @@ func (macs) FromObject(row any) (ok bool, values [][]byte, err error) {
 // FromArgs implements memdb.Indexer.
 func (macs) FromArgs(args ...any) ([]byte, error) { return key(args...), nil }
 
+// pastHosts indexes a node by each hypervisor that it was on before.
+type pastHosts struct{}
+
+// FromObject implements memdb.MultiIndexer.
+func (pastHosts) FromObject(row any) (ok bool, values [][]byte, err error) {
+	for _, h := range row.(*Node).Past {
+		values = append(values, key(h))
+	}
+	return len(values) > 0, values, nil
+}
+
+// FromArgs implements memdb.Indexer.
+func (pastHosts) FromArgs(args ...any) ([]byte, error) { return key(args...), nil }
+
 // key joins parts into one key that sorts as they do: numbers big-endian, texts
 // ended by a zero byte so that none is another's prefix.
 func key(parts ...any) []byte {

@@ -19,6 +19,7 @@ type RequestRow struct {
 const (
 	causeConflict = "conflict"
 	causeNotFound = "not-found"
+	causeRefused  = "refused"
 )
 
 // refusal is an error that was remembered.
@@ -38,6 +39,8 @@ func (r *RequestRow) result() error {
 		return &refusal{r.Err, ErrConflict}
 	case r.Cause == causeNotFound:
 		return &refusal{r.Err, ErrNotFound}
+	case r.Cause == causeRefused:
+		return &refusal{r.Err, ErrRefused}
 	}
 	return errors.New(r.Err)
 }
@@ -55,6 +58,8 @@ func (t *tx) rememberRequest(id string, err error) {
 		row.Cause = causeConflict
 	case errors.Is(err, ErrNotFound):
 		row.Cause = causeNotFound
+	case errors.Is(err, ErrRefused):
+		row.Cause = causeRefused
 	}
 	t.put(tableRequests, row)
 	trim(t, tableRequests, "serial", func(r *RequestRow) bool { return r.Serial+keepRequests <= row.Serial })

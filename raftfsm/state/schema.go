@@ -11,8 +11,16 @@ const (
 	tableHypervisors = "hypervisors"
 	tableEvents      = "events"
 	tableRequests    = "requests"
+	tablePeers       = "peers"
+	tableTokens      = "tokens"
+	tableKeys        = "keys"
+	tableDepartures  = "departures"
+	tableDeparted    = "departed"
+	tableViews       = "views"
 
-	meshKey = "mesh"
+	meshKey     = "mesh"
+	keysKey     = "keys"
+	departedKey = "departed"
 )
 
 // meshRow is the only row of its table.
@@ -33,6 +41,7 @@ func schema() *memdb.DBSchema {
 			optional(unique("mac", macs{})),
 			index("cluster", field("Cluster")),
 			index("hypervisor", keyOf[*Node](onHypervisor)),
+			index("past", pastHosts{}),
 			optional(unique("endpoint", keyOf[*Node](atEndpoint)))),
 		tableHypervisors: table(tableHypervisors,
 			unique("id", field("ID"))),
@@ -42,6 +51,18 @@ func schema() *memdb.DBSchema {
 		tableRequests: table(tableRequests,
 			unique("id", field("ID")),
 			unique("serial", keyOf[*RequestRow](func(r *RequestRow) []byte { return key(r.Serial) }))),
+		tablePeers: table(tablePeers,
+			unique("id", field("ID")),
+			optional(unique("name", keyOf[*Peer](peerName))),
+			unique("modified", keyOf[*Peer](func(p *Peer) []byte { return key(p.ModifyIndex, p.ID) }))),
+		tableTokens: table(tableTokens,
+			unique("id", field("ID"))),
+		tableKeys: table(tableKeys, unique("id", field("Key"))),
+		tableDepartures: table(tableDepartures,
+			unique("id", keyOf[*Departure](func(d *Departure) []byte { return key(d.Serial) })),
+			unique("hypervisor", keyOf[*Departure](func(d *Departure) []byte { return key(d.Hypervisor, d.Index, d.UUID) }))),
+		tableDeparted: table(tableDeparted, unique("id", field("Key"))),
+		tableViews:    table(tableViews, unique("id", keyOf[*viewRow](func(v *viewRow) []byte { return key(v.Hypervisor) }))),
 	}}
 }
 
@@ -50,6 +71,14 @@ func onHypervisor(n *Node) []byte {
 		return nil
 	}
 	return key(n.Placement.Hypervisor)
+}
+
+// peerName leaves out removed peers: their names are free again.
+func peerName(p *Peer) []byte {
+	if p.Removed {
+		return nil
+	}
+	return key(p.Name)
 }
 
 func atEndpoint(n *Node) []byte {

@@ -20,6 +20,10 @@ var (
 	// ErrConflict says that the state changed after the command was planned;
 	// read it again, plan again, propose again.
 	ErrConflict = errors.New("the state changed meanwhile")
+	// ErrRefused says that the mesh does not want it: an admission whose token does
+	// not hold, a change to a removed peer, a removal that would lose nodes. Asking
+	// again changes nothing.
+	ErrRefused = errors.New("refused")
 	// ErrNewer says that a command or snapshot was written by a newer Tenks.
 	ErrNewer = errors.New("written by a newer version of tenks: upgrade this peer")
 )
@@ -179,8 +183,17 @@ type Node struct {
 
 	// Placement is nil until the node is scheduled.
 	Placement *Placement
-	// Unplaced says why the node could not be scheduled.
+	// LastPlacement is the placement before; nil: there was none.
+	LastPlacement *Placement
+	// Past lists the other hypervisors that the node was placed on before, sorted.
+	// They must know that it is no longer theirs.
+	Past []string
+	// Unplaced says why the node could not be scheduled, or why it lost its placement.
 	Unplaced string
+	// Lost says that the hypervisor which the node is placed on is, and LostReason
+	// since when.
+	Lost       bool
+	LostReason string
 	// RestartIndex is the index of the last command that asked for a power cycle
 	// to make pending changes effective; 0: never.
 	RestartIndex uint64
@@ -286,6 +299,8 @@ type Hypervisor struct {
 	// Overcommit multiplies Capacity.
 	Overcommit Overcommit
 	BMC        PortRange
+	// Reserved lists ports within BMC that something else of the host uses.
+	Reserved []int
 
 	CreateIndex, ModifyIndex uint64
 }
@@ -348,10 +363,14 @@ func (n *Node) Phase() (Phase, string) {
 		reason = n.Ironic.Error
 	}
 	switch {
+	case n.Removing && reason == "":
+		return PhaseRemoving, n.LostReason
 	case n.Removing:
 		return PhaseRemoving, reason
 	case n.Placement == nil:
 		return PhasePending, n.Unplaced
+	case n.Lost:
+		return PhaseLost, n.LostReason
 	case n.Host.Phase == HostError:
 		return PhaseError, reason
 	case n.Host.Phase != HostReady:
