@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 // child is a process that a host started and waits for.
@@ -15,13 +16,15 @@ type child struct {
 }
 
 // start starts cmd with its output appended to a file. A goroutine waits for it to
-// end, which kill sees to.
+// end, which kill sees to. The process is in a group of its own: a Ctrl-C is for who
+// runs the lab, who then ends it.
 func start(cmd *exec.Cmd, log string) (*child, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
 	_ = out.Close() // the process has its own
 	if err != nil {

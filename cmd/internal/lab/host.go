@@ -26,17 +26,28 @@ const bootTimeout = 20 * time.Second
 // ErrOff says that a host is powered off.
 var ErrOff = errors.New("host is powered off")
 
-// Host is one machine of a lab. It is safe for concurrent use, but for Kill, Boot and
-// Reboot, which are called one at a time.
+// Host is one machine of a lab. It is safe for concurrent use, but for Kill, Boot,
+// Reboot and what makes and undoes faults, which are called one at a time.
 type Host struct {
-	lab    *Lab
-	name   string
-	number int
+	lab     *Lab
+	name    string
+	number  int
+	diskMiB int
 
 	mu sync.Mutex // guards what follows
+	// address is that of eth0, now and after the next boot.
+	address string
+	// unplugged and delay are about eth0's cable, and outlive a boot as it does.
+	unplugged bool
+	delay     time.Duration
+	relay     *relay
+	// paused are the processes that Pause stopped.
+	paused []int
+	slow   *slowDisk
 	// init holds the namespaces; nil: off.
 	init     *child
 	libvirtd *child
+	udev     *udev
 	// namespaces are the network and mount namespace of this boot.
 	namespaces map[string]bool
 }
@@ -44,8 +55,12 @@ type Host struct {
 // Name is the host's name in the lab and its host name.
 func (h *Host) Name() string { return h.name }
 
-// Address is the address of eth0, 10.77.0.<n>, in a /24.
-func (h *Host) Address() string { return fmt.Sprintf("%s.%d", network, h.number) }
+// Address is the address of eth0, in a /24: 10.77.0.<n>, or what Readdress made it.
+func (h *Host) Address() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.address
+}
 
 // Dir is the host's directory: "disk" with what a reboot keeps, under its path in the
 // host, "run" as its /run, and "log".
@@ -53,21 +68,26 @@ func (h *Host) Dir() string { return filepath.Join(h.lab.dir, h.name) }
 
 // Path is where a file of the host is on this machine, for paths under /run and those
 // that a reboot keeps: /var/{lib,log,cache}/libvirt, /etc/libvirt, /var/lib/tenks,
-// /etc/tenks.
+// /etc/tenks. For those the path is another after each boot if the disk is a file
+// system of its own, and leads nowhere while the host is off.
 func (h *Host) Path(inside string) string {
 	if rest, ok := strings.CutPrefix(inside, "/run/"); ok {
 		return filepath.Join(h.Dir(), "run", rest)
 	}
+	if init := h.started(); h.diskMiB > 0 && init != nil {
+		return filepath.Join(rootOf(init), inside)
+	}
 	return filepath.Join(h.Dir(), "disk", inside)
 }
+
+// rootOf is a process's root directory, with what is mounted there for it.
+func rootOf(c *child) string { return fmt.Sprintf("/proc/%d/root", c.pid()) }
 
 // Netns is the ip-netns(8) name of the host's network namespace.
 func (h *Host) Netns() string { return h.lab.prefix + "-" + h.name }
 
-func (h *Host) switchPort() string { return fmt.Sprintf("h%d", h.number) }
-
 // install makes the disk.
-func (h *Host) install() error {
+func (h *Host) install(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(h.Dir(), "log"), 0o755); err != nil {
 		return err
 	}
@@ -76,7 +96,10 @@ func (h *Host) install() error {
 			return err
 		}
 	}
-	return h.installLibvirt()
+	if err := h.installLibvirt(); err != nil {
+		return err
+	}
+	return h.makeImage(ctx)
 }
 
 // Boot powers the host on: new namespaces, /run and boot ID, the disk as it was left.
@@ -90,27 +113,13 @@ func (h *Host) Boot(ctx context.Context) error {
 	if err == nil {
 		err = h.startInit(ctx)
 	}
+	if err == nil {
+		err = h.startUdev()
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("host %q: boot: %w", h.name, err), h.Kill(context.WithoutCancel(ctx)))
 	}
 	return nil
-}
-
-// wire makes the network namespace and its cable to the switch.
-func (h *Host) wire(ctx context.Context) error {
-	if err := run(ctx, "ip", "netns", "add", h.Netns()); err != nil {
-		return err
-	}
-	port, ns := h.switchPort(), h.Netns()
-	if err := run(ctx, "ip", "-n", h.lab.Switch(), "-batch", "-",
-		"link add name "+port+" type veth peer name eth0 netns "+ns,
-		"link set "+port+" master lab up"); err != nil {
-		return err
-	}
-	return run(ctx, "ip", "-n", ns, "-batch", "-",
-		"link set lo up",
-		"addr add "+h.Address()+"/24 dev eth0",
-		"link set eth0 up")
 }
 
 func (h *Host) startInit(ctx context.Context) error {
@@ -123,7 +132,7 @@ func (h *Host) startInit(ctx context.Context) error {
 	}
 	cmd := exec.Command("nsenter", "--net="+netnsPath(h.Netns()), //nolint:noctx // it lives as long as the host
 		"unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", bootScript)
-	cmd.Env = append(os.Environ(), "LAB_NAME="+h.name, "LAB_DISK="+filepath.Join(h.Dir(), "disk"),
+	cmd.Env = append(os.Environ(), "LAB_NAME="+h.name, "LAB_DISK="+filepath.Join(h.Dir(), "disk"), "LAB_IMAGE="+h.image(),
 		"LAB_RUN="+runDir, "LAB_BOOT_ID="+bootID, "LAB_READY="+ready)
 	init, err := start(cmd, filepath.Join(h.Dir(), "log", "boot.log"))
 	if err != nil {
@@ -160,11 +169,29 @@ func (h *Host) findNamespaces(pid int) error {
 	return nil
 }
 
+func (h *Host) startUdev() error {
+	u, err := startUdev(h, rootOf(h.started())+"/dev", filepath.Join(h.Dir(), "log", "udev.log"))
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.udev = u
+	return nil
+}
+
 // started returns init while the host is on.
 func (h *Host) started() *child {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.init
+}
+
+// inside returns the namespaces of this boot; nil: off.
+func (h *Host) inside() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.namespaces
 }
 
 // Command prepares a program to run in the host, in its root directory; Cmd.Dir has no
@@ -190,20 +217,25 @@ func (h *Host) InNetns(f func() error) error {
 	if h.started() == nil {
 		return fmt.Errorf("host %q: %w", h.name, ErrOff)
 	}
+	return inNetns(h.Netns(), f)
+}
+
+// inNetns calls f on a thread in a network namespace.
+func inNetns(name string, f func() error) error {
 	ended := make(chan error, 1)
-	go func() { ended <- h.inNetns(f) }() // ends before InNetns does
+	go func() { ended <- visitNetns(name, f) }() // ends before inNetns does
 	return <-ended
 }
 
-// inNetns leaves the namespace again: not every thread ends with its goroutine, and
+// visitNetns leaves the namespace again: not every thread ends with its goroutine, and
 // the process's first one never does.
-func (h *Host) inNetns(f func() error) error {
+func visitNetns(name string, f func() error) error {
 	runtime.LockOSThread() // stays locked, and with it unused, if it cannot go back
 	home, err := netns.Get()
 	if err != nil {
 		return err
 	}
-	ns, err := netns.GetFromName(h.Netns())
+	ns, err := netns.GetFromName(name)
 	if err != nil {
 		return errors.Join(err, home.Close())
 	}
@@ -219,13 +251,15 @@ func (h *Host) inNetns(f func() error) error {
 }
 
 // Kill is a power cut: everything in the host's namespaces ends, with no time to write
-// or say anything, and the namespaces go. On a host that is off it does nothing.
+// or say anything, and the namespaces go. What was not synced is lost if the disk is a
+// file system of its own. On a host that is off it does nothing.
 func (h *Host) Kill(ctx context.Context) error {
 	h.mu.Lock()
-	namespaces, init, libvirtd := h.namespaces, h.init, h.libvirtd
+	namespaces, init, libvirtd, udev, relay := h.namespaces, h.init, h.libvirtd, h.udev, h.relay
 	h.mu.Unlock()
+	h.stopSlowing()
 	if namespaces != nil {
-		if err := killAll(ctx, namespaces); err != nil {
+		if err := h.cutPower(ctx, namespaces); err != nil {
 			return fmt.Errorf("host %q: kill: %w", h.name, err)
 		}
 	}
@@ -234,12 +268,28 @@ func (h *Host) Kill(ctx context.Context) error {
 			c.kill()
 		}
 	}
+	udev.close()
+	relay.close()
 	h.mu.Lock()
-	h.namespaces, h.init, h.libvirtd = nil, nil, nil
+	h.namespaces, h.init, h.libvirtd, h.udev, h.relay, h.paused = nil, nil, nil, nil, nil, nil
 	h.mu.Unlock()
-	// The kernel takes the cable away with the namespace, but not at once.
-	_ = run(ctx, "ip", "-n", h.lab.Switch(), "link", "del", h.switchPort())
-	return deleteNetns(ctx, h.Netns())
+	err := h.unwire(ctx)
+	if err := errors.Join(err, h.lab.faults.set(ctx, h.lab, h.silence(0))); err != nil {
+		return fmt.Errorf("host %q: kill: %w", h.name, err)
+	}
+	return h.awaitImage(ctx)
+}
+
+// cutPower stops all, and takes the disk away, before it ends anything: nobody has
+// time to notice that something else is gone.
+func (h *Host) cutPower(ctx context.Context, namespaces map[string]bool) error {
+	if _, err := stopAll(namespaces); err != nil {
+		return err
+	}
+	if err := h.cutDisk(); err != nil {
+		return err
+	}
+	return killAll(ctx, namespaces)
 }
 
 // Reboot is a power cut, a boot, and libvirtd started.
@@ -251,16 +301,6 @@ func (h *Host) Reboot(ctx context.Context) error {
 		return err
 	}
 	return h.StartLibvirtd(ctx)
-}
-
-// Unplug pulls the host's cable at the switch; Plug puts it back.
-func (h *Host) Unplug(ctx context.Context) error {
-	return run(ctx, "ip", "-n", h.lab.Switch(), "link", "set", h.switchPort(), "down")
-}
-
-// Plug is the inverse of Unplug.
-func (h *Host) Plug(ctx context.Context) error {
-	return run(ctx, "ip", "-n", h.lab.Switch(), "link", "set", h.switchPort(), "up")
 }
 
 // newUUID returns a random UUID (RFC 9562 §5.4).

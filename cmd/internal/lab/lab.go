@@ -1,8 +1,9 @@
 // Package lab makes hosts on one machine, for tests and for people to try things on:
-// each has its own network, mounts, disk, boot ID and libvirtd, can be powered off
-// and boots again with its disk. AddHost starts a process that holds the host's
-// namespaces; Lab.Close ends it and everything else that runs in them, and removes
-// the lab's directory. It needs root.
+// each has its own network, mounts, /dev, disk, boot ID and libvirtd, can be powered
+// off and boots again with its disk; what fails between and in hosts is a function,
+// and has an inverse. AddHost starts a process that holds the host's namespaces, and
+// goroutines that make its device nodes; Lab.Close ends them and everything else that
+// runs in the namespaces, and removes the lab's directory. It needs root.
 package lab
 
 import (
@@ -15,9 +16,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -27,17 +31,33 @@ const (
 	network = "10.77.0"
 	// closeTimeout bounds what Close waits for processes to go.
 	closeTimeout = 30 * time.Second
+	// atOnce is how many hosts boot or end at a time: more does not make it faster.
+	atOnce = 8
 )
 
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
-// Lab is some hosts and the switch between them. It is safe for concurrent use.
+// Lab is some hosts and the switch between them. It is safe for concurrent use, but
+// for AddNetwork, HealAll and Close, which are called while no host is added or boots.
 type Lab struct {
 	dir, prefix string
+	faults      faults
 
-	mu sync.Mutex // guards hosts
+	mu sync.Mutex // guards what follows
 	// hosts are in the order that they were added in.
 	hosts []*Host
+	// networks are those besides the hosts' own, in the order that they were added in.
+	networks []string
+}
+
+// Spec is what a host is to be.
+type Spec struct {
+	// Name is its name in the lab and its host name.
+	Name string
+	// DiskMiB is the size of a file system of its own for its disk, which can hang
+	// and loses in a power cut what was not synced; 0: a directory of this machine,
+	// which does neither.
+	DiskMiB int
 }
 
 // New makes a lab without hosts in dir, which must be absent or empty. Names outside
@@ -68,46 +88,90 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 // Dir is the lab's directory.
 func (l *Lab) Dir() string { return l.dir }
 
-// Switch is the network namespace, by its ip-netns(8) name, with the bridge "lab" that
-// every host's eth0 is wired to as "h<n>". The bridge has the address 10.77.0.254/24.
-func (l *Lab) Switch() string { return l.prefix + "-switch" }
-
-func (l *Lab) addSwitch(ctx context.Context) error {
-	ns := l.Switch()
-	if err := run(ctx, "ip", "netns", "add", ns); err != nil {
-		return err
-	}
-	return run(ctx, "ip", "-n", ns, "-batch", "-",
-		"link set lo up",
-		"link add name lab type bridge forward_delay 0 stp_state 0",
-		"addr add "+network+".254/24 dev lab",
-		"link set lab up")
+// Hosts returns the hosts, on or off, in the order that they were added in.
+func (l *Lab) Hosts() []*Host {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.hosts)
 }
 
 // AddHost makes a host and boots it, without libvirtd. Its name is its host name.
 func (l *Lab) AddHost(ctx context.Context, name string) (*Host, error) {
-	if !validName.MatchString(name) || name == "switch" {
-		return nil, fmt.Errorf("host %q: not a name for a host", name)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, h := range l.hosts {
-		if h.name == name {
-			return nil, fmt.Errorf("host %q: exists", name)
-		}
-	}
-	if len(l.hosts) == maxHosts {
-		return nil, fmt.Errorf("host %q: a lab has at most %d hosts", name, maxHosts)
-	}
-	h := &Host{lab: l, name: name, number: len(l.hosts) + 1}
-	if err := h.install(); err != nil {
-		return nil, fmt.Errorf("host %q: %w", name, err)
-	}
-	l.hosts = append(l.hosts, h)
-	if err := h.Boot(ctx); err != nil {
+	hosts, err := l.Add(ctx, Spec{Name: name})
+	if err != nil {
 		return nil, err
 	}
-	return h, nil
+	return hosts[0], nil
+}
+
+// AddHosts makes n hosts, named hv<n> by their numbers in the lab from 1 on, and starts
+// their libvirtds, all at the same time.
+func (l *Lab) AddHosts(ctx context.Context, n int) ([]*Host, error) {
+	first := len(l.Hosts()) + 1
+	specs := make([]Spec, n)
+	for i := range specs {
+		specs[i].Name = fmt.Sprintf("hv%d", first+i)
+	}
+	hosts, err := l.Add(ctx, specs...)
+	if err != nil {
+		return nil, err
+	}
+	return hosts, forAll(hosts, func(h *Host) error { return h.StartLibvirtd(ctx) })
+}
+
+// Add makes hosts and boots them, without libvirtd, at the same time. After an error
+// those that it concerns are off, or not there if their names could not be taken.
+func (l *Lab) Add(ctx context.Context, specs ...Spec) ([]*Host, error) {
+	hosts, err := l.reserve(specs)
+	if err != nil {
+		return nil, err
+	}
+	err = forAll(hosts, func(h *Host) error {
+		if err := h.install(ctx); err != nil {
+			return fmt.Errorf("host %q: install: %w", h.name, err)
+		}
+		return h.Boot(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return hosts, nil
+}
+
+// reserve gives names and numbers to hosts: to all of them, or to none.
+func (l *Lab) reserve(specs []Spec) ([]*Host, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := slices.Clone(l.hosts)
+	for _, s := range specs {
+		if !validName.MatchString(s.Name) || s.Name == "switch" {
+			return nil, fmt.Errorf("host %q: not a name for a host", s.Name)
+		}
+		if slices.ContainsFunc(all, func(h *Host) bool { return h.name == s.Name }) {
+			return nil, fmt.Errorf("host %q: exists", s.Name)
+		}
+		if len(all) == maxHosts {
+			return nil, fmt.Errorf("host %q: a lab has at most %d hosts", s.Name, maxHosts)
+		}
+		number := len(all) + 1
+		all = append(all, &Host{lab: l, name: s.Name, number: number, diskMiB: s.DiskMiB,
+			address: fmt.Sprintf("%s.%d", network, number)})
+	}
+	added := all[len(l.hosts):]
+	l.hosts = all
+	return slices.Clone(added), nil
+}
+
+// forAll calls f for each host, some at a time, and returns all errors.
+func forAll(hosts []*Host, f func(*Host) error) error {
+	errs := make([]error, len(hosts))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i, h := range hosts {
+		g.Go(func() error { errs[i] = f(h); return nil })
+	}
+	_ = g.Wait() // they are in errs
+	return errors.Join(errs...)
 }
 
 // Close powers all hosts off and removes the lab's namespaces and directory. It may
@@ -115,17 +179,14 @@ func (l *Lab) AddHost(ctx context.Context, name string) (*Host, error) {
 func (l *Lab) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var errs error
-	for _, h := range l.hosts {
-		errs = errors.Join(errs, h.Kill(ctx))
-	}
-	l.hosts = nil
+	errs := forAll(l.Hosts(), func(h *Host) error { return h.Kill(ctx) })
 	errs = errors.Join(errs, deleteNetns(ctx, l.Switch()))
 	if errs != nil {
 		return errs // what is left may still use the directory
 	}
+	l.mu.Lock()
+	l.hosts = nil
+	l.mu.Unlock()
 	return os.RemoveAll(l.dir)
 }
 
@@ -140,7 +201,11 @@ func deleteNetns(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := killAll(ctx, map[string]bool{ns: true}); err != nil {
+	namespaces := map[string]bool{ns: true}
+	if _, err := stopAll(namespaces); err != nil {
+		return err
+	}
+	if err := killAll(ctx, namespaces); err != nil {
 		return err
 	}
 	return run(ctx, "ip", "netns", "del", name)

@@ -54,8 +54,6 @@ func (h *Host) StartLibvirtd(ctx context.Context) error {
 		return nil
 	}
 	cmd := h.Command(context.WithoutCancel(ctx), "libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid")
-	// A group of its own: a Ctrl-C is for the test.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c, err := start(cmd, filepath.Join(h.Dir(), "log", "libvirtd.log"))
 	if err != nil {
 		return fmt.Errorf("host %q: start libvirtd: %w", h.name, err)

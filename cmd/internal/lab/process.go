@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +26,13 @@ type process struct {
 	name string
 }
 
-// infrastructure reports whether an agent's end should come first: a power cut takes
-// all at once, so no agent may see what it depends on go.
-func (p process) infrastructure() bool {
-	return p.name == "libvirtd" || p.name == "sleep" || strings.HasPrefix(p.name, "qemu")
+// rank orders the ends of processes: a power cut takes all at once, so no agent (0)
+// may see what it depends on (1) go.
+func (p process) rank() int {
+	if p.name == "libvirtd" || p.name == "sleep" || strings.HasPrefix(p.name, "qemu") {
+		return 1
+	}
+	return 0
 }
 
 // namespaceOf identifies the namespace behind /proc/PID/ns/… or /run/netns/….
@@ -110,31 +114,59 @@ func ignoreEnded(err error) error {
 	return err
 }
 
-// killAll ends everything in the namespaces as a power cut does: all are stopped,
-// agents first, until none is left that runs, and then killed. It returns when they
-// are gone.
-func killAll(ctx context.Context, namespaces map[string]bool) error {
+// stopAll stops what runs in the namespaces, agents first, until none is left that
+// does. It returns the process IDs of those that did not stand still before.
+func stopAll(namespaces map[string]bool) ([]int, error) {
 	if inside(os.Getpid(), namespaces) || inside(1, namespaces) {
-		return errors.New("kill: the namespaces are this machine's own")
+		return nil, errors.New("stop: the namespaces are this machine's own")
 	}
-	stopped := map[int]bool{}
+	var stopped []int
+	seen := map[int]bool{}
 	for news := true; news; {
 		all, err := processes(namespaces)
 		if err != nil {
-			return err
+			return stopped, err
 		}
-		news = false
-		for _, infrastructure := range []bool{false, true} {
-			for _, p := range all {
-				if p.infrastructure() != infrastructure || stopped[p.pid] {
-					continue
-				}
-				if err := signal(p.pid, unix.SIGSTOP, namespaces); err != nil {
-					return fmt.Errorf("process %d (%s): stop: %w", p.pid, p.name, err)
-				}
-				stopped[p.pid], news = true, true
+		all = slices.DeleteFunc(all, func(p process) bool { return seen[p.pid] })
+		slices.SortStableFunc(all, func(a, b process) int { return a.rank() - b.rank() })
+		for _, p := range all {
+			seen[p.pid] = true
+			if stands(p.pid) {
+				continue
 			}
+			if err := signal(p.pid, unix.SIGSTOP, namespaces); err != nil {
+				return stopped, fmt.Errorf("process %d (%s): stop: %w", p.pid, p.name, err)
+			}
+			stopped = append(stopped, p.pid)
 		}
+		news = len(all) > 0
+	}
+	return stopped, nil
+}
+
+// stands reports whether a process was stopped by a signal (proc_pid_stat(5)).
+func stands(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The name, in parentheses, may have any character in it.
+	after := stat[bytes.LastIndexByte(stat, ')')+1:]
+	return bytes.HasPrefix(after, []byte(" T"))
+}
+
+// goOn undoes a stop.
+func goOn(pid int, namespaces map[string]bool) error {
+	if err := signal(pid, unix.SIGCONT, namespaces); err != nil {
+		return fmt.Errorf("process %d: go on: %w", pid, err)
+	}
+	return nil
+}
+
+// killAll ends everything in the namespaces and returns when it is gone.
+func killAll(ctx context.Context, namespaces map[string]bool) error {
+	if inside(os.Getpid(), namespaces) || inside(1, namespaces) {
+		return errors.New("kill: the namespaces are this machine's own")
 	}
 	return await(ctx, func() (bool, error) {
 		all, err := processes(namespaces)

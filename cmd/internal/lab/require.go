@@ -25,7 +25,7 @@ func Missing() string {
 	if os.Geteuid() != 0 {
 		return "needs root: namespaces, mounts"
 	}
-	for _, program := range []string{"ip", "nsenter", "unshare", "mount", "hostname", "libvirtd", "virsh", "qemu-system-x86_64"} {
+	for _, program := range []string{"ip", "nsenter", "unshare", "mount", "hostname", "stat", "mknod", "libvirtd", "virsh", "qemu-system-x86_64"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Sprintf("no %s on this machine", program)
 		}
@@ -39,4 +39,31 @@ func Missing() string {
 		return fmt.Sprintf("no namespaces: %v: %s", err, out)
 	}
 	return ""
+}
+
+// RequireFaults skips a test where the switch cannot lose frames: Partition, Lose,
+// Isolate, Pause.
+func RequireFaults(tb TB) {
+	tb.Helper()
+	Require(tb)
+	if _, err := exec.LookPath("nft"); err != nil {
+		tb.Skip("no faults between hosts: no nft on this machine")
+	}
+	if out, err := exec.Command("unshare", "--net", "nft", rules(map[fault]int{{lossy, 1, 2}: 1})).CombinedOutput(); err != nil { //nolint:noctx // ends at once
+		tb.Skip(fmt.Sprintf("no faults between hosts: nft: %v: %s", err, out))
+	}
+}
+
+// RequireDisks skips a test where hosts cannot have disks of their own (Spec.DiskMiB).
+func RequireDisks(tb TB) {
+	tb.Helper()
+	Require(tb)
+	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+		tb.Skip("no disks for hosts: no mkfs.ext4 on this machine")
+	}
+	for _, path := range []string{"/dev/loop-control", "/sys/fs/ext4"} {
+		if _, err := os.Stat(path); err != nil {
+			tb.Skip("no disks for hosts: " + err.Error())
+		}
+	}
 }
