@@ -69,7 +69,7 @@ func (t *Transport) welcome(ctx context.Context, raw net.Conn) {
 		return
 	}
 	if ctx.Err() != nil {
-		raw.Close()
+		shut(raw)
 		return // this end closes; nobody was refused
 	}
 	why := h.why(err)
@@ -124,7 +124,7 @@ func part(raw net.Conn) {
 			_, _ = io.CopyN(io.Discard, raw, maxGoodbye) // nobody wants it
 		}
 	}
-	raw.Close()
+	shut(raw)
 }
 
 // paced is a connection in its handshake. The handshake holds one of turns while it

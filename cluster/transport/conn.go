@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 )
 
@@ -48,8 +49,11 @@ func (c *Conn) abort() {
 	if l, ok := c.raw.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0) // it only hastens the end
 	}
-	c.raw.Close()
+	shut(c.raw)
 }
+
+// shut closes what nobody uses any more: an error would say nothing.
+func shut(c io.Closer) { _ = c.Close() }
 
 // refused says whether err is an alert from the other end.
 func refused(err error) bool {

@@ -44,7 +44,7 @@ func (c *crowd) enter(host string, conn net.Conn) *guest {
 	c.size++
 	c.mu.Unlock()
 	if out != nil {
-		out.conn.Close() // its handshake fails
+		shut(out.conn) // its handshake fails
 	}
 	return g
 }

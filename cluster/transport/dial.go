@@ -71,7 +71,7 @@ func (t *Transport) connect(ctx context.Context, address string, h *handshake) (
 	}
 	c, err := h.finish(ctx, tls.Client(raw, h.clientConfig()), raw)
 	if err != nil {
-		raw.Close()
+		shut(raw)
 		why := h.why(err)
 		if why == ReasonRefused {
 			err = fmt.Errorf("%w: %w", ErrRefused, err)
@@ -117,7 +117,7 @@ func DialJoin(ctx context.Context, n Net, address string, verify func(chain []*x
 	}
 	c := tls.Client(raw, joinConfig(verify))
 	if err := c.HandshakeContext(ctx); err != nil {
-		raw.Close()
+		shut(raw)
 		if refused(err) {
 			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
@@ -131,7 +131,7 @@ func joinConfig(verify func(chain []*x509.Certificate) error) *tls.Config {
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{Join},
 		SessionTicketsDisabled: true,
-		InsecureSkipVerify:     true, //nolint:gosec // the CA is pinned by verify
+		InsecureSkipVerify:     true, // the CA is pinned by verify
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if state.NegotiatedProtocol != Join {
 				return errors.New("no peer of a mesh answers")

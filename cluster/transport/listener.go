@@ -71,7 +71,7 @@ func (q *queue) Close() error {
 			select {
 			case c := <-q.conns:
 				q.transport.forget(c)
-				c.raw.Close()
+				shut(c.raw)
 			default:
 				return
 			}

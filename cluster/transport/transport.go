@@ -167,10 +167,10 @@ func (t *Transport) Close() error {
 	t.stop()
 	err := t.listener.Close()
 	for _, q := range queues {
-		q.Close()
+		shut(q)
 	}
 	for _, c := range conns {
-		c.raw.Close()
+		shut(c.raw)
 	}
 	t.work.Wait()
 	if err != nil && !errors.Is(err, net.ErrClosed) {

@@ -144,10 +144,9 @@ func (c *conn) write(b []byte) (n int, wait <-chan struct{}, until time.Time, er
 	if err != nil {
 		return 0, nil, until, fault("write", c.local, err)
 	}
-	if to.ended != nil {
-		return len(b), nil, until, nil // into the void: who could say so is cut off
+	if n = min(len(b), maxBuffered-to.size); to.ended != nil {
+		n = len(b) // into the void: who could say so is cut off
 	}
-	n = min(len(b), maxBuffered-to.size)
 	if n <= 0 && len(b) > 0 {
 		return 0, c.wake.wait(), c.writeBy, nil
 	}

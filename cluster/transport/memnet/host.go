@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -121,7 +120,7 @@ func (h *host) Dial(ctx context.Context, address string) (net.Conn, error) {
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, fault("dial", Addr(address), late(ctx))
+			return nil, fault("dial", Addr(address), ctx.Err())
 		}
 	}
 }
@@ -144,20 +143,12 @@ func (h *host) travel(ctx context.Context, address string) error {
 		}
 	}
 	if err == nil && ctx.Err() != nil {
-		err = late(ctx)
+		err = ctx.Err()
 	}
 	if err != nil {
 		return fault("dial", Addr(address), err)
 	}
 	return nil
-}
-
-// late is the end of ctx as an error that also is what the net package would return.
-func late(ctx context.Context) error {
-	if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // Err returns it as it is
-		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, ctx.Err())
-	}
-	return ctx.Err()
 }
 
 // target splits an address that is dialed.

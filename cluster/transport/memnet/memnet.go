@@ -16,10 +16,10 @@ import (
 type Direction int
 
 const (
-	// BothWays: nothing passes.
+	// BothWays lets nothing pass.
 	BothWays Direction = iota
-	// OneWay: nothing passes from the first host to the second; the other way is open.
-	// A connection cannot be made in either direction, as with TCP.
+	// OneWay lets nothing pass from the first host to the second; the other way is
+	// open. A connection cannot be made in either direction, as with TCP.
 	OneWay
 )
 

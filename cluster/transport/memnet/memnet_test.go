@@ -248,7 +248,7 @@ func TestAFullBacklogKeepsDialersWaiting(t *testing.T) {
 		for err == nil {
 			var c net.Conn
 			if c, err = n.Host("a").Dial(short(t), "b:1"); err == nil {
-				defer c.Close()
+				t.Cleanup(func() { c.Close() })
 				conns++
 			}
 		}
