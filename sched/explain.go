@@ -3,23 +3,29 @@ package sched
 import (
 	"fmt"
 	"strings"
-
-	"tenks/raftfsm/state"
 )
 
 // mostExplained is how many hypervisors are explained one by one; the rest of a
 // large mesh is counted.
 const mostExplained = 8
 
-// explain says why no host can take a node.
-func explain(hosts []*host, n *state.Node) string {
+// explain says why no host can take a node of the class, after so many placements.
+// The answer is the same until there is another placement.
+func (c *class) explain(hosts []*host, placements int) string {
+	if c.reason == "" || c.after != placements {
+		c.reason, c.after = reasons(hosts, c), placements
+	}
+	return c.reason
+}
+
+func reasons(hosts []*host, c *class) string {
 	if len(hosts) == 0 {
-		return fmt.Sprintf("no hypervisor can take node %s: no hypervisor has joined", n.Name)
+		return "no hypervisor has joined"
 	}
 	var parts []string
 	more := map[string]int{}
 	for i, h := range hosts {
-		why := refuse(h, n)
+		why := refuse(h, c)
 		if i >= mostExplained {
 			more[why.filter]++
 			continue
@@ -29,7 +35,7 @@ func explain(hosts []*host, n *state.Node) string {
 	if rest := len(hosts) - mostExplained; rest > 0 {
 		parts = append(parts, fmt.Sprintf("and %d more: %s", rest, counted(more)))
 	}
-	return fmt.Sprintf("no hypervisor can take node %s: %s", n.Name, strings.Join(parts, "; "))
+	return strings.Join(parts, "; ")
 }
 
 // counted lists, in the order of the filters, how many hosts each refused.

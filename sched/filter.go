@@ -2,20 +2,18 @@ package sched
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"math/bits"
 	"slices"
 	"strings"
-
-	"tenks/raftfsm/state"
 )
 
 // filters are asked in this order; the first that refuses is named.
 var filters = []struct {
 	name   string
-	refuse func(h *host, n *state.Node) string
+	refuse func(h *host, c *class) string
 }{
+	{"peer", byPeer},
 	{"driver", byDriver},
 	{"physnets", byPhysnets},
 	{"vcpus", byVCPUs},
@@ -25,23 +23,25 @@ var filters = []struct {
 	{"labels", byLabels},
 }
 
-// refusal is which filter refused a host for a node, and why. The zero value: none
+// refusal is which filter refused a class of nodes a host, and why. The zero value: none
 // did.
 type refusal struct{ filter, why string }
 
-func refuse(h *host, n *state.Node) refusal {
+func refuse(h *host, c *class) refusal {
 	for _, f := range filters {
-		if why := f.refuse(h, n); why != "" {
+		if why := f.refuse(h, c); why != "" {
 			return refusal{f.name, why}
 		}
 	}
 	return refusal{}
 }
 
-func byDriver(h *host, n *state.Node) string { return among(n.Machine.Driver, h.Drivers) }
+func byPeer(h *host, _ *class) string { return h.peer.Refuses() }
 
-func byPhysnets(h *host, n *state.Node) string {
-	for _, p := range n.Machine.Physnets {
+func byDriver(h *host, c *class) string { return among(c.driver, h.Drivers) }
+
+func byPhysnets(h *host, c *class) string {
+	for _, p := range c.physnets {
 		if why := among(p, h.Physnets); why != "" {
 			return why
 		}
@@ -60,18 +60,18 @@ func among(want string, has []string) string {
 	return fmt.Sprintf("has no %s, only %s", want, strings.Join(has, ", "))
 }
 
-func byVCPUs(h *host, n *state.Node) string {
-	return fits(uint64(max(n.Machine.VCPUs, 0)), h.vcpus, scaled(uint64(max(h.Capacity.VCPUs, 0)), h.Overcommit.VCPUs), "")
+func byVCPUs(h *host, c *class) string {
+	return fits(c.vcpus, h.vcpus, scaled(uint64(max(h.Capacity.VCPUs, 0)), h.Overcommit.VCPUs), "")
 }
 
-func byMemory(h *host, n *state.Node) string {
-	return fits(n.Machine.MemoryMB, h.memoryMB, h.memoryLimit(), " MiB")
+func byMemory(h *host, c *class) string {
+	return fits(c.memoryMB, h.memoryMB, h.memoryLimit(), " MiB")
 }
 
 // byDisk counts bytes and speaks of GiB, as hypervisors do.
-func byDisk(h *host, n *state.Node) string {
+func byDisk(h *host, c *class) string {
 	limit := times(scaled(h.Capacity.DiskGB, h.Overcommit.Disk), 1<<30)
-	need, free := n.Machine.DiskBytes(), limit-min(limit, h.diskBytes)
+	need, free := c.diskBytes, limit-min(limit, h.diskBytes)
 	if need <= free {
 		return ""
 	}
@@ -91,28 +91,31 @@ func tooMuch(need, free, limit uint64, unit string) string {
 	return fmt.Sprintf("needs %d%s, %d of %d%s free", need, unit, free, limit, unit)
 }
 
-func byLabels(h *host, n *state.Node) string {
-	for _, key := range slices.Sorted(maps.Keys(n.Constraints.Require)) {
-		want := n.Constraints.Require[key]
-		got, ok := h.Labels[key]
+func byLabels(h *host, c *class) string {
+	for _, want := range c.labels {
+		got, ok := h.Labels[want.key]
 		switch {
 		case !ok:
-			return fmt.Sprintf("has no label %s, %s is required", key, want)
-		case got != want:
-			return fmt.Sprintf("label %s is %s, %s is required", key, got, want)
+			return fmt.Sprintf("has no label %s, %s is required", want.key, want.value)
+		case got != want.value:
+			return fmt.Sprintf("label %s is %s, %s is required", want.key, got, want.value)
 		}
 	}
 	return ""
 }
 
-func byBMCPorts(h *host, _ *state.Node) string {
+func byBMCPorts(h *host, _ *class) string {
 	if _, ok := h.freePort(); ok {
 		return ""
 	}
 	if h.BMC.First < 1 {
 		return "has no ports for BMCs"
 	}
-	return fmt.Sprintf("all ports are taken: %d of %d-%d", h.BMC.Last-h.BMC.First+1, h.BMC.First, h.BMC.Last)
+	why := fmt.Sprintf("all ports are taken: %d of %d-%d", h.BMC.Last-h.BMC.First+1, h.BMC.First, h.BMC.Last)
+	if n := h.reserved(); n > 0 {
+		why += fmt.Sprintf(", %d of them reserved", n)
+	}
+	return why
 }
 
 // scaled multiplies a capacity by an overcommit factor; 0 means 1, and what is no

@@ -5,38 +5,45 @@ import "tenks/raftfsm/state"
 // host is a hypervisor with what is promised on it so far.
 type host struct {
 	*state.Hypervisor
+	// peer is nil for a hypervisor from before there were peers.
+	peer                       *state.Peer
 	vcpus, memoryMB, diskBytes uint64
-	// ports are the BMC ports in use, and nextPort is the lowest that may be free.
+	// ports are the BMC ports in use or reserved, and nextPort is the lowest that may be free.
 	ports    map[int]bool
 	nextPort int
 }
 
 // candidates returns all hypervisors by ID, with the nodes that are placed on them
-// counted. A node that is being removed counts until it is gone.
-func candidates(snap *state.Snapshot) ([]*host, *spread) {
+// counted, also by spec. A node that is being removed counts until it is gone.
+func candidates(snap *state.Snapshot) ([]*host, *classes) {
 	var out []*host
-	counts := &spread{zones: map[place]int{}, hosts: map[place]int{}}
+	known := &classes{all: map[demand]*class{}, counts: map[specKey]*spread{}}
 	for _, h := range snap.Hypervisors() {
 		c := &host{Hypervisor: h, ports: map[int]bool{}, nextPort: h.BMC.First}
+		c.peer, _ = snap.Peer(h.ID)
+		for _, p := range h.Reserved {
+			c.ports[p] = true
+		}
 		for _, n := range snap.NodesOn(h.ID) {
-			c.count(n.Machine)
+			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
 			c.ports[n.Placement.BMC.Port] = true
-			counts.add(n, c)
+			known.spread(n).add(c)
 		}
 		out = append(out, c)
 	}
-	return out, counts
+	return out, known
 }
 
-func (h *host) count(m state.Machine) {
-	h.vcpus = plus(h.vcpus, uint64(max(m.VCPUs, 0)))
-	h.memoryMB = plus(h.memoryMB, m.MemoryMB)
-	h.diskBytes = plus(h.diskBytes, m.DiskBytes())
+func (h *host) count(vcpus, memoryMB, diskBytes uint64) {
+	h.vcpus = plus(h.vcpus, vcpus)
+	h.memoryMB = plus(h.memoryMB, memoryMB)
+	h.diskBytes = plus(h.diskBytes, diskBytes)
 }
 
-// take promises a node to a host that can take it, and returns its BMC's endpoint.
-func (h *host) take(n *state.Node) state.Endpoint {
-	h.count(n.Machine)
+// take promises a node of the class to a host that can take it, and returns its BMC's
+// endpoint.
+func (h *host) take(c *class) state.Endpoint {
+	h.count(c.vcpus, c.memoryMB, c.diskBytes)
 	port, _ := h.freePort()
 	h.ports[port] = true
 	return state.Endpoint{Address: h.BMC.Address, Port: port}
@@ -53,6 +60,17 @@ func (h *host) freePort() (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// reserved is how many BMC ports of the range are something else's.
+func (h *host) reserved() int {
+	within := map[int]bool{}
+	for _, p := range h.Reserved {
+		if p >= h.BMC.First && p <= h.BMC.Last {
+			within[p] = true
+		}
+	}
+	return len(within)
 }
 
 // memoryLimit is what may be promised in all, in MiB.

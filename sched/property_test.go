@@ -2,6 +2,7 @@ package sched
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -32,9 +33,14 @@ func drawMesh(t *rapid.T) mesh {
 			h.BMC.Last = h.BMC.First + rapid.IntRange(-1, 6).Draw(t, "ports")
 		}))
 	}
-	for i := range rapid.IntRange(0, 20).Draw(t, "nodes") {
+	for i := range rapid.IntRange(0, 30).Draw(t, "nodes") {
 		n := node(fmt.Sprintf("tk%d", i), func(n *state.Node) {
 			n.Spec, n.CreateIndex = fmt.Sprint(i%3), rapid.Uint64Range(1, 3).Draw(t, "created")
+			n.Constraints.Spread = []string{"", "zone", "hypervisor"}[i%3]
+			if rapid.Bool().Draw(t, "alike") { // to the others of its spec
+				n.Machine.Volumes = nil
+				return
+			}
 			n.Machine.Driver, n.Machine.VCPUs = drivers.Draw(t, "driver"), rapid.IntRange(1, 4).Draw(t, "vcpus")
 			n.Machine.MemoryMB = rapid.Uint64Range(1, 4096).Draw(t, "memory")
 			n.Machine.Volumes[0].CapacityBytes = rapid.Uint64Range(0, 20<<30).Draw(t, "disk")
@@ -110,6 +116,12 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 		m.nodes = record(m.nodes, Place(half, nil)) // an earlier round
 		snap := load(t, m.hosts, m.nodes)
 		r := Place(snap, m.extra)
+
+		for _, worth := range []int{0, math.MaxInt} { // always queues, never any
+			if diff := cmp.Diff(r, place(snap, m.extra, worth)); diff != "" {
+				rt.Fatalf("with queues from %d nodes on (-want +got):\n%s", worth, diff)
+			}
+		}
 
 		answered := map[string]int{}
 		for _, p := range r.Placements {

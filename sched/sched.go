@@ -20,17 +20,38 @@ type Result struct {
 // Place places every unplaced node of the snapshot that is not being removed, and
 // the nodes of extra, which are not in the snapshot yet: what a plan would create.
 // Once they are, Place decides the same for them.
-func Place(snap *state.Snapshot, extra []*state.Node) Result {
-	hosts, counts := candidates(snap)
+func Place(snap *state.Snapshot, extra []*state.Node) Result { return place(snap, extra, worthQueues) }
+
+// worthQueues is how many nodes a class must have for queues to be worth their making.
+const worthQueues = 8
+
+// place is Place with another bound than worthQueues, which changes nothing but the
+// time that it takes.
+func place(snap *state.Snapshot, extra []*state.Node, worth int) Result {
+	hosts, known := candidates(snap)
+	nodes := unplaced(snap, extra)
+	of := make([]*class, len(nodes))
+	for i, n := range nodes {
+		of[i] = known.of(n)
+		of[i].left++
+	}
 	var r Result
-	for _, n := range unplaced(snap, extra) {
-		h, reason := choose(hosts, n, counts)
+	for i, n := range nodes {
+		c := of[i]
+		if c.queues == nil && c.left >= worth {
+			c.makeQueues(hosts)
+		}
+		h := c.choose(hosts)
+		if c.left--; c.left == 0 {
+			c.queues = nil
+		}
 		if h == nil {
-			r.Refusals = append(r.Refusals, state.NodeRefusal{UUID: n.UUID, Reason: reason})
+			reason := c.explain(hosts, len(r.Placements))
+			r.Refusals = append(r.Refusals, state.NodeRefusal{UUID: n.UUID, Reason: "no hypervisor can take node " + n.Name + ": " + reason})
 			continue
 		}
-		endpoint := h.take(n)
-		counts.add(n, h)
+		endpoint := h.take(c)
+		c.counts.add(h)
 		r.Placements = append(r.Placements, state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: endpoint})
 	}
 	return r
@@ -60,16 +81,24 @@ func byName(a, b *state.Node) int {
 	return cmp.Or(cmp.Compare(len(a.Name), len(b.Name)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
 }
 
-// choose returns the best host that can take the node, or why none can.
-func choose(hosts []*host, n *state.Node, s *spread) (*host, string) {
+// choose returns the best host that can take a node of the class; nil: none can.
+func (c *class) choose(hosts []*host) *host {
 	var best *host
-	for _, h := range hosts {
-		if refuse(h, n) == (refusal{}) && (best == nil || s.compare(n, h, best) < 0) {
+	if c.queues == nil {
+		for _, h := range hosts {
+			if (best == nil || c.compare(h, best) < 0) && refuse(h, c) == (refusal{}) {
+				best = h
+			}
+		}
+		return best
+	}
+	for _, q := range c.queues {
+		if c.byZone && best != nil && c.counts.zones[q.zone] > c.counts.zones[best.Zone] {
+			continue
+		}
+		if h := q.best(c); h != nil && (best == nil || c.compare(h, best) < 0) {
 			best = h
 		}
 	}
-	if best == nil {
-		return nil, explain(hosts, n)
-	}
-	return best, ""
+	return best
 }

@@ -14,10 +14,10 @@ import (
 )
 
 // load returns a snapshot of rows, whatever order they are given in.
-func load(t testing.TB, hosts []*state.Hypervisor, nodes []*state.Node) *state.Snapshot {
+func load(t testing.TB, hosts []*state.Hypervisor, nodes []*state.Node, peers ...*state.Peer) *state.Snapshot {
 	t.Helper()
 	s := state.New()
-	if err := s.Load(state.Dump{Index: 1, Hypervisors: hosts, Nodes: nodes}); err != nil {
+	if err := s.Load(state.Dump{Index: 1, Hypervisors: hosts, Nodes: nodes, Peers: peers}); err != nil {
 		t.Fatal(err)
 	}
 	snap, _ := s.Snapshot()
@@ -126,6 +126,12 @@ func TestEachFilterRefusesWithItsReason(t *testing.T) {
 		"no port left": {host: func(h *state.Hypervisor) { h.BMC.Last = 6231 },
 			placed: []*state.Node{node("a", on("h1", 6230)), node("b", on("h1", 6231))}, want: "bmc: all ports are taken: 2 of 6230-6231"},
 		"no ports at all": {host: func(h *state.Hypervisor) { h.BMC = state.PortRange{} }, want: "bmc: has no ports for BMCs"},
+		"reserved ports are never handed out": {host: func(h *state.Hypervisor) {
+			h.BMC.First, h.BMC.Last, h.Reserved = 7740, 7742, []int{7741, 7740, 7741, 9999}
+		}, placed: []*state.Node{node("a", on("h1", 7742))}, want: "bmc: all ports are taken: 3 of 7740-7742, 2 of them reserved"},
+		"a port beside those reserved": {host: func(h *state.Hypervisor) {
+			h.BMC.First, h.BMC.Last, h.Reserved = 7740, 7742, []int{7740, 7741}
+		}, want: ""},
 		"label is there": {host: func(h *state.Hypervisor) { h.Labels = map[string]string{"disk": "nvme", "gpu": "no"} },
 			node: func(n *state.Node) { n.Constraints.Require = map[string]string{"disk": "nvme"} }, want: ""},
 		"label is missing": {node: func(n *state.Node) { n.Constraints.Require = map[string]string{"disk": "nvme"} },
@@ -207,6 +213,11 @@ func TestPlacesAreChosen(t *testing.T) {
 		"a placed or removed node is left alone": {
 			[]*state.Hypervisor{hypervisor("h1")},
 			[]*state.Node{node("a", on("h1", 6230)), node("b", func(n *state.Node) { n.Removing = true })}, nil, ""},
+		"reserved ports are skipped": {
+			[]*state.Hypervisor{hypervisor("h1", func(h *state.Hypervisor) {
+				h.BMC.First, h.BMC.Last, h.Reserved = 7739, 7745, []int{7740, 7741}
+			})},
+			[]*state.Node{node("tk0"), node("tk1"), node("tk2")}, nil, "tk0=h1:7739 tk1=h1:7742 tk2=h1:7743"},
 		"planned nodes come after those that wait": {
 			[]*state.Hypervisor{hypervisor("h1", func(h *state.Hypervisor) { h.Capacity.VCPUs = 2 })},
 			[]*state.Node{node("tk9", func(n *state.Node) { n.CreateIndex = 5 }), node("tk8", func(n *state.Node) { n.CreateIndex = 6 })},
@@ -229,6 +240,40 @@ func TestPlacesAreChosen(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestPeersThatRefuseNodesGetNone(t *testing.T) {
+	peer := func(change func(*state.Peer)) *state.Peer {
+		p := &state.Peer{ID: "h1", Name: "hv1", Role: state.RoleClient}
+		change(p)
+		return p
+	}
+	tests := map[string]struct {
+		peer *state.Peer
+		want string // empty: it gets the node
+	}{
+		"a peer like any other":              {peer(func(*state.Peer) {}), ""},
+		"a hypervisor without a peer":        {peer(func(p *state.Peer) { p.ID, p.Lost = "h2", true }), ""},
+		"draining":                           {peer(func(p *state.Peer) { p.Draining = true }), "is draining"},
+		"lost":                               {peer(func(p *state.Peer) { p.Lost = true }), "is lost"},
+		"leaving":                            {peer(func(p *state.Peer) { p.Leaving = true }), "is leaving"},
+		"removed":                            {peer(func(p *state.Peer) { p.Removed = true }), "is removed"},
+		"lost while draining: the worse one": {peer(func(p *state.Peer) { p.Draining, p.Lost = true, true }), "is lost"},
+	}
+	for name, tt := range tests {
+		snap := load(t, []*state.Hypervisor{hypervisor("h1")}, []*state.Node{node("tk0")}, tt.peer)
+		r := Place(snap, nil)
+		if tt.want == "" {
+			if len(r.Placements) != 1 {
+				t.Errorf("%s: %+v, want a placement", name, r)
+			}
+			continue
+		}
+		want := "no hypervisor can take node tk0: host-h1: peer: " + tt.want
+		if len(r.Refusals) != 1 || r.Refusals[0].Reason != want {
+			t.Errorf("%s: %+v, want %q", name, r, want)
+		}
 	}
 }
 
@@ -291,6 +336,31 @@ func TestALargeMeshIsPlacedInLessThanASecond(t *testing.T) {
 	t.Logf("2,000 nodes on 100 hypervisors in %v", took.Round(time.Millisecond))
 	if took > 5*time.Second { // the machine may be busy; the benchmark is exact
 		t.Errorf("it took %v", took)
+	}
+}
+
+// BenchmarkPlace10000On1000 places 10,000 nodes of 10 specs on 1,000 hypervisors in
+// 20 zones: a whole mesh made anew.
+func BenchmarkPlace10000On1000(b *testing.B) {
+	var hosts []*state.Hypervisor
+	var nodes []*state.Node
+	for i := range 1000 {
+		hosts = append(hosts, hypervisor(fmt.Sprintf("h%04d", i), zone(fmt.Sprint(i%20)), func(h *state.Hypervisor) {
+			h.Capacity, h.BMC.Last = state.Resources{VCPUs: 64, MemoryMB: 18 << 10, DiskGB: 4000}, 6329
+			h.Labels = map[string]string{"disk": "nvme"}
+		}))
+	}
+	for i := range 10000 {
+		nodes = append(nodes, node(fmt.Sprintf("tk%d", i), func(n *state.Node) {
+			n.Spec = fmt.Sprint(i % 10)
+			n.Constraints = state.Constraints{Spread: []string{"zone", "hypervisor"}[i%2], Require: map[string]string{"disk": "nvme"}}
+		}))
+	}
+	snap := load(b, hosts, nodes)
+	for b.Loop() {
+		if r := Place(snap, nil); len(r.Placements) != len(nodes) {
+			b.Fatalf("%d placed", len(r.Placements))
+		}
 	}
 }
 

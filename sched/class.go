@@ -1,0 +1,111 @@
+package sched
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"tenks/raftfsm/state"
+)
+
+// class is nodes that are alike in all that filters and scores look at: a hypervisor
+// that one of them is refused refuses the others, too, and the next one's best
+// hypervisor is found where the last one's was.
+type class struct {
+	demand
+	physnets []string
+	labels   []label
+	counts   *spread
+	// left is how many of its nodes have no answer yet.
+	left int
+	// queues are nil until the first node of a class that is large enough.
+	queues []*queue
+	// reason is why a node was refused after so many placements.
+	reason string
+	after  int
+}
+
+// demand is what makes nodes alike. Two equal ones are one class.
+type demand struct {
+	cluster, spec string
+	byZone        bool
+	driver        string
+	// What is negative in a declaration needs nothing.
+	vcpus, memoryMB, diskBytes uint64
+	// allPhysnets and allLabels are the class's physnets and labels as one text, quoted
+	// so that no two lists have the same.
+	allPhysnets, allLabels string
+}
+
+// label is one that a hypervisor must have.
+type label struct{ key, value string }
+
+// classes sorts nodes into their classes.
+type classes struct {
+	all    map[demand]*class
+	counts map[specKey]*spread
+}
+
+func (cs *classes) of(n *state.Node) *class {
+	labels := required(n)
+	d := demand{cluster: n.Cluster, spec: n.Spec, byZone: n.Constraints.Spread == "zone", driver: n.Machine.Driver,
+		vcpus: uint64(max(n.Machine.VCPUs, 0)), memoryMB: n.Machine.MemoryMB, diskBytes: n.Machine.DiskBytes(),
+		allPhysnets: fmt.Sprintf("%q", n.Machine.Physnets), allLabels: fmt.Sprintf("%q", labels)}
+	c, ok := cs.all[d]
+	if !ok {
+		c = &class{demand: d, physnets: n.Machine.Physnets, labels: labels, counts: cs.spread(n)}
+		cs.all[d] = c
+	}
+	return c
+}
+
+// required returns the labels that a node asks for, by key.
+func required(n *state.Node) []label {
+	if len(n.Constraints.Require) == 0 {
+		return nil
+	}
+	var out []label
+	for _, key := range slices.Sorted(maps.Keys(n.Constraints.Require)) {
+		out = append(out, label{key, n.Constraints.Require[key]})
+	}
+	return out
+}
+
+// spread returns the counts of a node's spec.
+func (cs *classes) spread(n *state.Node) *spread {
+	key := specKey{n.Cluster, n.Spec}
+	s, ok := cs.counts[key]
+	if !ok {
+		s = &spread{zones: map[string]int{}, hosts: map[string]int{}}
+		cs.counts[key] = s
+	}
+	return s
+}
+
+// compare is negative when a is the better host for a node of the class: fewer nodes
+// of its spec in the zone (if spread over zones), then what rank says.
+func (c *class) compare(a, b *host) int {
+	zones := 0
+	if c.byZone {
+		zones = cmp.Compare(c.counts.zones[a.Zone], c.counts.zones[b.Zone])
+	}
+	if zones != 0 {
+		return zones
+	}
+	return c.rank(a).compare(c.rank(b))
+}
+
+// rank is how good a host is within its zone: fewer nodes of the spec, then more
+// free memory for its size, then the lower ID. Placements only ever make it worse.
+type rank struct {
+	nodes int
+	free  float64
+	id    string
+}
+
+func (c *class) rank(h *host) rank { return rank{c.counts.hosts[h.ID], h.freeShare(), h.ID} }
+
+func (r rank) compare(o rank) int {
+	return cmp.Or(cmp.Compare(r.nodes, o.nodes), cmp.Compare(o.free, r.free), cmp.Compare(r.id, o.id))
+}
