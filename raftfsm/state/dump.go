@@ -91,10 +91,9 @@ func (t *tx) load(d Dump) error {
 		}
 	}
 	for _, h := range d.Hypervisors {
-		if err := t.loadRow(tableHypervisors, "id", "hypervisor", h.ID, h); err != nil {
+		if err := t.loadHypervisor(h); err != nil {
 			return err
 		}
-		t.touch(h.ID)
 	}
 	for _, n := range d.Nodes {
 		if err := t.loadNode(n); err != nil {
@@ -110,6 +109,11 @@ func (t *tx) clear() {
 		_, err := t.DeleteAll(name, "id")
 		must(err)
 	}
+}
+
+func (t *tx) loadHypervisor(h *Hypervisor) error {
+	t.touch(h.ID)
+	return t.loadRow(tableHypervisors, "id", "hypervisor", h.ID, h)
 }
 
 func (t *tx) loadNode(n *Node) error {

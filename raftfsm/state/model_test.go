@@ -15,6 +15,8 @@ type model struct {
 	clusters map[string]uint64 // ModifyIndex
 	removing map[string]bool   // clusters
 	nodes    map[string]*modelNode
+	peers    map[string]*modelPeer
+	hosts    map[string]bool // hypervisors
 }
 
 type modelNode struct {
@@ -26,12 +28,14 @@ type modelNode struct {
 	removing, forget    bool
 	host                HostPhase
 	ironic              IronicPhase
+	lost                bool
+	// past has the hypervisors that had the node before.
+	past map[string]bool
 }
 
-var modelHosts = []string{"h1", "h2"}
-
 func newModel() *model {
-	return &model{clusters: map[string]uint64{}, removing: map[string]bool{}, nodes: map[string]*modelNode{}}
+	return &model{clusters: map[string]uint64{}, removing: map[string]bool{}, nodes: map[string]*modelNode{},
+		peers: map[string]*modelPeer{}, hosts: map[string]bool{}}
 }
 
 // taken reports whether a new node would share part of its identity.
@@ -59,7 +63,7 @@ func (m *model) declare(index uint64, c ApplyCluster) bool {
 			m.nodes = old
 			return false
 		}
-		m.nodes[n.UUID] = &modelNode{name: n.Name, cluster: name, link: n.LinkName, macs: []string{n.Ports[0].MAC, n.Ports[1].MAC}}
+		m.nodes[n.UUID] = &modelNode{past: map[string]bool{}, name: n.Name, cluster: name, link: n.LinkName, macs: []string{n.Ports[0].MAC, n.Ports[1].MAC}}
 	}
 	m.clusters[name] = index
 	return true
@@ -67,7 +71,7 @@ func (m *model) declare(index uint64, c ApplyCluster) bool {
 
 func (m *model) place(index uint64, p NodePlacement) {
 	n := m.nodes[p.UUID]
-	if n == nil || n.on != "" || n.removing || !slices.Contains(modelHosts, p.Hypervisor) {
+	if n == nil || n.on != "" || n.removing || !m.hosts[p.Hypervisor] || m.peers[p.Hypervisor].refuses() {
 		return
 	}
 	for _, o := range m.nodes {
@@ -75,7 +79,8 @@ func (m *model) place(index uint64, p NodePlacement) {
 			return
 		}
 	}
-	n.on, n.port, n.epoch = p.Hypervisor, p.BMC.Port, index
+	n.on, n.port, n.epoch, n.host = p.Hypervisor, p.BMC.Port, index, ""
+	delete(n.past, n.on)
 }
 
 func (m *model) remove(uuid string, forget bool) {
@@ -176,7 +181,7 @@ func (m *machine) removeCluster(t *rapid.T) {
 }
 
 func (m *machine) reportHost(t *rapid.T) {
-	uuid, on := m.uuid(t), rapid.SampledFrom(modelHosts).Draw(t, "host")
+	uuid, on := m.uuid(t), fmt.Sprintf("h%d", rapid.IntRange(1, 3).Draw(t, "host"))
 	phase := rapid.SampledFrom([]HostPhase{HostCreating, HostReady, HostError, HostGone}).Draw(t, "phase")
 	epoch := uint64(0)
 	if n := m.model.nodes[uuid]; n != nil {
@@ -218,6 +223,7 @@ func (m *machine) check(t *rapid.T) {
 	if want := slices.Sorted(maps.Keys(m.model.clusters)); !slices.Equal(clusters, want) {
 		t.Fatalf("clusters %v, the model has %v", clusters, want)
 	}
+	m.checkPeers(t, snap)
 	m.past = append(m.past, pastSnapshot{snap, snap.Digest()})
 }
 
@@ -226,14 +232,17 @@ func (m *machine) checkNode(t *rapid.T, snap *Snapshot, uuid string, want *model
 	if !ok || n.UUID != uuid || n.Cluster != want.cluster || n.LinkName != want.link {
 		t.Fatalf("node %s is %+v, want %+v", want.name, n, want)
 	}
+	if n.Lost != want.lost || !slices.Equal(n.Past, slices.Sorted(maps.Keys(want.past))) {
+		t.Fatalf("node %+v, want %+v", n, want)
+	}
 	if n.Removing != want.removing || n.Host.Phase != want.host || n.Ironic.Phase != want.ironic {
 		t.Fatalf("node %+v, want %+v", n, want)
 	}
 	if !slices.Contains(snap.NodesOf(want.cluster), n) {
 		t.Fatalf("node %s is not among its cluster's", n.Name)
 	}
-	switch first, seen := m.placed[uuid+n.LinkName+fmt.Sprint(n.CreateIndex)]; {
-	case n.Placement == nil && want.on != "", n.Placement == nil && seen:
+	switch first, seen := m.placed[placedKey(n)]; {
+	case n.Placement == nil && want.on != "", n.Placement == nil && seen && len(n.Past) == 0:
 		t.Fatalf("node %s is not placed, want %s", n.Name, want.on)
 	case n.Placement == nil:
 	case n.Placement.Hypervisor != want.on || n.Placement.BMC.Port != want.port || n.Placement.Epoch != want.epoch:
@@ -243,20 +252,30 @@ func (m *machine) checkNode(t *rapid.T, snap *Snapshot, uuid string, want *model
 	case !slices.Contains(snap.NodesOn(want.on), n):
 		t.Fatalf("node %s is not among its hypervisor's", n.Name)
 	default:
-		m.placed[uuid+n.LinkName+fmt.Sprint(n.CreateIndex)] = *n.Placement
+		m.placed[placedKey(n)] = *n.Placement
 	}
+}
+
+// placedKey tells apart the nodes of one UUID, and the times that a node was placed.
+func placedKey(n *Node) string {
+	var last uint64
+	if n.LastPlacement != nil {
+		last = n.LastPlacement.Epoch
+	}
+	return fmt.Sprint(n.UUID, n.LinkName, n.CreateIndex, last)
 }
 
 func TestTheStoreDoesWhatAModelOfPlainMapsDoes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{log: newLog(t), model: newModel(), placed: map[string]Placement{}}
-		for _, h := range modelHosts {
-			m.log.must(hypervisor(h))
-		}
+		m.join(rt, "h1")
+		m.join(rt, "h2")
 		rt.Repeat(map[string]func(*rapid.T){
 			"declare": m.declare, "declare again": m.declare, "place": m.place, "place again": m.place,
 			"remove node": m.removeNode, "remove cluster": m.removeCluster,
 			"report host": m.reportHost, "report Ironic": m.reportIronic, "": m.check,
+			"place and ready": m.placeAndReady, "mark peers": m.markPeers, "declare lost": m.declareLost, "drain peer": m.drainPeer,
+			"leave": m.leavePeer, "remove peer": m.removePeer, "unplace": m.unplace, "join": m.joinAny,
 		})
 		m.checkPast(rt)
 		m.checkReplay(rt)

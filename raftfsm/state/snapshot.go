@@ -84,6 +84,11 @@ func (s *Snapshot) Events(after uint64) []Event {
 	return out
 }
 
+func byID(peers []*Peer) []*Peer {
+	slices.SortFunc(peers, func(a, b *Peer) int { return cmp.Compare(a.ID, b.ID) })
+	return peers
+}
+
 func byName(nodes []*Node) []*Node {
 	slices.SortFunc(nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
 	return nodes
