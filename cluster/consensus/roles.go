@@ -32,7 +32,7 @@ type Rules struct {
 	Gone time.Duration
 }
 
-// The usual times, and how many standbys there are at most.
+// The usual times, and the numbers that `wanted` goes by.
 const (
 	stableTime  = 10 * time.Second
 	goneTime    = 60 * time.Second
@@ -46,8 +46,8 @@ func (r Rules) withDefaults() Rules {
 	return r
 }
 
-// wanted is how many voters and standbys a mesh of that many usable peers has. Two
-// voters would be worse than one: the loss of either stops the mesh.
+// wanted is how many voters and standbys a mesh of that many peers has. Two voters
+// would be worse than one: the loss of either stops the mesh.
 func wanted(peers, zones int) (votes, standbys int) {
 	switch {
 	case peers <= 1:
@@ -61,33 +61,28 @@ func wanted(peers, zones int) (votes, standbys int) {
 }
 
 // Decide returns the next changes of who votes and who stands by, in the order in
-// which they are to be made. It replaces before it removes, never takes the number
-// of voters below what there are because some are unhealthy, and returns nothing
-// when all is as it should be. It is deterministic. Who leads is never demoted
-// unless barred, and then last.
+// which they are to be made; ask again when they are. It replaces before it removes,
+// never takes away voters because some are unhealthy, nor one that the rest needs for
+// its majority, and returns nothing when all is as it should be. It is deterministic.
+// Who leads is never demoted unless barred, and then last.
 func Decide(peers []Candidate, leader string, r Rules) []Change {
 	d := &decider{rules: r.withDefaults(), leader: leader, peers: slices.Clone(peers)}
 	slices.SortFunc(d.peers, func(a, b Candidate) int { return cmp.Compare(a.ID, b.ID) })
-	zones := map[string]bool{}
-	usable := 0
-	for _, p := range d.peers {
-		// A voter that is unhealthy still counts: it may come back.
-		if !p.Barred && (p.Healthy || p.Role != Client) {
-			usable++
-			zones[p.Zone] = true
-		}
-	}
-	d.votes, d.standbys = wanted(usable, len(zones))
-	d.removals()
-	d.promotions()
-	d.fillStandbys()
-	d.demotions()
+	d.size()
+	d.change(Client, func(i int) bool { return d.peers[i].Role == Standby && d.failed(d.peers[i]) })
+	now, soon := d.seats()
+	d.change(Voter, func(i int) bool { return d.peers[i].Role == Standby && slices.Contains(now, i) })
+	stand := d.places(now, soon)
+	d.change(Standby, func(i int) bool { return d.peers[i].Role == Client && slices.Contains(stand, i) })
+	d.demote(now, soon, stand)
+	d.change(Client, func(i int) bool { return d.peers[i].Role == Standby && !slices.Contains(stand, i) })
 	return d.changes
 }
 
 type decider struct {
-	rules           Rules
-	leader          string
+	rules  Rules
+	leader string
+	// peers are sorted by ID; the numbers below and in sets are indices of it.
 	peers           []Candidate
 	votes, standbys int
 	changes         []Change
@@ -96,6 +91,15 @@ type decider struct {
 func (d *decider) set(i int, role Role) {
 	d.peers[i].Role = role
 	d.changes = append(d.changes, Change{d.peers[i].ID, role})
+}
+
+// change gives a role to those that it is for.
+func (d *decider) change(role Role, to func(int) bool) {
+	for i := range d.peers {
+		if to(i) {
+			d.set(i, role)
+		}
+	}
 }
 
 func (d *decider) count(keep func(Candidate) bool) int {
@@ -108,123 +112,205 @@ func (d *decider) count(keep func(Candidate) bool) int {
 	return n
 }
 
-func isVoter(p Candidate) bool   { return p.Role == Voter }
-func isStandby(p Candidate) bool { return p.Role == Standby }
+// size sets how many are to vote and to stand by. The mesh is as large as what it
+// knows, whoever is up, so that peers which come and go change nothing; but no more
+// can vote than there are, and an even number is no better than the odd one below.
+func (d *decider) size() {
+	zones := map[string]bool{}
+	peers := 0
+	for _, p := range d.peers {
+		if !p.Barred {
+			peers++
+			zones[p.Zone] = true
+		}
+	}
+	votes, standbys := wanted(peers, len(zones))
+	usable := d.count(func(p Candidate) bool { return d.soon(p) != never })
+	d.votes = max(1, min(votes, usable-1+usable%2))
+	d.standbys = min(votes+standbys-d.votes, maxStandbys)
+}
+
+// failed says that one is to be replaced.
+func (d *decider) failed(p Candidate) bool {
+	return p.Barred || !p.Healthy && p.Since >= d.rules.Gone && !d.leads(p)
+}
+
+// good says that one has been well for so long that it may be relied on.
 func (d *decider) good(p Candidate) bool {
 	return p.Healthy && !p.Barred && p.Since >= d.rules.Stable
 }
 
-// failed says that a voter is to be replaced.
-func (d *decider) failed(p Candidate) bool {
-	return p.Barred || !p.Healthy && p.Since >= d.rules.Gone
+func (d *decider) leads(p Candidate) bool { return p.ID == d.leader && p.Role == Voter }
+
+// works says that a voter answers: who leads does.
+func (d *decider) works(p Candidate) bool { return p.Role == Voter && (p.Healthy || d.leads(p)) }
+
+// The classes of pick: one is taken only if there are too few of the classes before.
+const (
+	never = iota - 1
+	first
+	second
+	third
+)
+
+// seats returns who is to vote now, and who is to once all that are well are ready.
+func (d *decider) seats() (now, soon []int) {
+	standing := d.count(func(p Candidate) bool { return p.Role == Voter && !d.failed(p) })
+	now = d.pick(d.votes, nil, func(_ int, p Candidate) int {
+		switch {
+		case p.Barred:
+			return never
+		case p.Role == Voter && d.failed(p):
+			return second // it may come back
+		case p.Role == Voter && standing > d.votes && !d.works(p):
+			return second // some voter goes: not one that works
+		case p.Role == Voter, p.Role == Standby && d.good(p):
+			return first
+		}
+		return never
+	})
+	soon = d.pick(d.votes, nil, func(_ int, p Candidate) int { return d.soon(p) })
+	return d.odd(now), soon
 }
 
-// removals takes standbys that have no business here.
-func (d *decider) removals() {
+// soon is the class of those that vote or may vote soon.
+func (d *decider) soon(p Candidate) int {
+	switch {
+	case p.Barred:
+		return never
+	case p.Role != Client && !d.failed(p), d.good(p):
+		return first
+	case p.Healthy:
+		return second
+	case p.Role == Voter:
+		return third
+	}
+	return never
+}
+
+// odd leaves out one of an even number unless all of them vote already: a mesh goes
+// from one voter to three in one go, and two would stand longer than needed.
+func (d *decider) odd(seats []int) []int {
+	isNew := func(i int) bool { return d.peers[i].Role != Voter }
+	if len(seats)%2 == 1 || !slices.ContainsFunc(seats, isNew) {
+		return seats
+	}
+	for n := len(seats) - 1; n >= 0; n-- {
+		if i := seats[n]; isNew(i) || d.failed(d.peers[i]) {
+			return slices.Delete(seats, n, n+1)
+		}
+	}
+	return seats
+}
+
+// places returns who is to stand by: those that are to vote soon, and some more.
+func (d *decider) places(now, soon []int) []int {
+	var out []int
+	for _, i := range soon {
+		if d.peers[i].Role != Voter && !slices.Contains(now, i) {
+			out = append(out, i)
+		}
+	}
+	taken := slices.Concat(now, out)
+	return append(out, d.pick(d.standbys, taken, func(i int, p Candidate) int {
+		switch {
+		case slices.Contains(taken, i) || d.failed(p):
+			return never
+		case p.Role != Client:
+			return first
+		case d.good(p):
+			return second
+		case p.Healthy:
+			return third
+		}
+		return never
+	})...)
+}
+
+// pick chooses up to n by class, then from the zone with the fewest, then those that
+// have most to do with the log, so that what is balanced stays as it is. Who was
+// chosen before counts for its zone.
+func (d *decider) pick(n int, before []int, class func(int, Candidate) int) []int {
+	zones := map[string]int{}
+	for _, i := range before {
+		zones[d.peers[i].Zone]++
+	}
+	var out []int
+	for len(out) < n {
+		best, key := -1, [3]int{}
+		for i, p := range d.peers {
+			c := class(i, p)
+			if c == never || slices.Contains(out, i) {
+				continue
+			}
+			if k := [3]int{c, zones[p.Zone], d.rank(p)}; best < 0 || slices.Compare(k[:], key[:]) < 0 {
+				best, key = i, k
+			}
+		}
+		if best < 0 {
+			return out
+		}
+		out = append(out, best)
+		zones[d.peers[best].Zone]++
+	}
+	return out
+}
+
+func (d *decider) rank(p Candidate) int {
+	switch {
+	case d.leads(p):
+		return 0
+	case d.works(p):
+		return 1
+	case p.Role == Voter:
+		return 2
+	case p.Role == Standby:
+		return 3
+	}
+	return 4
+}
+
+// demote takes the vote from those that have no seat: first those that do not work,
+// then the barred ones, and last who leads.
+func (d *decider) demote(now, soon, stand []int) {
+	var out []int
 	for i, p := range d.peers {
-		if isStandby(p) && d.failed(p) {
+		if p.Role == Voter && !slices.Contains(now, i) {
+			out = append(out, i)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(d.need(d.peers[a]), d.need(d.peers[b])) })
+	// A barred one waits for who is to take its place, if anybody is.
+	replaced := len(now) >= d.votes || len(soon) <= len(now)
+	for _, i := range out {
+		switch {
+		case d.peers[i].Barred && !replaced, !d.spared(i):
+		case slices.Contains(stand, i):
+			d.set(i, Standby)
+		default:
 			d.set(i, Client)
 		}
 	}
 }
 
-// promotions makes standbys vote until there are enough voters that work.
-func (d *decider) promotions() {
-	for d.count(func(p Candidate) bool { return isVoter(p) && !d.failed(p) }) < d.votes {
-		i := d.best(func(p Candidate) bool { return isStandby(p) && d.good(p) })
-		if i < 0 {
-			break
-		}
-		// From one voter to three in one go: two would stand longer than needed.
-		working := d.count(func(p Candidate) bool { return isVoter(p) && !d.failed(p) })
-		ready := d.count(func(p Candidate) bool { return isStandby(p) && d.good(p) })
-		if working == 1 && d.votes > 1 && ready < 2 && d.count(isVoter) == 1 {
-			break
-		}
-		d.set(i, Voter)
+// need orders voters that are to go: who is needed most goes last.
+func (d *decider) need(p Candidate) int {
+	switch {
+	case d.leads(p):
+		return 3
+	case !d.works(p):
+		return 0
+	case p.Barred:
+		return 1
 	}
+	return 2
 }
 
-// fillStandbys makes clients stand by, also those that are to vote soon.
-func (d *decider) fillStandbys() {
-	for {
-		missing := max(0, d.votes-d.count(func(p Candidate) bool { return isVoter(p) && !d.failed(p) }))
-		if d.count(isStandby) >= d.standbys+missing {
-			return
-		}
-		i := d.best(func(p Candidate) bool { return p.Role == Client && p.Healthy && !p.Barred })
-		if i < 0 {
-			return
-		}
-		d.set(i, Standby)
+// spared says that those who vote beside this one are a majority of themselves.
+func (d *decider) spared(i int) bool {
+	works, all := d.count(d.works), d.count(func(p Candidate) bool { return p.Role == Voter })
+	if d.works(d.peers[i]) {
+		works--
 	}
-}
-
-// demotions takes voters that are too many: failed ones first, the leader last.
-func (d *decider) demotions() {
-	for d.count(isVoter) > d.votes {
-		i := d.worst()
-		if i < 0 {
-			return
-		}
-		role := Standby
-		if d.failed(d.peers[i]) {
-			role = Client
-		}
-		d.set(i, role)
-	}
-	for d.count(isStandby) > d.standbys+max(0, d.votes-d.count(isVoter)) {
-		i := d.last(isStandby)
-		d.set(i, Client)
-	}
-	// A barred voter goes even if nobody takes its place, as long as a voter is left.
-	for i, p := range d.peers {
-		if isVoter(p) && p.Barred && d.count(isVoter) > 1 {
-			d.set(i, Client)
-		}
-	}
-}
-
-// best returns the peer whose zone has the fewest voters.
-func (d *decider) best(among func(Candidate) bool) int {
-	found, fewest := -1, 0
-	for i, p := range d.peers {
-		if !among(p) {
-			continue
-		}
-		n := d.count(func(o Candidate) bool { return o.Role != Client && o.Zone == p.Zone && !d.failed(o) })
-		if found < 0 || n < fewest {
-			found, fewest = i, n
-		}
-	}
-	return found
-}
-
-// worst returns the voter to demote: a failed one, or one of the zone with the most
-// voters, but never the leader while it works.
-func (d *decider) worst() int {
-	found, most := -1, 0
-	for i, p := range d.peers {
-		if !isVoter(p) || p.ID == d.leader && !p.Barred {
-			continue
-		}
-		if d.failed(p) {
-			return i
-		}
-		n := d.count(func(o Candidate) bool { return isVoter(o) && o.Zone == p.Zone })
-		if found < 0 || n >= most {
-			found, most = i, n
-		}
-	}
-	return found
-}
-
-func (d *decider) last(among func(Candidate) bool) int {
-	found := -1
-	for i, p := range d.peers {
-		if among(p) {
-			found = i
-		}
-	}
-	return found
+	return 2*works > all-1
 }
