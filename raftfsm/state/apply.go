@@ -55,9 +55,17 @@ func (c SetMesh) apply(t *tx) error {
 	if row, ok := first[*meshRow](t.Txn, tableMesh, "id", meshKey); ok {
 		return fmt.Errorf("the mesh is named already: %s", row.Mesh.ID)
 	}
-	t.put(tableMesh, &meshRow{Key: meshKey, Mesh: c.Mesh})
+	t.putMesh(c.Mesh)
 	t.event(EventMesh, "", "", "mesh %s (%s)", c.Mesh.Name, c.Mesh.ID)
 	return nil
+}
+
+func (t *tx) putMesh(m Mesh) {
+	if old, ok := first[*meshRow](t.Txn, tableMesh, "id", meshKey); ok && old.Mesh == m {
+		return
+	}
+	t.put(tableMesh, &meshRow{Key: meshKey, Mesh: m})
+	t.touch(peersView)
 }
 
 func (PutHypervisor) kind() string { return "put-hypervisor" }

@@ -30,13 +30,6 @@ type departedRow struct {
 	Departed Departed
 }
 
-// viewRow changes when what concerns a hypervisor does: its own row, a node that is
-// or was placed on it. It follows from the other rows, and is there to be watched.
-type viewRow struct {
-	Hypervisor string
-	Index      uint64
-}
-
 // hosts returns the hypervisors that a node concerns: the one that it is placed on,
 // and those that it was on before. A node is in the parts of all of them.
 func (n *Node) hosts() []string {
@@ -44,13 +37,6 @@ func (n *Node) hosts() []string {
 		return n.Past
 	}
 	return withPast(n.Past, n.Placement.Hypervisor)
-}
-
-// touch wakes who watches a hypervisor.
-func (t *tx) touch(hypervisors ...string) {
-	for _, h := range hypervisors {
-		t.put(tableViews, &viewRow{Hypervisor: h, Index: t.index})
-	}
 }
 
 // putNode writes a changed node.
@@ -118,22 +104,4 @@ func (s *Snapshot) departures(hypervisor string, after uint64) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// WatchOn returns a channel that is closed once something that concerns a hypervisor
-// is no longer as in this snapshot: its own row, or a node that is or was placed on
-// it. It is closed already if that has happened. It stays open while others change;
-// of a hypervisor that nothing is known of yet, it may be closed for others, too.
-func (s *Snapshot) WatchOn(hypervisor string) <-chan struct{} {
-	changed, _, err := s.txn.FirstWatch(tableViews, "id", hypervisor)
-	must(err)
-	return changed
-}
-
-// WatchPeers returns a channel that is closed once some peer's row is no longer as
-// in this snapshot.
-func (s *Snapshot) WatchPeers() <-chan struct{} {
-	it, err := s.txn.Get(tablePeers, "id")
-	must(err)
-	return it.WatchCh()
 }

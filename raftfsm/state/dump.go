@@ -59,25 +59,22 @@ func (s *Snapshot) Dump() Dump {
 }
 
 // Load replaces the whole state. Snapshots taken before stay as they are, and their
-// channels are closed, those of WatchOn and WatchPeers too. On an error, which says what in d cannot be, the store is
-// untouched.
+// channels are closed, those of WatchOn and WatchPeers too. On an error, which says
+// what in d cannot be, the store is untouched.
 func (s *Store) Load(d Dump) error {
 	t := s.begin(d.Index, 0)
-	// Within one transaction of the same database, because its channels are what
-	// readers wait for.
 	t.clear()
 	if err := t.load(d); err != nil {
 		t.Abort()
 		return err
 	}
-	t.Commit()
-	s.publish(d.Index)
+	s.commit(t)
 	return nil
 }
 
 func (t *tx) load(d Dump) error {
 	if d.Mesh != nil {
-		t.put(tableMesh, &meshRow{Key: meshKey, Mesh: *d.Mesh})
+		t.putMesh(*d.Mesh)
 	}
 	if d.Keys != nil {
 		t.put(tableKeys, &keysRow{Key: keysKey, Keys: *d.Keys})
@@ -105,6 +102,7 @@ func (t *tx) load(d Dump) error {
 
 // clear deletes every row.
 func (t *tx) clear() {
+	t.touchAll()
 	for _, name := range slices.Sorted(maps.Keys(schema().Tables)) {
 		_, err := t.DeleteAll(name, "id")
 		must(err)
@@ -149,6 +147,7 @@ func (t *tx) loadPeer(p *Peer) error {
 	if other, taken := t.nameTaken(p); taken && !p.Removed {
 		return fmt.Errorf("peer %q: name %s is taken by peer %s", p.ID, p.Name, other.ID)
 	}
+	t.touch(peersView)
 	return t.loadRow(tablePeers, "id", "peer", p.ID, p)
 }
 

@@ -94,8 +94,7 @@ func (s *Store) ApplyPart(p Part) error {
 		t.Abort()
 		return err
 	}
-	t.Commit()
-	s.publish(p.Index)
+	s.commit(t)
 	return nil
 }
 
@@ -104,7 +103,7 @@ func (t *tx) applyPart(p Part) error {
 		t.clear()
 	}
 	if p.Mesh != nil {
-		t.put(tableMesh, &meshRow{Key: meshKey, Mesh: *p.Mesh})
+		t.putMesh(*p.Mesh)
 	}
 	// Old rows go before any new one comes: names, MACs and endpoints may have changed
 	// hands.

@@ -51,6 +51,7 @@ func (t *tx) putPeer(p *Peer) bool {
 	}
 	p.ModifyIndex = t.index
 	t.put(tablePeers, p)
+	t.touch(peersView)
 	return true
 }
 
@@ -144,7 +145,7 @@ func (c BumpGeneration) apply(t *tx) error {
 		return fmt.Errorf("generation of the mesh is %d, not %d: %w", m.Generation, c.Expect, ErrConflict)
 	}
 	m.Generation++
-	t.put(tableMesh, &meshRow{Key: meshKey, Mesh: m})
+	t.putMesh(m)
 	t.event(EventGeneration, "", "", "generation %d", m.Generation)
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 type Snapshot struct {
 	txn   *memdb.Txn
 	index uint64
+	// changed is closed once there is a newer snapshot.
+	changed <-chan struct{}
 }
 
 // Index is the log index of the last command in the snapshot.

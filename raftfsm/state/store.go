@@ -53,9 +53,10 @@ func (s *Store) publish(index uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.current.Load()
+	changed := make(chan struct{})
 	s.current.Store(&version{
-		snap:    &Snapshot{txn: s.db.Txn(false), index: index},
-		changed: make(chan struct{}),
+		snap:    &Snapshot{txn: s.db.Txn(false), index: index, changed: changed},
+		changed: changed,
 	})
 	if old != nil {
 		close(old.changed)
@@ -83,13 +84,21 @@ func (s *Store) Apply(index uint64, e Envelope) error {
 		t.rememberRequest(e.Request, err)
 	}
 	t.trimEvents()
-	t.Commit()
-	s.publish(index)
+	s.commit(t)
 	return err
 }
 
 func (s *Store) begin(index uint64, now int64) *tx {
-	return &tx{Txn: s.db.Txn(true), index: index, now: now}
+	return &tx{Txn: s.db.Txn(true), index: index, now: now, touched: map[string]bool{}}
+}
+
+// commit publishes what a transaction made, and then wakes who waits for it.
+func (s *Store) commit(t *tx) {
+	t.Commit()
+	s.publish(t.index)
+	for _, c := range t.wake {
+		close(c)
+	}
 }
 
 // tx is a write transaction at one log index.
@@ -98,6 +107,10 @@ type tx struct {
 	index uint64
 	now   int64
 	seq   int
+	// touched are the views that were touched, and wake the channels of who waited for
+	// them.
+	touched map[string]bool
+	wake    []chan struct{}
 }
 
 func (t *tx) put(table string, row any) { must(t.Insert(table, row)) }
