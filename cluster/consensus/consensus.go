@@ -36,11 +36,17 @@ type Config struct {
 	// Dir is what Bootstrap made.
 	Dir string
 	// ID is this peer's ID, its server ID in Raft.
-	ID  string
+	ID string
+	// FSM is the state machine. ReadIndex is exact after a snapshot was restored, too,
+	// if it has a method Index() uint64: the index of the newest entry it has seen.
 	FSM raft.FSM
-	// Network reaches the other peers. Nil: there are none, and nothing listens.
+	// Network reaches the other peers. Nil: there are none, and nothing listens. It is
+	// for this Log alone; who made it closes it, and what it accepted, after the Log.
 	Network Network
-	// Stalled is told when the disk hangs, and when it goes on. Optional.
+	// Stalled is told when the disk hangs, and when it goes on: then this peer must
+	// leave the network and return to it, for Raft would go on leading. In between the
+	// Log does not lead. It is called by one goroutine at a time, must not wait for
+	// the Log, and may be called until Close returns. Optional: nothing is watched.
 	Stalled func(bool)
 	Log     *slog.Logger
 
@@ -53,6 +59,8 @@ type Config struct {
 // Log is the replicated log. It is safe for concurrent use.
 type Log struct {
 	raft   *raft.Raft
+	self   raft.ServerID
+	fsm    *indexed
 	stores *stores
 	out    *slog.Logger
 	// transport is closed after Raft.
@@ -63,14 +71,20 @@ type Log struct {
 	// stopped is closed once Raft has ended, which does not answer every proposal.
 	stopped chan struct{}
 
-	// mu guards what follows. changed is closed when leads changes.
+	// retiming orders changes of Raft's timeouts.
+	retiming sync.Mutex
+
+	// mu guards what follows. changed is closed when won or hung changes.
 	mu      sync.Mutex
-	leads   bool
 	changed chan struct{}
+	// won is what Raft says of this peer; hung, that nothing can be written, or that
+	// Raft has not yet found out whether another leads since then. hangs counts.
+	won, hung bool
+	hangs     int
 	// closed refuses new proposals; inflight counts those under way.
 	closed   bool
 	inflight sync.WaitGroup
-	// barred is the term in which a barrier was last passed.
+	// barred is the newest term in which a barrier was passed.
 	barred uint64
 }
 
@@ -165,21 +179,26 @@ func Open(c Config) (*Log, error) {
 	default:
 		_, c.transport = raft.NewInmemTransport(raft.ServerAddress(c.ID))
 	}
+	l := &Log{self: raft.ServerID(c.ID), fsm: &indexed{FSM: c.FSM}, stores: s, out: c.Log, transport: c.transport,
+		notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
 	if c.Stalled != nil {
-		s.logs = &stallStore{LogStore: s.logs, limit: cmp.Or(c.stall, stallTime), stalled: c.Stalled}
+		s.logs = &stallStore{LogStore: s.logs, limit: cmp.Or(c.stall, stallTime), stalled: func(hangs bool) {
+			l.setHung(hangs)
+			c.Stalled(hangs)
+		}}
 	}
-	l := &Log{stores: s, out: c.Log, transport: c.transport, notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
 	config, err := l.configure(c)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("log: %w", err), s.bolt.Close())
+		return nil, errors.Join(fmt.Errorf("log: %w", err), closeTransport(c.transport), s.bolt.Close())
 	}
-	l.watch.Go(l.watchLeadership) // ends in Close
-	l.raft, err = raft.NewRaft(config, c.FSM, s.logs, s.bolt, s.snapshots, c.transport)
+	r, err := raft.NewRaft(config, l.fsm, s.logs, s.bolt, s.snapshots, c.transport)
 	if err != nil {
-		close(l.notify)
-		l.watch.Wait()
-		return nil, errors.Join(fmt.Errorf("log: %w", err), s.bolt.Close())
+		return nil, errors.Join(fmt.Errorf("log: %w", err), closeTransport(c.transport), s.bolt.Close())
 	}
+	l.mu.Lock() // Raft's own goroutines may already call setHung
+	l.raft = r
+	l.mu.Unlock()
+	l.watch.Go(l.watchLeadership) // ends in Close
 	return l, nil
 }
 
@@ -197,7 +216,7 @@ func (l *Log) configure(c Config) (*raft.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("who votes: %w", err)
 	}
-	t := timingFor(members)
+	t := timingFor(members, config.LocalID)
 	config.HeartbeatTimeout, config.ElectionTimeout, config.LeaderLeaseTimeout = t.heartbeat, t.election, t.lease
 	config.NotifyCh = l.notify
 	return config, nil
@@ -212,9 +231,10 @@ const leaderLease = 500 * time.Millisecond
 
 // timingFor: a mesh of one needs no time to find out that nobody else leads. Among
 // several, a host that is busy with its guests must not lose its leadership for it;
-// a new leader is there within three seconds.
-func timingFor(c raft.Configuration) timing {
-	if len(c.Servers) <= 1 {
+// a new leader is there within three seconds. A log that waits for its first entries
+// is one among several.
+func timingFor(c raft.Configuration, self raft.ServerID) timing {
+	if len(c.Servers) == 1 && c.Servers[0].ID == self {
 		return timing{leaderLease, leaderLease, leaderLease}
 	}
 	return timing{time.Second, time.Second, leaderLease}
@@ -240,10 +260,17 @@ func (l *Log) Close() error {
 	if !waitFor(drained, drainTime) {
 		err = errors.Join(err, errors.New("log: proposals are left without an answer"))
 	}
-	if t, ok := l.transport.(raft.WithClose); ok {
-		err = errors.Join(err, t.Close())
+	return errors.Join(err, closeTransport(l.transport), l.stores.bolt.Close())
+}
+
+func closeTransport(t raft.Transport) error {
+	if n, ok := t.(*raft.NetworkTransport); ok {
+		n.CloseStreams() // Close leaves the connections it keeps
 	}
-	return errors.Join(err, l.stores.bolt.Close())
+	if c, ok := t.(raft.WithClose); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // waitFor reports whether done was closed in time.

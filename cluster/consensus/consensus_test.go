@@ -258,15 +258,24 @@ func TestACloseWaitsForProposalsAndRefusesNewOnes(t *testing.T) {
 	}
 }
 
-func TestTimingOfOneAndOfSeveralVoters(t *testing.T) {
-	server := func(s raft.ServerSuffrage) raft.Server { return raft.Server{Suffrage: s} }
-	one := raft.Configuration{Servers: []raft.Server{server(raft.Voter)}}
-	three := raft.Configuration{Servers: []raft.Server{server(raft.Voter), server(raft.Nonvoter), server(raft.Voter)}}
-	if got := timingFor(one); got.election > 500*time.Millisecond {
-		t.Errorf("one voter: %+v", got)
+func TestTimingOfOneAndOfSeveralPeers(t *testing.T) {
+	server := func(id string, s raft.ServerSuffrage) raft.Server {
+		return raft.Server{ID: raft.ServerID(id), Suffrage: s}
 	}
-	if got := timingFor(three); got != (timing{time.Second, time.Second, 500 * time.Millisecond}) {
-		t.Errorf("three: %+v", got)
+	alone, several := timing{leaderLease, leaderLease, leaderLease}, timing{time.Second, time.Second, leaderLease}
+	for _, c := range []struct {
+		name    string
+		servers []raft.Server
+		want    timing
+	}{
+		{"one voter", []raft.Server{server("p0", raft.Voter)}, alone},
+		{"three", []raft.Server{server("p0", raft.Voter), server("p1", raft.Nonvoter), server("p2", raft.Voter)}, several},
+		{"a log that waits for its first entries", nil, several},
+		{"one that knows another voter only", []raft.Server{server("p1", raft.Voter)}, several},
+	} {
+		if got := timingFor(raft.Configuration{Servers: c.servers}, "p0"); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
 	}
 }
 

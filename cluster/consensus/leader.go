@@ -9,18 +9,54 @@ import (
 
 // watchLeadership turns Raft's notices into a state that can be waited for.
 func (l *Log) watchLeadership() {
-	for leads := range l.notify {
-		l.setLeads(leads)
+	for won := range l.notify {
+		l.setWon(won)
+		l.Retime()
 	}
-	l.setLeads(false)
+	l.setWon(false)
 }
 
-func (l *Log) setLeads(leads bool) {
+func (l *Log) setWon(won bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// A loss and a win at once are a change, too: work of the old term must end.
 	close(l.changed)
-	l.leads, l.changed = leads, make(chan struct{})
+	l.won, l.changed = won, make(chan struct{})
+}
+
+// setHung: a leader that cannot write leads nobody, though Raft does not notice. Once
+// it can write again it leads only once the others have taken an entry from it.
+func (l *Log) setHung(hangs bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if hangs {
+		l.hangs++
+		l.hung = true
+		close(l.changed)
+		l.changed = make(chan struct{})
+		return
+	}
+	// It is Raft's goroutine that writes and calls this, so that Close waits for both.
+	r, hang := l.raft, l.hangs
+	l.watch.Go(func() { l.confirm(r, hang) })
+}
+
+// confirm ends what a hang began, unless the next one is there.
+func (l *Log) confirm(r *raft.Raft, hang int) {
+	ctx := context.Background() //nolint:forbidigo // nobody asked; it ends with Close at the latest
+	_, err := l.do(ctx, r.Barrier)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hangs != hang {
+		return
+	}
+	if err != nil {
+		l.out.Debug("leads no more, for the disk hung", "err", err)
+		l.won = l.won && r.State() == raft.Leader // the notice of it is on its way
+	}
+	l.hung = false
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // Leading reports whether this peer leads, and returns a channel that is closed
@@ -28,11 +64,15 @@ func (l *Log) setLeads(leads bool) {
 func (l *Log) Leading() (bool, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.leads, l.changed
+	return l.won && !l.hung, l.changed
 }
 
 // IsLeader reports whether this peer leads.
-func (l *Log) IsLeader() bool { return l.raft.State() == raft.Leader }
+func (l *Log) IsLeader() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.raft.State() == raft.Leader && !l.hung
+}
 
 // Leader returns the ID of the peer that leads, if one is known.
 func (l *Log) Leader() (string, bool) {

@@ -2,8 +2,8 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -36,61 +36,70 @@ func (l *Log) Members() map[string]Role {
 }
 
 // SetRole makes one change of who follows the log: a client becomes a standby, a
-// standby a voter, and back, or neither. It may be repeated. Errors: ErrNotLeader.
+// standby a voter, and back, or neither. It may be repeated. Errors: ErrNotLeader,
+// ErrUnknown.
 func (l *Log) SetRole(ctx context.Context, peer string, role Role) error {
 	_, err := l.do(ctx, func(limit time.Duration) raft.Future {
-		id, address := raft.ServerID(peer), raft.ServerAddress(peer)
-		switch {
-		case role == Voter:
-			return l.raft.AddVoter(id, address, 0, limit)
-		case role == Standby && l.Members()[peer] == Voter:
-			return l.raft.DemoteVoter(id, 0, limit)
-		case role == Standby:
-			return l.raft.AddNonvoter(id, address, 0, limit)
-		}
-		return l.raft.RemoveServer(id, 0, limit)
+		return retimed{l.beginRole(raft.ServerID(peer), role, limit), l}
 	})
 	if err != nil {
 		return fmt.Errorf("peer %s: make it a %s: %w", peer, role, err)
 	}
-	l.retime()
 	return nil
 }
 
-// Transfer hands leadership to another voter; empty: to the one that is furthest.
-// Errors: ErrNotLeader.
-func (l *Log) Transfer(ctx context.Context, peer string) error {
-	if !l.IsLeader() {
-		return ErrNotLeader
+func (l *Log) beginRole(id raft.ServerID, role Role, limit time.Duration) raft.Future {
+	switch {
+	case role == Voter:
+		return l.raft.AddVoter(id, raft.ServerAddress(id), 0, limit)
+	case role == Standby && l.Members()[string(id)] == Voter:
+		return l.raft.DemoteVoter(id, 0, limit)
+	case role == Standby:
+		return l.raft.AddNonvoter(id, raft.ServerAddress(id), 0, limit)
 	}
-	done := make(chan error, 1)
-	go func() { // Raft bounds a transfer by its election timeout
-		if peer == "" {
-			done <- l.raft.LeadershipTransfer().Error()
-			return
-		}
-		done <- l.raft.LeadershipTransferToServer(raft.ServerID(peer), raft.ServerAddress(peer)).Error()
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("transfer leadership: %w", err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("transfer leadership: %w", ctx.Err())
-	}
+	return l.raft.RemoveServer(id, 0, limit)
 }
 
-// retime gives Raft the timeouts for as many voters as there are now.
-func (l *Log) retime() {
-	var c raft.Configuration
+// retimed is a change of who follows the log. It may be made after its caller left,
+// or though it is not known to be: the timeouts fit in any case.
+type retimed struct {
+	raft.Future
+	log *Log
+}
+
+// Error implements raft.Future.
+func (r retimed) Error() error {
+	err := r.Future.Error()
+	r.log.Retime()
+	return err
+}
+
+// Transfer hands leadership to another voter; empty: to the one that is furthest.
+// Errors: ErrNotLeader; ErrUnknown if ctx ends first.
+func (l *Log) Transfer(ctx context.Context, peer string) error {
+	_, err := l.do(ctx, func(time.Duration) raft.Future { // Raft bounds it by its election timeout
+		if peer == "" {
+			return l.raft.LeadershipTransfer()
+		}
+		return l.raft.LeadershipTransferToServer(raft.ServerID(peer), raft.ServerAddress(peer))
+	})
+	if err != nil {
+		return fmt.Errorf("transfer leadership: %w", err)
+	}
+	return nil
+}
+
+// Retime gives Raft the timeouts for as many peers as follow the log now. The Log does
+// it whenever it makes a change or begins to lead, and a log that was opened as one
+// among several has them from the start; calling it again changes nothing.
+func (l *Log) Retime() {
+	l.retiming.Lock()
+	defer l.retiming.Unlock()
 	f := l.raft.GetConfiguration()
 	if f.Error() != nil {
 		return
 	}
-	c = f.Configuration()
-	t := timingFor(c)
+	t := timingFor(f.Configuration(), l.self)
 	r := l.raft.ReloadableConfig()
 	if r.HeartbeatTimeout == t.heartbeat && r.ElectionTimeout == t.election {
 		return
@@ -101,49 +110,63 @@ func (l *Log) retime() {
 	}
 }
 
-// Applied is the index of the newest entry that the state machine has seen.
+// Applied is the index of the newest entry that was handed to the state machine.
 func (l *Log) Applied() uint64 { return l.raft.AppliedIndex() }
 
-// ReadIndex returns an index that a linearizable read must wait for: everything
-// acknowledged before the call is at or below it. Errors: ErrNotLeader.
+// ReadIndex returns an index that a linearizable read must wait for: a state that has
+// seen the entry of that index has everything that was acknowledged before the call.
+// It is the index of an entry that the state machines see, not of one of Raft's own.
+// Errors: ErrNotLeader, also if leadership is lost meanwhile.
 func (l *Log) ReadIndex(ctx context.Context) (uint64, error) {
-	// A leader of a new term knows what is committed once an entry of its own is.
-	if leads, _ := l.Leading(); !leads {
+	leads, _ := l.Leading()
+	if !leads {
 		return 0, ErrNotLeader
 	}
+	if err := l.current(ctx); err != nil {
+		return 0, unread(ctx, err)
+	}
+	if index, ok := l.fsm.index(); ok {
+		return index, nil
+	}
+	return l.raft.CommitIndex(), nil
+}
+
+// current returns once the state machine here has everything that was acknowledged
+// before. Among several that takes an entry that a majority stores. Raft's own check
+// would be cheaper, but counts the answers of standbys, too, and those to questions
+// from before the call, which may have waited here while this host slept.
+func (l *Log) current(ctx context.Context) error {
 	term := l.raft.CurrentTerm()
 	l.mu.Lock()
-	barred := l.barred == term
+	passed := l.barred == term
 	l.mu.Unlock()
-	if !barred {
-		if err := l.Barrier(ctx); err != nil {
-			return 0, err
+	if passed && len(l.Members()) == 1 {
+		_, err := l.do(ctx, func(time.Duration) raft.Future { return l.raft.VerifyLeader() })
+		if err == nil && l.raft.CurrentTerm() != term {
+			return ErrNotLeader
 		}
-		l.mu.Lock()
-		l.barred = term
-		l.mu.Unlock()
+		return err
 	}
-	index := l.raft.CommitIndex()
-	if _, err := l.do(ctx, func(time.Duration) raft.Future { return l.raft.VerifyLeader() }); err != nil {
-		return 0, err
+	if err := l.Barrier(ctx); err != nil {
+		return err
 	}
-	if l.raft.CurrentTerm() != term {
-		return 0, ErrNotLeader
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.barred = term
+	return nil
+}
+
+// unread says of a read what is said of a change: one that was not answered was not
+// made.
+func unread(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("read index: %w", ctx.Err())
+	case errors.Is(err, ErrUnknown):
+		return fmt.Errorf("read index: %w", ErrNotLeader)
 	}
-	return index, nil
+	return err
 }
 
 // Term is the current term.
 func (l *Log) Term() uint64 { return l.raft.CurrentTerm() }
-
-// voters returns the IDs of the voters, sorted.
-func voters(members map[string]Role) []string {
-	var out []string
-	for id, r := range members {
-		if r == Voter {
-			out = append(out, id)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
