@@ -22,7 +22,7 @@ const (
 	// partFormat is the first byte of a part: 1 means CBOR of a Part.
 	partFormat = 1
 	// maxPart bounds a part, in bytes: 10,000 nodes of one hypervisor and 2,000 peers
-	// take about 12 MB.
+	// take about 11 MB.
 	maxPart = 64 << 20
 )
 

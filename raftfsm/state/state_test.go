@@ -372,6 +372,14 @@ func TestARepeatedRequestGetsTheFirstResult(t *testing.T) {
 	}
 }
 
+func TestARequestThatCannotBeRememberedIsRefused(t *testing.T) {
+	l := demo(t)
+	before := l.snap().Digest()
+	if err := l.envelope(Envelope{Request: "a\x00b", Command: hypervisor("h3")}); err == nil || l.snap().Digest() != before || l.snap().Index() != l.index {
+		t.Errorf("error %v; at %d, want %d", err, l.snap().Index(), l.index)
+	}
+}
+
 func TestHistoryIsKeptUpToABound(t *testing.T) {
 	l := newLog(t)
 	for i := range keepRequests + 10 {

@@ -69,6 +69,11 @@ func (s *Store) publish(index uint64) {
 func (s *Store) Apply(index uint64, e Envelope) error {
 	t := s.begin(index, e.UnixMilli)
 	if e.Request != "" {
+		if err := checkKey("request ID", e.Request); err != nil {
+			t.Abort()
+			s.publish(index)
+			return err
+		}
 		if row, ok := first[*RequestRow](t.Txn, tableRequests, "id", e.Request); ok {
 			t.Abort()
 			s.publish(index)
