@@ -6,15 +6,21 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/hashicorp/raft"
 
 	"tenks/cluster/consensus"
+	"tenks/cluster/gossip"
+	"tenks/cluster/transport"
 )
 
 // Errors that callers branch on.
@@ -33,17 +39,64 @@ var (
 
 // Config of a Mesh.
 type Config struct {
-	// Dir is what Init made.
+	// Dir is what Init or Join made.
 	Dir string
 	// FSM is the replicated state. Open replays into it.
 	FSM raft.FSM
-	Log *slog.Logger
+	// Answers carries what the state machine answered from the leader to other peers.
+	Answers Answers
+	// View returns what the state here says now. It must not block.
+	View func() View
+	// Index is the log index of the newest state here. Required for ReadIndex.
+	Index func() uint64
+	// Admit lets a peer in that shows a token, in the log, or says why not. A repeat by
+	// the same peer is no error.
+	Admit func(ctx context.Context, a Admission) error
+	// Roles records who has which part in the log. The leader calls it when that changed.
+	Roles func(ctx context.Context, roles map[string]Role) error
+	// Listen is the host:port for other peers; port 0 takes a free one.
+	Listen string
+	// Gossip is the host:port of gossip; empty: Listen's host and the next port.
+	Gossip string
+	// Advertise is the IP address or host name that other peers reach this one by.
+	Advertise string
+	// Facts are what gossip spreads of this peer.
+	Facts gossip.Facts
+	// Rules are the times that roles go by; zero: the usual ones.
+	Rules consensus.Rules
+	Log   *slog.Logger
+}
+
+// Answers turns what a state machine answers into bytes and back.
+type Answers interface {
+	Encode(answer any) ([]byte, error)
+	Decode(b []byte) (any, error)
 }
 
 // Mesh is this peer's part in a mesh. It is safe for concurrent use.
 type Mesh struct {
+	cfg Config
 	id  string
 	log *consensus.Log
+	// files is what the directory said at Open.
+	files membership
+	// transport, gossip and rpc are nil in a mesh without a network.
+	transport *transport.Transport
+	gossip    *gossip.Gossip
+	rpc       rpcClient
+	leases    leases
+
+	// cancel ends work, which Close waits for.
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu sync.Mutex // guards what follows
+	// certificate is the one in use.
+	certificate *tls.Certificate
+	// leased is when the leader last confirmed this peer's lease.
+	leased time.Time
+	// health is since when each peer answers, or does not.
+	health map[string]health
 }
 
 // doneFile is written last by Init: a directory without it is half-made.
@@ -55,27 +108,36 @@ func Exists(dir string) bool {
 	return err == nil
 }
 
-// Init makes a mesh of one in dir: the peer's key, and a log with one voter whose
-// first entry is first. After a crash half-way it may be repeated. Errors:
-// ErrExists.
-func Init(dir string, first []byte) error {
+// Init makes a mesh of one in dir: the peer's key, the mesh's authority, and a log
+// with one voter that begins with what first returns. After a crash half-way it may
+// be repeated. Errors: ErrExists.
+func Init(dir, mesh string, first func(Founding) ([][]byte, error)) error {
 	if Exists(dir) {
 		return fmt.Errorf("%s: %w", dir, ErrExists)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
-	id, err := makeIdentity(dir)
+	f, err := found(dir, mesh, time.Now())
 	if err != nil {
 		return fmt.Errorf("mesh: %w", err)
+	}
+	entries, err := first(f)
+	if err != nil {
+		return err
 	}
 	// Whatever a crash left of a log was never acknowledged.
 	if err := os.RemoveAll(logDir(dir)); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
-	if err := consensus.Bootstrap(logDir(dir), id, first); err != nil {
+	if err := consensus.Bootstrap(logDir(dir), f.Peer, entries...); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
+	return finish(dir, f.Peer)
+}
+
+// finish makes a directory whole.
+func finish(dir, id string) error {
 	if err := writeFile(filepath.Join(dir, doneFile), []byte(id+"\n")); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
@@ -84,8 +146,8 @@ func Init(dir string, first []byte) error {
 
 func logDir(dir string) string { return filepath.Join(dir, "raft") }
 
-// Open starts this peer's part of the log. Errors: ErrAbsent.
-func Open(c Config) (*Mesh, error) {
+// Open starts this peer's part of the mesh. Errors: ErrAbsent.
+func Open(ctx context.Context, c Config) (*Mesh, error) {
 	if !Exists(c.Dir) {
 		return nil, fmt.Errorf("%s: %w", c.Dir, ErrAbsent)
 	}
@@ -93,22 +155,53 @@ func Open(c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := consensus.Open(consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Log: c.Log})
-	if err != nil {
-		return nil, err
+	m := &Mesh{cfg: c, id: id, health: map[string]health{}}
+	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Log: c.Log}
+	if networked(c.Dir) {
+		if err := m.openNetwork(ctx, &lc); err != nil && !m.alone(err) {
+			return nil, err
+		}
 	}
-	return &Mesh{id: id, log: log}, nil
+	if m.log, err = consensus.Open(lc); err != nil {
+		return nil, errors.Join(err, m.closeNetwork(context.WithoutCancel(ctx)))
+	}
+	m.start(context.WithoutCancel(ctx))
+	return m, nil
 }
+
+// alone says that a peer which cannot listen because its port is taken has nobody to
+// listen for: it goes on without, and takes others in once it can.
+func (m *Mesh) alone(err error) bool {
+	if !errors.Is(err, syscall.EADDRINUSE) || len(m.files.Peers) > 1 {
+		return false
+	}
+	m.cfg.Log.Warn("other peers cannot join this one", "err", err)
+	m.transport, m.gossip = nil, nil
+	return true
+}
+
+// Close hands leadership over, lets proposals that are under way finish, for a few
+// seconds, stops everything and waits for it.
+func (m *Mesh) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime) //nolint:forbidigo // there is no caller to wait for
+	defer cancel()
+	if len(m.log.Members()) > 1 && m.IsLeader() {
+		if err := m.log.Transfer(ctx, ""); err != nil {
+			m.cfg.Log.Warn("leadership not handed over", "err", err)
+		}
+	}
+	m.cancel()
+	err := m.log.Close()
+	err = errors.Join(err, m.closeNetwork(ctx))
+	m.work.Wait()
+	return err
+}
+
+// closeTime bounds what Close does for others.
+const closeTime = 10 * time.Second
 
 // ID returns this peer's ID: a hash of its key.
 func (m *Mesh) ID() string { return m.id }
-
-// Propose commits a command and returns what the state machine answered. It blocks
-// until the command is applied here. Errors: ErrNotLeader, ErrUnknown (also when ctx
-// ended meanwhile), and ctx's own if it had ended before.
-func (m *Mesh) Propose(ctx context.Context, command []byte) (any, error) {
-	return m.log.Propose(ctx, command)
-}
 
 // Barrier blocks until everything that was acknowledged before is applied here.
 // Errors: ErrNotLeader.
@@ -122,10 +215,6 @@ func (m *Mesh) IsLeader() bool { return m.log.IsLeader() }
 
 // LastIndex is the index of the newest entry of the log here.
 func (m *Mesh) LastIndex() uint64 { return m.log.LastIndex() }
-
-// Close lets proposals that are under way finish, for a few seconds, stops the log
-// and waits for it.
-func (m *Mesh) Close() error { return m.log.Close() }
 
 // WhileLeader runs work whenever this peer leads and has applied everything that
 // was acknowledged, under a context that ends with its leadership, and again with

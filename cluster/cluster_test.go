@@ -76,7 +76,7 @@ func (kept) Release() {}
 func open(t *testing.T, dir string) (*Mesh, *words) {
 	t.Helper()
 	fsm := &words{}
-	m, err := Open(Config{Dir: dir, FSM: fsm, Log: slog.New(slog.DiscardHandler)})
+	m, err := Open(t.Context(), testConfig(dir, fsm))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,24 @@ func open(t *testing.T, dir string) (*Mesh, *words) {
 		t.Fatal(err)
 	}
 	return m, fsm
+}
+
+const testMesh = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
+// entries are what a mesh begins with.
+func entries(words ...string) func(Founding) ([][]byte, error) {
+	return func(Founding) ([][]byte, error) {
+		var out [][]byte
+		for _, w := range words {
+			out = append(out, []byte(w))
+		}
+		return out, nil
+	}
+}
+
+func testConfig(dir string, fsm raft.FSM) Config {
+	return Config{Dir: dir, FSM: fsm, View: func() View { return View{} }, Listen: "127.0.0.1:0", Gossip: "127.0.0.1:0",
+		Advertise: "127.0.0.1", Log: slog.New(slog.DiscardHandler)}
 }
 
 // current waits until the mesh has a leader and all that was acknowledged.
@@ -112,10 +130,10 @@ func TestInitMakesAMeshOfOneThatLeadsAndKeepsWhatItWasTold(t *testing.T) {
 	if Exists(dir) {
 		t.Fatal("a mesh where nothing is")
 	}
-	if err := Init(dir, []byte("first")); err != nil {
+	if err := Init(dir, testMesh, entries("first")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Init(dir, nil); !errors.Is(err, ErrExists) {
+	if err := Init(dir, testMesh, entries()); !errors.Is(err, ErrExists) {
 		t.Errorf("second Init: %v, want ErrExists", err)
 	}
 	var id string
@@ -146,13 +164,13 @@ func TestInitMakesAMeshOfOneThatLeadsAndKeepsWhatItWasTold(t *testing.T) {
 
 func TestInitMayBeRepeatedAfterACrash(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mesh")
-	if err := Init(dir, []byte("lost")); err != nil {
+	if err := Init(dir, testMesh, entries("lost")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(dir, doneFile)); err != nil { // the crash came before
 		t.Fatal(err)
 	}
-	if err := Init(dir, []byte("kept")); err != nil {
+	if err := Init(dir, testMesh, entries("kept")); err != nil {
 		t.Fatal(err)
 	}
 	_, fsm := open(t, dir)
@@ -170,10 +188,10 @@ func TestInitKeepsTheKeyOfAnEarlierTry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Config{Dir: dir, FSM: &words{}, Log: slog.New(slog.DiscardHandler)}); err == nil {
+	if _, err := Open(context.Background(), testConfig(dir, &words{})); err == nil {
 		t.Error("a half-made mesh was opened")
 	}
-	if err := Init(dir, nil); err != nil {
+	if err := Init(dir, testMesh, entries()); err != nil {
 		t.Fatal(err)
 	}
 	if m, _ := open(t, dir); m.ID() != want {
@@ -183,14 +201,14 @@ func TestInitKeepsTheKeyOfAnEarlierTry(t *testing.T) {
 
 func TestADamagedKeyIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mesh")
-	if err := Init(dir, nil); err != nil {
+	if err := Init(dir, testMesh, entries()); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"", "no PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 		if err := os.WriteFile(filepath.Join(dir, keyFile), []byte(key), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(Config{Dir: dir, FSM: &words{}, Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "peer key") {
+		if _, err := Open(context.Background(), testConfig(dir, &words{})); err == nil || !strings.Contains(err.Error(), "peer key") {
 			t.Errorf("key %q: %v", key, err)
 		}
 	}
@@ -198,7 +216,7 @@ func TestADamagedKeyIsRefused(t *testing.T) {
 
 func TestKeyIsReadableByItsOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mesh")
-	if err := Init(dir, nil); err != nil {
+	if err := Init(dir, testMesh, entries()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{keyFile, "raft/raft.db"} {
@@ -214,7 +232,7 @@ func TestKeyIsReadableByItsOwnerOnly(t *testing.T) {
 
 func TestWhileLeaderRunsWorkAgainAndReturnsAfterItEnded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mesh")
-	if err := Init(dir, nil); err != nil {
+	if err := Init(dir, testMesh, entries()); err != nil {
 		t.Fatal(err)
 	}
 	m, _ := open(t, dir)
@@ -254,7 +272,7 @@ func TestWhileLeaderRunsWorkAgainAndReturnsAfterItEnded(t *testing.T) {
 func writeForEver(dir string) error {
 	ctx := context.Background()
 	fsm := &words{}
-	m, err := Open(Config{Dir: dir, FSM: fsm, Log: slog.New(slog.DiscardHandler)})
+	m, err := Open(ctx, testConfig(dir, fsm))
 	if err != nil {
 		return err
 	}
@@ -271,7 +289,7 @@ func writeForEver(dir string) error {
 
 func TestKillLosesNothingThatWasAcknowledged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mesh")
-	if err := Init(dir, []byte("w0")); err != nil {
+	if err := Init(dir, testMesh, entries("w0")); err != nil {
 		t.Fatal(err)
 	}
 	acknowledged := 0
@@ -328,10 +346,10 @@ func writeUntilKilled(t *testing.T, dir string) int {
 
 func BenchmarkPropose(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "mesh")
-	if err := Init(dir, nil); err != nil {
+	if err := Init(dir, testMesh, entries()); err != nil {
 		b.Fatal(err)
 	}
-	m, err := Open(Config{Dir: dir, FSM: &words{}, Log: slog.New(slog.DiscardHandler)})
+	m, err := Open(context.Background(), testConfig(dir, &words{}))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,14 +3,14 @@ package cluster
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"tenks/cluster/pki"
 )
 
 // keyFile holds the peer's private key (PKCS #8 in PEM), mode 0600.
@@ -36,32 +36,34 @@ func makeIdentity(dir string) (string, error) {
 	return readIdentity(dir)
 }
 
-// readIdentity returns the peer's ID: the first 16 bytes of the SHA-256 of its
-// public key, in hexadecimal. It is never an address or a host name, which change,
-// nor a machine ID, which cloned hosts share.
+// readIdentity returns the peer's ID: a hash of its public key, never an address or
+// a host name, which change, nor a machine ID, which cloned hosts share.
 func readIdentity(dir string) (string, error) {
+	key, err := readKey(dir)
+	if err != nil {
+		return "", err
+	}
+	return pki.PeerID(key.Public())
+}
+
+func readKey(dir string) (ed25519.PrivateKey, error) {
 	b, err := os.ReadFile(filepath.Join(dir, keyFile))
 	if err != nil {
-		return "", fmt.Errorf("peer key: %w", err)
+		return nil, fmt.Errorf("peer key: %w", err)
 	}
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return "", fmt.Errorf("peer key: %s: no PEM block", keyFile)
+		return nil, fmt.Errorf("peer key: %s: no PEM block", keyFile)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return "", fmt.Errorf("peer key: %w", err)
+		return nil, fmt.Errorf("peer key: %w", err)
 	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return "", fmt.Errorf("peer key: a %T, want an Ed25519 key", parsed)
+		return nil, fmt.Errorf("peer key: a %T, want an Ed25519 key", parsed)
 	}
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return "", fmt.Errorf("peer key: %w", err)
-	}
-	sum := sha256.Sum256(public)
-	return hex.EncodeToString(sum[:16]), nil
+	return key, nil
 }
 
 // writeFile writes a file of mode 0600 whole or not at all, and durably.

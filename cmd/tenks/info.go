@@ -70,7 +70,7 @@ func (t *tool) peerCommand() *cobra.Command {
 			}
 			return t.print(peers, func() table { return peerTable(peers) })
 		}}
-	return group("peer", "look at peers", list)
+	return group("peer", "the hosts of the mesh", append([]*cobra.Command{list}, t.peerChanges()...)...)
 }
 
 func peerTable(peers []api.Peer) table {

@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
 	"tenks/cluster"
 	"tenks/cmd/internal/daemon"
 	"tenks/config"
-	"tenks/raftfsm"
-	"tenks/raftfsm/state"
 )
 
 // hostFlags are what init, and later join, may say of this host.
@@ -120,12 +116,7 @@ func (t *tool) makeMesh(p daemon.Paths, mesh string, file agentFile) error {
 			return err
 		}
 	}
-	first, err := raftfsm.Encode(state.Envelope{UnixMilli: time.Now().UnixMilli(), Command: state.SetMesh{
-		Mesh: state.Mesh{ID: uuid.NewString(), Name: mesh, Generation: 1}}})
-	if err != nil {
-		return err
-	}
-	return cluster.Init(p.Mesh, first)
+	return daemon.Found(p.Mesh, mesh, file.Name)
 }
 
 // ensureAgent makes the mesh if there is none, and starts the agent if none runs.

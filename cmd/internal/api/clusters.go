@@ -234,5 +234,8 @@ func hypervisorName(snap *state.Snapshot, id string) string {
 	if h, ok := snap.Hypervisor(id); ok {
 		return h.Name
 	}
+	if p, ok := snap.Peer(id); ok {
+		return p.Name
+	}
 	return id
 }

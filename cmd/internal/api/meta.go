@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"tenks/raftfsm/state"
@@ -36,11 +38,14 @@ func (s *Server) version(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	if err := s.current(r); err != nil {
+		return err
+	}
 	snap, _ := s.Source.Snapshot()
 	mesh := snap.Mesh()
 	leader, self := s.Leader()
 	v := Status{Mesh: mesh.Name, MeshID: mesh.ID, Leader: hypervisorName(snap, leader),
-		Voters: []string{hypervisorName(snap, self)}, Peers: len(snap.Hypervisors()), Problems: []string{},
+		Voters: voters(snap, self), Peers: len(allPeers(snap)), Problems: []string{},
 		Clusters: len(snap.Clusters()), Nodes: NodeSummary{ByPhase: map[string]int{}},
 		Index: snap.Index(), Version: s.Version}
 	for _, n := range snap.Nodes() {
@@ -59,6 +64,21 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	v.Healthy = len(v.Problems) == 0
 	writeIndexed(w, snap, v)
 	return nil
+}
+
+// voters names who votes; in a mesh that an older version made it is this peer.
+func voters(snap *state.Snapshot, self string) []string {
+	out := []string{}
+	for _, p := range snap.Peers() {
+		if p.Role == state.RoleVoter && !p.Removed {
+			out = append(out, p.Name)
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, hypervisorName(snap, self))
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (s *Server) doctor(w http.ResponseWriter, r *http.Request) error {
@@ -91,26 +111,70 @@ type Resources struct {
 	DiskGB   uint64 `json:"disk_gb"`
 }
 
-func (s *Server) peers(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) peers(w http.ResponseWriter, r *http.Request) error {
+	if err := s.current(r); err != nil {
+		return err
+	}
 	snap, _ := s.Source.Snapshot()
 	leader, _ := s.Leader()
 	out := []Peer{}
-	for _, h := range snap.Hypervisors() {
-		p := Peer{Name: h.Name, ID: h.ID, Address: h.Address, Role: "voter", State: "alive", Zone: h.Zone,
-			Labels: map[string]string{}, Version: h.Version, Leader: h.ID == leader,
-			Physnets: append([]string{}, h.Physnets...), Drivers: append([]string{}, h.Drivers...),
-			Capacity: Resources{h.Capacity.VCPUs, h.Capacity.MemoryMB, h.Capacity.DiskGB}}
-		maps.Copy(p.Labels, h.Labels)
-		for _, n := range snap.NodesOn(h.ID) {
-			p.Nodes++
-			p.Used.VCPUs += n.Machine.VCPUs
-			p.Used.MemoryMB += n.Machine.MemoryMB
-			p.Used.DiskGB += n.Machine.DiskBytes() >> 30
-		}
-		out = append(out, p)
+	for _, p := range allPeers(snap) {
+		out = append(out, peerView(snap, p, leader))
 	}
+	slices.SortStableFunc(out, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
 	writeIndexed(w, snap, out)
 	return nil
+}
+
+// allPeers are the peers that are not removed. A mesh that an older version made has
+// hypervisors only.
+func allPeers(snap *state.Snapshot) []*state.Peer {
+	var out []*state.Peer
+	known := map[string]bool{}
+	for _, p := range snap.Peers() {
+		known[p.ID] = true
+		if !p.Removed {
+			out = append(out, p)
+		}
+	}
+	for _, h := range snap.Hypervisors() {
+		if !known[h.ID] {
+			out = append(out, &state.Peer{ID: h.ID, Name: h.Name, Address: h.Address, Zone: h.Zone, Version: h.Version, Role: state.RoleVoter})
+		}
+	}
+	return out
+}
+
+// peerView turns a peer and its hypervisor into what scripts see.
+func peerView(snap *state.Snapshot, row *state.Peer, leader string) Peer {
+	p := Peer{Name: row.Name, ID: row.ID, Address: row.Address, Role: string(row.Role), State: peerState(row), Zone: row.Zone,
+		Labels: map[string]string{}, Version: row.Version, Leader: row.ID == leader, Physnets: []string{}, Drivers: []string{}}
+	if h, ok := snap.Hypervisor(row.ID); ok {
+		p.Physnets, p.Drivers = append(p.Physnets, h.Physnets...), append(p.Drivers, h.Drivers...)
+		p.Capacity = Resources{h.Capacity.VCPUs, h.Capacity.MemoryMB, h.Capacity.DiskGB}
+		maps.Copy(p.Labels, h.Labels)
+	}
+	for _, n := range snap.NodesOn(row.ID) {
+		p.Nodes++
+		p.Used.VCPUs += n.Machine.VCPUs
+		p.Used.MemoryMB += n.Machine.MemoryMB
+		p.Used.DiskGB += n.Machine.DiskBytes() >> 30
+	}
+	return p
+}
+
+func peerState(p *state.Peer) string {
+	switch {
+	case p.Removed:
+		return "removed"
+	case p.Lost:
+		return "lost"
+	case p.Leaving:
+		return "leaving"
+	case p.Draining:
+		return "draining"
+	}
+	return "alive"
 }
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {

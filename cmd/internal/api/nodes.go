@@ -16,6 +16,9 @@ import (
 const longPoll = 20 * time.Second
 
 func (s *Server) nodes(w http.ResponseWriter, r *http.Request) error {
+	if err := s.current(r); err != nil {
+		return err
+	}
 	snap, err := s.newer(r)
 	if err != nil {
 		return err
@@ -24,7 +27,7 @@ func (s *Server) nodes(w http.ResponseWriter, r *http.Request) error {
 	if cluster := r.URL.Query().Get("cluster"); cluster != "" {
 		rows = snap.NodesOf(cluster)
 	}
-	powers := s.Host.Powers()
+	powers := s.allPowers(r, rows)
 	out := []Node{}
 	for _, n := range rows {
 		out = append(out, s.view(snap, n, powers, r))
@@ -112,7 +115,7 @@ func (s *Server) node(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeIndexed(w, snap, s.view(snap, n, s.Host.Powers(), r))
+	writeIndexed(w, snap, s.view(snap, n, s.allPowers(r, []*state.Node{n}), r))
 	return nil
 }
 
@@ -223,6 +226,9 @@ const ConsoleProtocol = "tenks-console"
 func (s *Server) console(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Upgrade") != ConsoleProtocol {
 		return fail(http.StatusUpgradeRequired, errors.New("console: the request must carry Upgrade: "+ConsoleProtocol))
+	}
+	if done, err := s.atHost(w, r); done || err != nil {
+		return err
 	}
 	_, n, err := s.findNode(r)
 	if err != nil {

@@ -43,6 +43,8 @@ type Config struct {
 	// request ID is applied once.
 	Propose func(ctx context.Context, request string, c state.Command) (uint64, error)
 	Host    Host
+	// Mesh is the other peers.
+	Mesh Mesh
 	// Removable says which of a cluster's nodes Ironic does not let go.
 	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
 	// Parse reads a cluster file.
@@ -84,7 +86,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return []route{
+	return append(s.meshRoutes(), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},
@@ -102,11 +104,11 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/nodes", "all nodes; ?cluster=NAME, ?secrets=true; ?after=INDEX waits for a newer state", s.nodes},
 		{"GET", "/v1/nodes/{name}", "one node; ?secrets=true", s.node},
 		{"DELETE", "/v1/nodes/{name}", "remove one node", s.removeNode},
-		{"GET", "/v1/nodes/{name}/chassis", "power, boot override and restore policy", s.chassis},
-		{"POST", "/v1/nodes/{name}/power", "change power", s.power},
-		{"POST", "/v1/nodes/{name}/boot", "set the boot override", s.boot},
+		{"GET", "/v1/nodes/{name}/chassis", "power, boot override and restore policy", s.there(s.chassis)},
+		{"POST", "/v1/nodes/{name}/power", "change power", s.there(s.power)},
+		{"POST", "/v1/nodes/{name}/boot", "set the boot override", s.there(s.boot)},
 		{"POST", "/v1/nodes/{name}/console", "attach to the serial console (Upgrade: tenks-console)", s.console},
-	}
+	}...)
 }
 
 // httpError is an error with the status that it is answered with.
@@ -143,7 +145,7 @@ func statusOf(err error) int {
 		return h.status
 	case errors.Is(err, state.ErrNotFound):
 		return http.StatusNotFound
-	case errors.Is(err, state.ErrConflict), errors.Is(err, state.ErrWrongState):
+	case errors.Is(err, state.ErrConflict), errors.Is(err, state.ErrWrongState), errors.Is(err, state.ErrRefused):
 		return http.StatusConflict
 	case errors.Is(err, state.ErrBusy), errors.Is(err, cluster.ErrNotLeader), errors.Is(err, cluster.ErrUnknown),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, store: state.New(), host: &host{chassis: map[string]*bmctest.Chassis{}}, leader: hypervisorID}
 	w.handler = api.New(api.Config{
-		Source: w, Propose: w.propose, Host: w.host, Removable: w.removable,
+		Source: w, Propose: w.propose, Host: w.host, Mesh: lonely{}, Removable: w.removable,
 		Parse: daemon.ParseCluster, Plan: declare.Cluster,
 		Leader:  func() (string, string) { return w.leader, hypervisorID },
 		Checks:  func(context.Context) []api.Check { return w.checks },
@@ -222,4 +222,20 @@ func (h *host) Console(context.Context, string) (io.ReadWriteCloser, error) {
 		return nil, errors.Join(state.ErrWrongState)
 	}
 	return h.console, nil
+}
+
+// lonely is a mesh without other peers.
+type lonely struct{}
+
+var errLonely = errors.New("there are no other peers")
+
+func (lonely) MakeToken(context.Context, api.TokenRequest) (api.Token, error) {
+	return api.Token{}, errLonely
+}
+func (lonely) Raft() []api.RaftPeer                                   { return []api.RaftPeer{} }
+func (lonely) Transfer(context.Context, string) error                 { return errLonely }
+func (lonely) Serve(http.ResponseWriter, *http.Request, string) error { return errLonely }
+func (lonely) Current(context.Context) error                          { return nil }
+func (lonely) PeerPowers(context.Context, []string) map[string]state.Power {
+	return map[string]state.Power{}
 }

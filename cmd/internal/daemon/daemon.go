@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,10 +53,13 @@ type agent struct {
 	drivers []*managedDriver
 	links   *link.Host
 	host    *hostops.Host
-	bmcs    *endpoint.Manager
-	ironic  *ironic.Enroller
-	metrics *metrics
-	started time.Time
+	views   *views
+	// peerHTTP reaches the API of other peers.
+	peerHTTP *http.Transport
+	bmcs     *endpoint.Manager
+	ironic   *ironic.Enroller
+	metrics  *metrics
+	started  time.Time
 	// published says that the mesh knows what this host offers.
 	published atomic.Bool
 }
@@ -75,12 +79,17 @@ func Run(ctx context.Context, opt Options) (err error) {
 
 	a.fsm = raftfsm.New()
 	a.source = a.fsm.Source()
-	a.mesh, err = cluster.Open(cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Log: a.log})
+	a.views = &views{source: a.source}
+	a.mesh, err = a.openMesh(ctx)
 	if err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
 	// Last to stop, because every part below writes through it.
 	defer func() { err = errors.Join(err, a.mesh.Close()) }()
+	if t := a.mesh.Transport(); t != nil {
+		a.peerHTTP = peerClient(t)
+		defer a.peerHTTP.CloseIdleConnections()
+	}
 	if err := a.current(ctx); err != nil {
 		return err
 	}
@@ -114,6 +123,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	g.Go(func() error { return a.endpoints(ctx) })
 	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.schedule) })
 	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.ironic.Run) })
+	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.watchPeers) })
 	g.Go(func() error { return a.serve(ctx) })
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()
@@ -132,7 +142,7 @@ func stop(g *errgroup.Group) error {
 // deciding from less could take nodes apart that are wanted.
 func (a *agent) current(ctx context.Context) error {
 	for {
-		err := a.mesh.Barrier(ctx)
+		err := a.Current(ctx)
 		if err == nil {
 			return a.fsm.Err()
 		}

@@ -20,7 +20,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"tenks/cluster"
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
 	"tenks/config"
@@ -30,9 +29,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newMesh makes a mesh of one in a directory whose path is short enough for a
-// socket, and returns the configuration of its agent.
-func newMesh(t *testing.T) config.Agent {
+// newDir makes a directory whose path is short enough for a socket.
+func newDir(t *testing.T) string {
 	t.Helper()
 	parent := os.TempDir()
 	if len(parent) > 60 {
@@ -43,13 +41,23 @@ func newMesh(t *testing.T) config.Agent {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	first, err := raftfsm.Encode(state.Envelope{Command: state.SetMesh{Mesh: state.Mesh{ID: "mesh-" + filepath.Base(dir), Name: "lab", Generation: 1}}})
-	if err != nil {
+	return dir
+}
+
+// newMesh makes a mesh of one and returns the configuration of its agent.
+func newMesh(t *testing.T) config.Agent {
+	t.Helper()
+	c := testAgent(t, newDir(t))
+	if err := Found(PathsOf(c.DataDir).Mesh, "lab", "hv1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.Init(PathsOf(dir).Mesh, first); err != nil {
-		t.Fatal(err)
-	}
+	return c
+}
+
+// testAgent is the configuration of an agent with the fake driver, at an address of
+// its own.
+func testAgent(t *testing.T, dir string) config.Agent {
+	t.Helper()
 	c := config.DefaultAgent()
 	c.DataDir, c.Name, c.Advertise = dir, "hv1", freshAddress()
 	c.BMC.Address = c.Advertise
@@ -75,15 +83,25 @@ type running struct {
 	t    *testing.T
 	stop context.CancelFunc
 	done chan error
+	// config is what it was started with.
+	config config.Agent
 }
 
 // start runs an agent until the test ends or stopped is called.
 func start(t *testing.T, c config.Agent) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{Client: client.New(PathsOf(c.DataDir).Socket), t: t, stop: cancel, done: make(chan error, 1)}
-	go func() { r.done <- Run(ctx, options(t, c)) }()
-	t.Cleanup(cancel)
+	r := &running{Client: client.New(PathsOf(c.DataDir).Socket), t: t, stop: cancel, done: make(chan error, 1), config: c}
+	ended := make(chan struct{})
+	go func() { r.done <- Run(ctx, options(t, c)); close(ended) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			t.Error("the agent does not end")
+		}
+	})
 	r.eventually("ready", func() bool {
 		select {
 		case err := <-r.done:
@@ -113,9 +131,14 @@ func (r *running) stopped() time.Duration {
 
 func (r *running) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); <-time.After(5 * time.Millisecond) {
+	r.eventuallyIn(20*time.Second, what, ok)
+}
+
+func (r *running) eventuallyIn(limit time.Duration, what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(limit); !ok(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("not %s after 20 s", what)
+			r.t.Fatalf("not %s after %s", what, limit)
 		}
 	}
 }
@@ -359,7 +382,8 @@ func part(t *testing.T, c config.Agent) *agent {
 	a := &agent{opt: opt, paths: PathsOf(c.DataDir), log: opt.Log, fsm: raftfsm.New()}
 	a.source = a.fsm.Source()
 	var err error
-	if a.mesh, err = cluster.Open(cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Log: a.log}); err != nil {
+	a.views = &views{source: a.source}
+	if a.mesh, err = a.openMesh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(a.current(t.Context()), a.openDrivers()); err != nil {

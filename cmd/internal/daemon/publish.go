@@ -45,7 +45,7 @@ func (a *agent) publish(ctx context.Context) error {
 		}
 		h, complete := a.facts(ctx)
 		snap, _ := a.source.Snapshot()
-		if err := a.publishOnce(ctx, snap, h); err != nil && ctx.Err() == nil {
+		if err := errors.Join(a.publishPeer(ctx, snap), a.publishOnce(ctx, snap, h)); err != nil && ctx.Err() == nil {
 			a.log.WarnContext(ctx, "what this host offers was not published; will retry", "err", err)
 			complete = false
 		}
@@ -97,7 +97,8 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete bool) {
 	h = state.Hypervisor{ID: a.mesh.ID(), Name: c.Name, Address: c.Advertise, Zone: c.Zone, Labels: c.Labels,
 		Version: a.opt.Version, Physnets: slices.Sorted(maps.Keys(c.Physnets)), Drivers: []string{},
 		Overcommit: state.Overcommit{VCPUs: c.Overcommit.VCPUs, Memory: c.Overcommit.Memory, Disk: c.Overcommit.Disk},
-		BMC:        state.PortRange{Address: c.BMC.Address, First: c.BMC.IPMIPorts.First, Last: c.BMC.IPMIPorts.Last}}
+		BMC:        state.PortRange{Address: c.BMC.Address, First: c.BMC.IPMIPorts.First, Last: c.BMC.IPMIPorts.Last},
+		Reserved:   a.mesh.Ports()}
 	complete = true
 	for _, d := range a.drivers {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -9,6 +9,9 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"tenks/cluster/transport"
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/declare"
 	"tenks/ironic"
@@ -30,25 +33,30 @@ func (a *agent) serve(ctx context.Context) error {
 			id, _ := a.mesh.Leader()
 			return id, a.mesh.ID()
 		},
-		Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
+		Mesh: a, Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
 	}).Handler()
 	// Requests that stream end with ctx, not with the server.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("api: %w", err)
-	case <-ctx.Done():
+	listeners := []net.Listener{listener}
+	if t := a.mesh.Transport(); t != nil {
+		server.ConnContext = t.ConnContext
+		listeners = append(listeners, t.Listener(transport.API))
 	}
+	g, failed := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		g.Go(func() error { return closed(server.Serve(l)) })
+	}
+	<-failed.Done()
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
-	if err := server.Shutdown(bounded); err != nil {
-		err = server.Close()
-		return errors.Join(err, closed(<-done))
+	if server.Shutdown(bounded) != nil {
+		err = server.Close() // what still runs is cut off
 	}
-	return closed(<-done)
+	if err = errors.Join(g.Wait(), err); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
 }
 
 // closed drops the error that says that a server was closed.

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+// How long Propose looks for a leader: longer than an election takes.
+const (
+	leaderPatience = 10 * time.Second
+	leaderPause    = 50 * time.Millisecond
+)
+
+// atLeader calls here if this peer leads, and else there with the leader's ID, until
+// one of them does not answer ErrNotLeader.
+func (m *Mesh) atLeader(ctx context.Context, here func(context.Context) error, there func(ctx context.Context, leader string) error) error {
+	deadline := time.Now().Add(leaderPatience)
+	hint := ""
+	for {
+		err := m.tryLeader(ctx, hint, here, there)
+		if !errors.Is(err, ErrNotLeader) {
+			return err
+		}
+		var n *notLeader
+		hint = ""
+		if errors.As(err, &n) {
+			hint = n.leader
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return fmt.Errorf("no leader: %w; is a majority of the voters up? see tenks status", err)
+		}
+		if hint == "" {
+			pause(ctx, leaderPause+rand.N(leaderPause))
+		}
+	}
+}
+
+func (m *Mesh) tryLeader(ctx context.Context, hint string, here func(context.Context) error, there func(context.Context, string) error) error {
+	if m.log.IsLeader() {
+		return here(ctx)
+	}
+	if hint == "" {
+		hint = m.likelyLeader()
+	}
+	if hint == "" || hint == m.id || m.transport == nil {
+		return ErrNotLeader
+	}
+	return there(ctx, hint)
+}
+
+// likelyLeader is whom the log says, or else somebody who may know.
+func (m *Mesh) likelyLeader() string {
+	if id, ok := m.log.Leader(); ok {
+		return id
+	}
+	var some []string
+	for _, p := range m.peers() {
+		if p.ID != m.id && !p.Removed && p.Role != Client {
+			some = append(some, p.ID)
+		}
+	}
+	if len(some) == 0 {
+		return ""
+	}
+	return some[rand.N(len(some))]
+}
+
+// Propose commits a command, at whichever peer leads, and returns what the state
+// machine answered. Errors: ErrNotLeader (nothing was proposed), ErrUnknown (also
+// when ctx ended meanwhile), and ctx's own if it had ended before.
+func (m *Mesh) Propose(ctx context.Context, command []byte) (answer any, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = m.atLeader(ctx, func(ctx context.Context) error {
+		answer, err = m.log.Propose(ctx, command)
+		return err
+	}, func(ctx context.Context, leader string) error {
+		b, err := m.rpc.call(ctx, leader, http.MethodPost, pathPropose, command)
+		if err != nil {
+			return err
+		}
+		answer, err = m.cfg.Answers.Decode(b)
+		return err
+	})
+	return answer, err
+}
+
+// ReadIndex returns a log index: a state at or beyond it has everything that was
+// acknowledged before the call, by any peer. Errors: ErrNotLeader.
+func (m *Mesh) ReadIndex(ctx context.Context) (index uint64, err error) {
+	err = m.atLeader(ctx, func(ctx context.Context) error {
+		// Raft says only what it handed to the state machine, not what that has applied,
+		// and its index counts entries that are no commands. A barrier is sure.
+		if err := m.log.Barrier(ctx); err != nil {
+			return err
+		}
+		index = m.cfg.Index()
+		return nil
+	}, func(ctx context.Context, leader string) error {
+		b, err := m.rpc.call(ctx, leader, http.MethodGet, pathIndex, nil)
+		if err != nil {
+			// Asking again does no harm.
+			return fmt.Errorf("%w: %w", ErrNotLeader, err)
+		}
+		return json.Unmarshal(b, &index)
+	})
+	return index, err
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

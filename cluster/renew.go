@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"tenks/cluster/pki"
+)
+
+// How often files and certificate are looked at.
+const (
+	filesEvery = 5 * time.Second
+	renewEvery = time.Minute
+)
+
+func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+// keepFiles writes down how the others are reached, for a start without any of them,
+// and gives gossip the keys that the state has.
+func (m *Mesh) keepFiles(ctx context.Context) {
+	written := m.files
+	for ctx.Err() == nil {
+		now := m.membership()
+		if !reflect.DeepEqual(now, written) {
+			if err := now.write(m.cfg.Dir); err != nil {
+				m.cfg.Log.WarnContext(ctx, "the list of peers was not written; will retry", "err", err)
+			} else {
+				written = now
+			}
+		}
+		if err := m.gossip.SetKeys(now.Gossip); err != nil {
+			m.cfg.Log.WarnContext(ctx, "gossip keys not changed; will retry", "err", err)
+		}
+		m.log.Retime()
+		m.transport.Recheck()
+		pause(ctx, filesEvery)
+	}
+}
+
+// keepCertificate renews this peer's certificate between half and four fifths of its
+// life, at a time of its own, and one that has expired at once.
+func (m *Mesh) keepCertificate(ctx context.Context) {
+	share := rand.Float64()
+	for ctx.Err() == nil {
+		c, err := m.current()
+		if err == nil && time.Now().After(pki.RenewAt(c.Leaf, share)) {
+			if err := m.renew(ctx); err != nil && ctx.Err() == nil {
+				m.cfg.Log.WarnContext(ctx, "certificate not renewed; will retry", "expires", c.Leaf.NotAfter, "err", err)
+			}
+		}
+		pause(ctx, renewEvery)
+	}
+}
+
+// renew gets this peer a new certificate, from itself if it may sign.
+func (m *Mesh) renew(ctx context.Context) error {
+	key, err := readKey(m.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	csr, err := pki.NewRequest(key)
+	if err != nil {
+		return err
+	}
+	cert, err := m.issue(csr)
+	if err != nil {
+		if cert, err = m.askRenewal(ctx, csr); err != nil {
+			return err
+		}
+	}
+	if err := writeFile(filepath.Join(m.cfg.Dir, certFile), cert); err != nil {
+		return err
+	}
+	c, err := readCertificate(m.cfg.Dir, m.roots())
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.certificate = c
+	m.mu.Unlock()
+	m.cfg.Log.InfoContext(ctx, "certificate renewed", "expires", c.Leaf.NotAfter)
+	return nil
+}
+
+func (m *Mesh) askRenewal(ctx context.Context, csr []byte) ([]byte, error) {
+	err := fmt.Errorf("no peer can sign")
+	for _, p := range m.peers() {
+		if p.ID == m.id || p.Removed || p.Role == Client {
+			continue
+		}
+		address, ok := m.addressOf(p.ID)
+		if !ok {
+			continue
+		}
+		a, askErr := askAt(ctx, nil, address, pathRenew, csr, func(chain []*x509.Certificate) error {
+			_, err := pki.Verify(chain, pki.Verifier{Roots: m.roots(), Mesh: m.files.Mesh, Now: time.Now()})
+			return err
+		})
+		if askErr == nil {
+			return a.Certificate, nil
+		}
+		err = fmt.Errorf("%s: %w", address, askErr)
+	}
+	return nil, err
+}

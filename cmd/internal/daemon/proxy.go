@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"time"
+
+	"tenks/cluster/transport"
+	"tenks/cmd/internal/api"
+	"tenks/raftfsm/state"
+)
+
+// How long another peer may take to be reached, and to say what power its nodes have.
+const (
+	peerTime   = 5 * time.Second
+	powersTime = 2 * time.Second
+	// powersAtOnce bounds how many peers are asked at a time.
+	powersAtOnce = 32
+)
+
+// errNoPeers says that this agent has no network.
+var errNoPeers = errors.New("this peer does not listen for others: see its log")
+
+// peerClient reaches the API of other peers, by their IDs as host names.
+func peerClient(t *transport.Transport) *http.Transport {
+	return &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, DisableCompression: true,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			peer, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			ctx, cancel := context.WithTimeout(ctx, peerTime)
+			defer cancel()
+			return t.Dial(ctx, peer, transport.API)
+		}}
+}
+
+// Serve implements api.Mesh.
+func (a *agent) Serve(w http.ResponseWriter, r *http.Request, peer string) error {
+	if a.mesh.Transport() == nil {
+		return errNoPeers
+	}
+	var failed error
+	proxy := &httputil.ReverseProxy{
+		Transport:     a.peerHTTP,
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(&url.URL{Scheme: "http", Host: peer})
+			api.Forward(p.Out.Header, a.mesh.ID())
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+	}
+	proxy.ServeHTTP(w, r)
+	return failed
+}
+
+// PeerPowers implements api.Mesh. Nodes of peers that do not answer are left out.
+func (a *agent) PeerPowers(ctx context.Context, peers []string) map[string]state.Power {
+	ctx, cancel := context.WithTimeout(ctx, powersTime)
+	defer cancel()
+	out := map[string]state.Power{}
+	if a.mesh.Transport() == nil {
+		return out
+	}
+	var mu sync.Mutex // guards out
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, powersAtOnce)
+	for _, peer := range peers {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			powers, err := a.powersOf(ctx, peer)
+			if err != nil {
+				return // it is unknown what it does not tell
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for uuid, p := range powers {
+				out[uuid] = p
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+func (a *agent) powersOf(ctx context.Context, peer string) (map[string]state.Power, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+"/v1/powers", nil)
+	if err != nil {
+		return nil, err
+	}
+	api.Forward(req.Header, a.mesh.ID())
+	resp, err := a.peerHTTP.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("peer %s: %s", peer, resp.Status)
+	}
+	var powers map[string]state.Power
+	return powers, json.NewDecoder(resp.Body).Decode(&powers)
+}

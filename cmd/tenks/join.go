@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"tenks/cluster"
+	"tenks/cluster/pki"
+	"tenks/cmd/internal/daemon"
+	"tenks/config"
+)
+
+func (t *tool) joinCommand() *cobra.Command {
+	var host hostFlags
+	var tokenFile string
+	c := &cobra.Command{
+		Use: "join TOKEN", Short: "make this host a peer of a mesh, and start its agent", Args: args(0, 1, "a join token"),
+		Long: `Join makes this host a peer of the mesh that the token is of, and starts its agent.
+A peer of the mesh makes tokens: tenks token create. It may be repeated.`,
+		Example: "  tenks join tnk1.… --zone rack-b --physnet physnet1=eth1\n  tenks join --token-file /root/token",
+		RunE: func(c *cobra.Command, a []string) error {
+			text, err := t.joinToken(a, tokenFile)
+			if err != nil {
+				return err
+			}
+			return t.join(c.Context(), text, host)
+		},
+	}
+	host.add(c)
+	c.Flags().StringVar(&tokenFile, "token-file", "", "file with the token; - for standard input (default: $TENKS_TOKEN)")
+	return c
+}
+
+// joinToken finds the token: an argument shows in the process list, the others do not.
+func (t *tool) joinToken(a []string, file string) (string, error) {
+	switch {
+	case len(a) == 1:
+		return a[0], nil
+	case file == "-":
+		b, err := io.ReadAll(io.LimitReader(t.in, 1<<16))
+		return string(b), err
+	case file != "":
+		b, err := os.ReadFile(file)
+		return string(b), err
+	}
+	if text := os.Getenv("TENKS_TOKEN"); text != "" {
+		return text, nil
+	}
+	return "", usagef("tenks join takes a join token; tenks token create, on a peer of the mesh, makes one")
+}
+
+func (t *tool) join(ctx context.Context, text string, host hostFlags) error {
+	token, err := pki.ParseToken(strings.TrimSpace(text))
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	p := t.paths()
+	agent, err := t.joinFile(ctx, p, host)
+	if err != nil {
+		return err
+	}
+	address := func(port int) string { return net.JoinHostPort(agent.Advertise, strconv.Itoa(port)) }
+	err = cluster.Join(ctx, cluster.JoinConfig{Dir: p.Mesh, Token: token, Now: time.Now, Peer: cluster.Peer{Name: agent.Name,
+		Address: address(agent.Mesh.Port), Gossip: address(agent.Mesh.GossipPort), Zone: agent.Zone}})
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if host.foreground {
+		return runAgent(ctx, p.Config, "info", t.err)
+	}
+	if daemon.PID(p.Dir) == 0 {
+		if err := t.startDetached(ctx, p); err != nil {
+			return err
+		}
+	}
+	st, err := t.client().Status(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "joined mesh %q as %s: %d peers; leader %s; agent %d runs, its log is %s\n",
+		st.Mesh, agent.Name, st.Peers, st.Leader, daemon.PID(p.Dir), p.Log)
+	return nil
+}
+
+// joinFile writes agent.yml unless it is there, and returns what it says.
+func (t *tool) joinFile(ctx context.Context, p daemon.Paths, host hostFlags) (config.Agent, error) {
+	file, err := host.file(p.Dir)
+	if err != nil {
+		return config.Agent{}, err
+	}
+	text, err := os.ReadFile(p.Config)
+	if errors.Is(err, os.ErrNotExist) {
+		if text, err = yaml.Marshal(file); err != nil {
+			return config.Agent{}, err
+		}
+		if _, err = config.LoadAgent(p.Config, text); err != nil {
+			return config.Agent{}, err
+		}
+		if err = os.MkdirAll(p.Dir, 0o711); err == nil {
+			err = writeFile(p.Config, text, 0o600)
+		}
+	}
+	if err != nil {
+		return config.Agent{}, err
+	}
+	agent, err := config.LoadAgent(p.Config, text)
+	if err != nil {
+		return config.Agent{}, err
+	}
+	return daemon.Resolve(ctx, agent)
+}
