@@ -54,6 +54,8 @@ type Config struct {
 	transport raft.Transport
 	// stall is how long a write may take; 0: stallTime.
 	stall time.Duration
+	// disk stands between Raft and its log in tests.
+	disk func(raft.LogStore) raft.LogStore
 }
 
 // Log is the replicated log. It is safe for concurrent use.
@@ -181,6 +183,9 @@ func Open(c Config) (*Log, error) {
 	}
 	l := &Log{self: raft.ServerID(c.ID), fsm: &indexed{FSM: c.FSM}, stores: s, out: c.Log, transport: c.transport,
 		notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
+	if c.disk != nil {
+		s.logs = c.disk(s.logs)
+	}
 	if c.Stalled != nil {
 		s.logs = &stallStore{LogStore: s.logs, limit: cmp.Or(c.stall, stallTime), stalled: func(hangs bool) {
 			l.setHung(hangs)

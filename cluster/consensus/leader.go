@@ -77,6 +77,9 @@ func (l *Log) IsLeader() bool {
 // Leader returns the ID of the peer that leads, if one is known.
 func (l *Log) Leader() (string, bool) {
 	_, id := l.raft.LeaderWithID()
+	if id == l.self && !l.IsLeader() {
+		return "", false // it has yet to find out
+	}
 	return string(id), id != ""
 }
 

@@ -21,17 +21,21 @@ func TestAMeshWhoseAddressesAllChangeAtOnceGoesOn(t *testing.T) {
 	m.write(t, "after")
 	t.Logf("a write after %v", time.Since(begun).Round(time.Millisecond))
 	m.everywhere(t, "after", m.ids...)
-	// Nor does it help a leader that its followers know where it was.
-	old := m.leader(t)
+	// And when nobody leads any more: as after a power cut and new leases for all.
+	for _, id := range m.ids {
+		m.cutOff(id)
+	}
+	eventually(t, "nobody leads", func() bool { return m.now() == "" })
 	for _, w := range m.wires {
 		w.move(t)
 	}
-	m.cutOff(old)
 	begun = time.Now()
-	if by := m.leader(t, old); by == old {
-		t.Errorf("%s leads", by)
+	for _, id := range m.ids {
+		m.rejoin(id)
 	}
-	t.Logf("another leader after %v", time.Since(begun).Round(time.Millisecond))
+	m.write(t, "at last")
+	t.Logf("without a leader: after %v", time.Since(begun).Round(time.Millisecond))
+	m.everywhere(t, "at last", m.ids...)
 }
 
 // timing returns the timeouts that Raft goes by.
