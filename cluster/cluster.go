@@ -56,7 +56,7 @@ type Config struct {
 	Roles func(ctx context.Context, roles map[string]Role) error
 	// Listen is the host:port for other peers; port 0 takes a free one.
 	Listen string
-	// Gossip is the host:port of gossip; empty: Listen's host and the next port.
+	// Gossip is the host:port of gossip; port 0 takes a free one.
 	Gossip string
 	// Advertise is the IP address or host name that other peers reach this one by.
 	Advertise string

@@ -37,7 +37,7 @@ func readMembership(dir string) (membership, error) {
 	var m membership
 	b, err := os.ReadFile(filepath.Join(dir, meshFile))
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("%s: %w", meshFile, err)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("%s: %w", meshFile, err)
@@ -51,6 +51,37 @@ func (m membership) write(dir string) error {
 		return err
 	}
 	return writeFile(filepath.Join(dir, meshFile), b)
+}
+
+// usable says what keeps a peer from being in a mesh with what it was given. Written
+// down, it would be found out at the next start.
+func (m membership) usable(mesh, peer string, certificate []byte, now time.Time) error {
+	if m.Mesh != mesh {
+		return fmt.Errorf("answer: of mesh %q, want %s", m.Mesh, mesh)
+	}
+	if len(m.Gossip) == 0 {
+		return errors.New("answer: no gossip key")
+	}
+	roots, err := pki.ParseBundle([]byte(m.Roots))
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(certificate); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("answer: certificate: %w", err)
+		}
+		chain = append(chain, c)
+	}
+	id, err := pki.Verify(chain, pki.Verifier{Roots: roots, Mesh: mesh, Now: now})
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if id.Peer != peer {
+		return fmt.Errorf("answer: a certificate of peer %s, want %s", id.Peer, peer)
+	}
+	return nil
 }
 
 // readCertificate returns the peer's certificate with its key. The authorities that
@@ -81,14 +112,15 @@ func readCertificate(dir string, roots []*x509.Certificate) (*tls.Certificate, e
 }
 
 // networked reports whether the directory holds what is needed to talk to peers. A
-// mesh that an older version made does not.
+// mesh that an older version made holds neither file; one alone was lost, which
+// whoever reads it says.
 func networked(dir string) bool {
 	for _, name := range []string{certFile, meshFile} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return false
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // Founding is what the first peer of a mesh makes, and must write into the log.

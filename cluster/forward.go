@@ -27,6 +27,7 @@ func (m *Mesh) atLeader(ctx context.Context, here func(context.Context) error, t
 			return err
 		}
 		var n *notLeader
+		followed := hint != ""
 		hint = ""
 		if errors.As(err, &n) {
 			hint = n.leader
@@ -34,7 +35,9 @@ func (m *Mesh) atLeader(ctx context.Context, here func(context.Context) error, t
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return fmt.Errorf("no leader: %w; is a majority of the voters up? see tenks status", err)
 		}
-		if hint == "" {
+		// One hint is followed at once; peers that send each other's callers round and
+		// round do not know yet.
+		if hint == "" || followed {
 			pause(ctx, leaderPause+rand.N(leaderPause))
 		}
 	}

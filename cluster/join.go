@@ -242,6 +242,9 @@ func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 			return err
 		})
 		if err == nil {
+			err = a.Membership.usable(c.Token.Mesh, id, a.Certificate, c.Now())
+		}
+		if err == nil {
 			return a, nil
 		}
 		errs = errors.Join(errs, fmt.Errorf("%s: %w", address, err))

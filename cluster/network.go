@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -191,7 +192,7 @@ func (m *Mesh) addressOf(id string) (string, bool) {
 
 func (m *Mesh) gossipAddresses() []string {
 	var out []string
-	for _, p := range append(m.cfg.View().Peers, m.files.Peers...) {
+	for _, p := range slices.Concat(m.cfg.View().Peers, m.files.Peers) {
 		if p.ID != m.id && p.Gossip != "" && !p.Removed {
 			out = append(out, p.Gossip)
 		}

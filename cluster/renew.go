@@ -104,6 +104,9 @@ func (m *Mesh) askRenewal(ctx context.Context, csr []byte) ([]byte, error) {
 			return err
 		})
 		if askErr == nil {
+			askErr = a.Membership.usable(m.files.Mesh, m.id, a.Certificate, time.Now())
+		}
+		if askErr == nil {
 			return a.Certificate, nil
 		}
 		err = fmt.Errorf("%s: %w", address, askErr)
