@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ func sniff(t *testing.T, h *Host, device string) *os.File {
 }
 
 // senders counts frames by their source MAC, until those of mac are enough, or the time
-// is over.
+// is over. IPv6 is left out: the host's kernel speaks it on a macvtap device, with the
+// guest's MAC.
 func senders(t *testing.T, f *os.File, mac string, enough int, limit time.Duration) map[string]int {
 	t.Helper()
 	must(t, f.SetReadDeadline(time.Now().Add(limit)))
@@ -44,7 +46,7 @@ func senders(t *testing.T, f *os.File, mac string, enough int, limit time.Durati
 			break
 		}
 		must(t, err)
-		if n >= header+14 {
+		if n >= header+14 && !bytes.Equal(buffer[header+12:header+14], []byte{0x86, 0xdd}) {
 			m := buffer[header+6 : header+12]
 			seen[fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])]++
 		}
@@ -73,16 +75,27 @@ func TestIntegrationLabGuestsOfHostsWithTheSameInterfaceNumbersAreApart(t *testi
 	if a, b := output(t, hosts[0], "sh", "-c", nodes), output(t, hosts[1], "sh", "-c", nodes); a != b || len(strings.Fields(a)) != 2 {
 		t.Fatalf("nodes of macvtap devices: %q and %q: not the same two: this test shows nothing", a, b)
 	}
+	// Each host first waits for its own guest, whose frames may be with the other; then
+	// all that came meanwhile counts.
+	seen := []map[string]int{{}, {}}
+	collect := func(i int, mac string, enough int, limit time.Duration) {
+		for from, n := range senders(t, wires[i], mac, enough, limit) {
+			seen[i][from] += n
+		}
+	}
+	for i := range hosts {
+		collect(i, macs(i)[0], 1, 40*time.Second)
+	}
 	for i, h := range hosts {
-		for _, mac := range macs(i) {
-			seen := senders(t, wires[i], mac, 2, 40*time.Second)
-			if seen[mac] < 2 {
-				t.Errorf("host %s: no frames of its guest's %s; %v", h.Name(), mac, seen)
-			}
-			for _, other := range macs(1 - i) {
-				if seen[other] > 0 {
-					t.Errorf("host %s: %d frames of the other's guest %s", h.Name(), seen[other], other)
-				}
+		collect(i, "", 1, 100*time.Millisecond)
+		t.Logf("host %s: frames by sender: %v", h.Name(), seen[i])
+		// The firmware turns to the second NIC long after.
+		if seen[i][macs(i)[0]] == 0 {
+			t.Errorf("host %s: no frames of its guest", h.Name())
+		}
+		for _, mac := range macs(1 - i) {
+			if seen[i][mac] > 0 {
+				t.Errorf("host %s: %d frames of the other's guest", h.Name(), seen[i][mac])
 			}
 		}
 	}

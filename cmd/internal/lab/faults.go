@@ -17,6 +17,7 @@ type reason int
 
 const (
 	partitioned reason = iota
+	oneWay
 	lossy
 	isolated
 	paused
@@ -110,27 +111,32 @@ func compareFaults(a, b fault) int {
 	return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.reason, b.reason))
 }
 
-// drops are the rules of one fault: a host's ports are h<n>, and h<n>n<i> on the other
-// networks. No frame is forwarded from one bridge to another.
+// drops are the rules of one fault, of which at most one matches a frame. A host's ports
+// are h<n>, and h<n>n<i> on the other networks and at the end of a long cable; no frame
+// is forwarded from one bridge to another.
 func drops(f fault, loss int) []string {
 	verdict := "drop"
 	if loss < certain {
 		verdict = fmt.Sprintf("numgen random mod %d < %d drop", certain, loss)
 	}
-	from, to := ports("iifname", f.from), ports("oifname", f.to)
+	if f.reason == oneWay {
+		verdict = "ether type != arp " + verdict
+	}
 	var all []string
-	for i := range 2 {
-		all = append(all, strings.TrimSpace(from[i]+to[i])+" "+verdict)
+	for _, from := range ports("iifname", f.from) {
+		for _, to := range ports("oifname", f.to) {
+			all = append(all, from+to+verdict)
+		}
 	}
 	return all
 }
 
-// ports matches a host's port on the hosts' network, and those on the others.
-func ports(key string, number int) [2]string {
+// ports matches a host's ports; those of everybody with nothing.
+func ports(key string, number int) []string {
 	if number == 0 {
-		return [2]string{}
+		return []string{""}
 	}
-	return [2]string{fmt.Sprintf(`%s "h%d" `, key, number), fmt.Sprintf(`%s "h%dn*" `, key, number)}
+	return []string{fmt.Sprintf(`%s "h%d" `, key, number), fmt.Sprintf(`%s "h%dn*" `, key, number)}
 }
 
 // Partition loses all frames between two hosts, on every network, until Heal. Nobody is
@@ -139,9 +145,10 @@ func (l *Lab) Partition(ctx context.Context, a, b *Host) error {
 	return l.faults.set(ctx, l, map[fault]int{{partitioned, a.number, b.number}: certain, {partitioned, b.number, a.number}: certain})
 }
 
-// PartitionOneWay is Partition for frames of one to the other only.
+// PartitionOneWay is Partition for frames of one to the other only, and not for ARP's:
+// who is never told a MAC address cannot send, either, and it would be both ways soon.
 func (l *Lab) PartitionOneWay(ctx context.Context, from, to *Host) error {
-	return l.faults.set(ctx, l, map[fault]int{{partitioned, from.number, to.number}: certain})
+	return l.faults.set(ctx, l, map[fault]int{{oneWay, from.number, to.number}: certain})
 }
 
 // Lose loses a fraction, 0 to 1, of the frames of one host to another at random, on
@@ -156,7 +163,7 @@ func (l *Lab) Lose(ctx context.Context, fraction float64, from, to *Host) error 
 // Heal undoes Partition, PartitionOneWay and Lose between two hosts, both ways.
 func (l *Lab) Heal(ctx context.Context, a, b *Host) error {
 	change := map[fault]int{}
-	for _, r := range []reason{partitioned, lossy} {
+	for _, r := range []reason{partitioned, oneWay, lossy} {
 		change[fault{r, a.number, b.number}], change[fault{r, b.number, a.number}] = 0, 0
 	}
 	return l.faults.set(ctx, l, change)

@@ -160,9 +160,9 @@ func (h *Host) Readdress(ctx context.Context, address string) error {
 	if h.started() == nil {
 		return nil
 	}
-	return run(ctx, "ip", "-n", h.Netns(), "-batch", "-",
-		"-4 addr flush dev eth0",
-		"-4 addr add "+address+"/24 dev eth0")
+	return run(ctx, "ip", "-4", "-n", h.Netns(), "-batch", "-",
+		"addr flush dev eth0",
+		"addr add "+address+"/24 dev eth0")
 }
 
 // take makes an address the host's if it may have it.
