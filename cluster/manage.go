@@ -34,15 +34,20 @@ type health struct {
 func (m *Mesh) manage(ctx context.Context) error {
 	m.leases.begin()
 	defer m.leases.end()
-	m.mu.Lock()
-	m.health = map[string]health{}
-	m.mu.Unlock()
+	defer m.forget() // another leader knows better
 	for ctx.Err() == nil {
 		m.leases.renew(m.id)
 		m.manageOnce(ctx)
 		pause(ctx, manageEvery)
 	}
 	return nil
+}
+
+// forget drops what was known of the peers' health.
+func (m *Mesh) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health = map[string]health{}
 }
 
 func (m *Mesh) manageOnce(ctx context.Context) {

@@ -248,6 +248,8 @@ func TestPeersJoinAndVoteAndAnyOfThemProposesAndReads(t *testing.T) {
 		_, _, old := first.Leases()
 		return ok && !old && len(last) == 3
 	})
+	knows := func(p *place) bool { return slices.ContainsFunc(p.Members(), func(m Member) bool { return m.Healthy }) }
+	b.eventually("health at the new leader only", func() bool { return knows(third) && !knows(first) })
 	b.eventually("roles in the state", func() bool {
 		return !slices.ContainsFunc(b.view().Peers, func(p Peer) bool { return p.Role != Voter })
 	})
