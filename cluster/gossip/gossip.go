@@ -196,6 +196,8 @@ func (g *Gossip) settings() *memberlist.Config {
 	c.ProbeInterval, c.ProbeTimeout = t.Probe, t.ProbeTimeout
 	c.GossipInterval, c.GossipToTheDeadTime = t.Gossip, t.Dead
 	c.PushPullInterval, c.TCPTimeout = t.PushPull, t.Stream
+	// LZW for each packet costs more than the few bytes of facts are worth.
+	c.EnableCompression = false
 	c.DeadNodeReclaimTime, c.RequireNodeNames = t.Reclaim, true
 	d := delegate{g}
 	c.Delegate, c.Events, c.Conflict, c.Merge, c.Alive = d, d, d, d, d

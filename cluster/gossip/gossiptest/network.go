@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,11 +24,34 @@ const queue, backlog = 4096, 128
 // Network connects hosts. The zero value is one without loss. It is safe for
 // concurrent use.
 type Network struct {
-	mu    sync.Mutex // guards what follows
+	mu sync.Mutex // serialises changes of now
+	// now is replaced, never changed: each packet looks at it.
+	now atomic.Pointer[plan]
+}
+
+// plan is how a network is.
+type plan struct {
 	hosts map[netip.AddrPort]*Host
 	// sides has the part of the network that a host is in; absent: the first.
 	sides map[netip.AddrPort]int
 	loss  float64
+}
+
+// change replaces the plan by a copy that f changed.
+func (n *Network) change(f func(*plan)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next := n.plan()
+	next.hosts = maps.Clone(next.hosts)
+	f(&next)
+	n.now.Store(&next)
+}
+
+func (n *Network) plan() plan {
+	if p := n.now.Load(); p != nil {
+		return *p
+	}
+	return plan{hosts: map[netip.AddrPort]*Host{}}
 }
 
 // Host is one address of a network. Its three fields are what gossip.Transport has.
@@ -41,6 +66,7 @@ type Host struct {
 	// done is closed with the host, which leaves the network.
 	done  chan struct{}
 	close func()
+	mu    sync.Mutex // nobody connects while the host leaves
 }
 
 type packet struct {
@@ -54,26 +80,27 @@ func (n *Network) Listen(address string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.hosts[at] != nil {
-		return nil, fmt.Errorf("listen %s: %w", at, syscall.EADDRINUSE)
-	}
-	if n.hosts == nil {
-		n.hosts = map[netip.AddrPort]*Host{}
-	}
 	h := &Host{at: at, packets: make(chan packet, queue), streams: make(chan net.Conn, backlog), done: make(chan struct{})}
 	h.close = sync.OnceFunc(func() { n.remove(h) })
 	h.Packets, h.Streams = packetConn{h, n}, listener{h}
 	h.Dial = func(ctx context.Context, address string) (net.Conn, error) { return n.dial(ctx, h, address) }
-	n.hosts[at] = h
+	n.change(func(p *plan) {
+		if p.hosts[at] != nil {
+			err = fmt.Errorf("listen %s: %w", at, syscall.EADDRINUSE)
+			return
+		}
+		p.hosts[at] = h
+	})
+	if err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
 func (n *Network) remove(h *Host) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.hosts, h.at)
+	n.change(func(p *plan) { delete(p.hosts, h.at) })
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	close(h.done)
 	for {
 		select {
@@ -87,55 +114,43 @@ func (n *Network) remove(h *Host) {
 
 // SetLoss loses that part of all packets from now on: 0 none, 1 all. Connections are
 // not affected.
-func (n *Network) SetLoss(part float64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.loss = part
-}
+func (n *Network) SetLoss(part float64) { n.change(func(p *plan) { p.loss = part }) }
 
 // Part cuts hosts off from all that are not among them. New connections to the other
 // side hang, as they do when a cable is cut.
 func (n *Network) Part(addresses ...string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.sides = map[netip.AddrPort]int{}
+	sides := map[netip.AddrPort]int{}
 	for _, a := range addresses {
-		n.sides[netip.MustParseAddrPort(a)] = 1
+		sides[netip.MustParseAddrPort(a)] = 1
 	}
+	n.change(func(p *plan) { p.sides = sides })
 }
 
 // Heal undoes Part.
 func (n *Network) Heal() { n.Part() }
 
-// reach returns the host at an address; connected is whether the cable is whole.
-func (n *Network) reach(from *Host, to netip.AddrPort) (h *Host, connected bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.hosts[to], n.sides[from.at] == n.sides[to]
-}
+// connected says whether the cable is whole.
+func (p plan) connected(from *Host, to netip.AddrPort) bool { return p.sides[from.at] == p.sides[to] }
 
-func (n *Network) lost() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.loss > 0 && rand.Float64() < n.loss
-}
+func (p plan) lost() bool { return p.loss > 0 && rand.Float64() < p.loss }
 
 func (n *Network) dial(ctx context.Context, from *Host, address string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	h, connected := n.reach(from, to)
-	if !connected {
+	p := n.plan()
+	if !p.connected(from, to) {
 		<-ctx.Done()
 		return nil, fmt.Errorf("dial %s: %w", to, ctx.Err())
 	}
+	h := p.hosts[to]
 	if h == nil {
 		return nil, fmt.Errorf("dial %s: %w", to, syscall.ECONNREFUSED)
 	}
 	here, there := net.Pipe()
-	n.mu.Lock() // so that the host is not removed meanwhile
-	defer n.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	select {
 	case <-h.done:
 	case h.streams <- stream{there, from.at}:
@@ -201,7 +216,8 @@ func (p packetConn) WriteTo(b []byte, address net.Addr) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("write: %w", err)
 	}
-	if h, connected := p.n.reach(p.h, to); h != nil && connected && !p.n.lost() {
+	now := p.n.plan()
+	if h := now.hosts[to]; h != nil && now.connected(p.h, to) && !now.lost() {
 		select {
 		case h.packets <- packet{append([]byte(nil), b...), p.h.at}:
 		default: // its queue is full
