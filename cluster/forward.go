@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -53,7 +54,27 @@ func (m *Mesh) tryLeader(ctx context.Context, hint string, here func(context.Con
 	if hint == "" || hint == m.id || m.transport == nil {
 		return ErrNotLeader
 	}
-	return there(ctx, hint)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watch sync.WaitGroup
+	watch.Go(func() { m.untilDeposed(ctx, hint, cancel) })
+	err := there(ctx, hint)
+	cancel()
+	watch.Wait()
+	return err
+}
+
+// untilDeposed ends a call to a leader once another leads: the old one may be gone
+// without a word.
+func (m *Mesh) untilDeposed(ctx context.Context, leader string, cancel context.CancelFunc) {
+	first := m.log.Term()
+	for ctx.Err() == nil {
+		if now, ok := m.log.Leader(); ok && now != leader && m.log.Term() > first {
+			cancel()
+			return
+		}
+		pause(ctx, leaderPause)
+	}
 }
 
 // likelyLeader is whom the log says, or else somebody who may know.

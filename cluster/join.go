@@ -271,7 +271,8 @@ func askAt(ctx context.Context, n transport.Net, address, path string, body []by
 		return a, err
 	}
 	if status == http.StatusOK {
-		return a, json.Unmarshal(b, &a)
+		err = json.Unmarshal(b, &a)
+		return a, err
 	}
 	var e joinError
 	if json.Unmarshal(b, &e) != nil || e.Error == "" {

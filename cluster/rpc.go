@@ -26,6 +26,9 @@ const (
 // leaderHeader names the leader, as far as the peer that does not lead knows.
 const leaderHeader = "Tenks-Leader"
 
+// dialTime bounds reaching a peer: a host that is gone does not refuse, it is silent.
+const dialTime = 1500 * time.Millisecond
+
 // maxCommand bounds a forwarded command, in bytes.
 const maxCommand = 9 << 20
 
@@ -117,6 +120,8 @@ func newRPCClient(t *transport.Transport) rpcClient {
 		if err != nil {
 			return nil, err
 		}
+		ctx, cancel := context.WithTimeout(ctx, dialTime)
+		defer cancel()
 		conn, err := t.Dial(ctx, peer, transport.RPC)
 		if err != nil {
 			return nil, &unreached{err}

@@ -215,7 +215,14 @@ func (a *agent) propose(ctx context.Context, request string, c state.Command) (u
 	if !ok {
 		return 0, fmt.Errorf("the log answered with a %T", answer)
 	}
-	return result.Index, result.Err
+	if result.Err != nil {
+		return result.Index, result.Err
+	}
+	// Whoever asked here next shall see what was done.
+	if _, err := raftfsm.WaitIndex(ctx, a.source, result.Index); err != nil {
+		return result.Index, fmt.Errorf("it is done, and not seen here yet: %w", err)
+	}
+	return result.Index, nil
 }
 
 func (a *agent) reportHost(ctx context.Context, nodes []state.NodeHostReport) error {

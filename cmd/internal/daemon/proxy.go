@@ -20,7 +20,7 @@ import (
 
 // How long another peer may take to be reached, and to say what power its nodes have.
 const (
-	peerTime   = 5 * time.Second
+	peerTime   = 2 * time.Second
 	powersTime = 2 * time.Second
 	// powersAtOnce bounds how many peers are asked at a time.
 	powersAtOnce = 32

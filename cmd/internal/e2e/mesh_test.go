@@ -1,0 +1,253 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenks/cmd/internal/client"
+	"tenks/cmd/internal/e2e/ironiclab"
+	"tenks/cmd/internal/lab"
+)
+
+// newMesh makes hosts in zones z1, z2, …, each with its own libvirtd, and joins them
+// by one command each.
+func newMesh(t *testing.T, n int) (*lab.Lab, []*host) {
+	t.Helper()
+	lab.Require(t)
+	// Short: the path of a socket within must fit in 108 bytes (unix(7)).
+	dir, err := os.MkdirTemp("", "tke2e") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := lab.New(t.Context(), filepath.Join(dir, "lab"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("lab: %v", err)
+		}
+	})
+	var hosts []*host
+	for i := range n {
+		lh, err := l.AddHost(t.Context(), fmt.Sprintf("hv%d", i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lh.StartLibvirtd(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log")}
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("end of %s's log:\n%s", lh.Name(), h.logTail())
+			}
+		})
+		h.enter(hosts, i+1)
+		hosts = append(hosts, h)
+	}
+	hosts[0].wait(60*time.Second, "voters", func() bool {
+		st, err := hosts[0].api.Status(t.Context())
+		return err == nil && len(st.Voters) == min(n, 3)
+	})
+	return l, hosts
+}
+
+// enter makes the host a peer: the first one makes the mesh.
+func (h *host) enter(mesh []*host, zone int) {
+	h.t.Helper()
+	flags := []string{"--advertise", h.Address(), "--zone", fmt.Sprintf("z%d", zone), "--physnet", "physnet1", "--physnet", "physnet2"}
+	if len(mesh) == 0 {
+		h.t.Logf("%s", h.tenks(append([]string{"init"}, flags...)...))
+		return
+	}
+	token := strings.Split(mesh[0].tenks("token", "create"), "\n")[0]
+	h.t.Logf("%s", h.tenks(append([]string{"join", token}, flags...)...))
+}
+
+// inSwitch starts a real Ironic that every host reaches.
+func inSwitch(t *testing.T, l *lab.Lab) *ironiclab.Ironic {
+	t.Helper()
+	ironiclab.Require(t)
+	dir := filepath.Join(l.Dir(), "ironic")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return ironiclab.Start(t.Context(), t, ironiclab.Options{Dir: dir, Netns: l.Switch(), Bind: "10.77.0.254"})
+}
+
+// spread is a cluster file of nodes spread over zones and enrolled in an Ironic.
+func spread(name, endpoint string, count int) string {
+	return fmt.Sprintf(`cluster: %[1]s
+node_types:
+  small:
+    memory_mb: 128
+    vcpus: 1
+    volumes: [{capacity: 1GiB}]
+    physical_networks: [physnet1]
+    boot_mode: bios
+specs:
+  - type: small
+    count: %[3]d
+    node_name_prefix: %[1]s
+    placement: {spread: zone}
+    ironic_config: {resource_class: small, network_interface: noop}
+ironic: {endpoint: %[2]q, auth: none}
+`, name, endpoint, count)
+}
+
+func TestIntegrationThreeHostsJoinedByOneCommandEachShareACluster(t *testing.T) {
+	l, hosts := newMesh(t, 3)
+	ironic := inSwitch(t, l)
+	t.Logf("tenks peer list:\n%s", hosts[2].tenks("peer", "list"))
+	t.Logf("apply on %s:\n%s", hosts[1].Name(), hosts[1].tenks("apply", "-f", hosts[1].write("demo.yml", spread("demo", ironic.URL, 12)), "--wait=4m"))
+	nodes, err := ironic.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		if n.ProvisionState != "available" {
+			t.Errorf("ironic: %s is %s: %s", n.Name, n.ProvisionState, n.LastError)
+		}
+	}
+	if len(nodes) != 12 {
+		t.Errorf("Ironic has %d nodes, want 12", len(nodes))
+	}
+	seen := map[string]string{}
+	for _, h := range hosts {
+		domains := h.domains()
+		t.Logf("%s: %d domains", h.Name(), len(domains))
+		if len(domains) != 4 {
+			t.Errorf("%s has domains %v, want 4", h.Name(), domains)
+		}
+		for name := range domains {
+			if seen[name] != "" {
+				t.Errorf("domain %s is on %s and %s", name, seen[name], h.Name())
+			}
+			seen[name] = h.Name()
+		}
+	}
+	// Any peer answers for a node of any other, and its BMC is where the node is.
+	for i, n := range hosts[0].nodes() {
+		h := hosts[i%3]
+		h.tenks("node", "power", "on", n.Name)
+		h.wait(30*time.Second, "power on of "+n.Name, func() bool {
+			got, err := h.try("ipmitool", "-I", "lanplus", "-H", n.BMC.Address, "-p", fmt.Sprint(n.BMC.Port), "-U", n.BMC.Username, "-P", n.BMC.Password, "power", "status")
+			return err == nil && got == "Chassis Power is on\n"
+		})
+	}
+	t.Logf("tenks node list:\n%s", hosts[0].tenks("node", "list"))
+	t.Logf("destroy:\n%s", hosts[2].tenks("destroy", "demo", "--yes", "--wait=4m"))
+	for _, h := range hosts {
+		if d := h.domains(); len(d) > 0 {
+			t.Errorf("%s is left with %v", h.Name(), d)
+		}
+	}
+}
+
+// leaderKills is how often the leader's host is killed; TENKS_KILLS says another number.
+const leaderKills = 3
+
+func TestIntegrationKillsOfTheLeadersHostLoseAndDoubleNothing(t *testing.T) {
+	l, hosts := newMesh(t, 3)
+	ironic := inSwitch(t, l)
+	rounds := leaderKills
+	if _, err := fmt.Sscan(os.Getenv("TENKS_KILLS"), &rounds); err != nil {
+		rounds = leaderKills
+	}
+	var took []time.Duration
+	for round := range rounds {
+		name := fmt.Sprintf("c%d", round)
+		leader := leaderOf(t, hosts)
+		rest := slices.DeleteFunc(slices.Clone(hosts), func(h *host) bool { return h == leader })
+		applied := make(chan string, 1)
+		file := rest[0].write(name+".yml", spread(name, ironic.URL, 3))
+		go func() { // received below
+			out, err := rest[0].tryTenks("apply", "-f", file)
+			applied <- fmt.Sprintf("%v: %s", err, out)
+		}()
+		pause(t.Context(), time.Duration(round*37%150)*time.Millisecond)
+		killed := time.Now()
+		if err := leader.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rest[0].wait(20*time.Second, "another leader", func() bool {
+			st, err := rest[1].api.Status(t.Context())
+			return err == nil && st.Leader != "" && st.Leader != leader.Name()
+		})
+		took = append(took, time.Since(killed))
+		out := <-applied
+		t.Logf("round %d: %s killed, another leads after %s; apply: %.200s", round, leader.Name(), took[round].Round(time.Millisecond), out)
+		if err := leader.Reboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		leader.spawnAgent()
+		// An apply that was acknowledged is done, and one that was not can be repeated.
+		rest[1].tenks("apply", "-f", rest[1].write(name+".yml", spread(name, ironic.URL, 3)), "--wait=4m")
+	}
+	slices.Sort(took)
+	t.Logf("a new leader after: median %s, worst %s", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+	checkOnce(t, hosts, ironic, rounds*3)
+}
+
+// checkOnce fails unless each node is one domain on one host and one node in Ironic.
+func checkOnce(t *testing.T, hosts []*host, ironic *ironiclab.Ironic, want int) {
+	t.Helper()
+	var domains, inIronic, declared []string
+	for _, h := range hosts {
+		for name := range h.domains() {
+			domains = append(domains, name)
+		}
+	}
+	nodes, err := ironic.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		inIronic = append(inIronic, n.Name)
+	}
+	for _, n := range hosts[0].nodes() {
+		declared = append(declared, n.Name)
+	}
+	for _, list := range [][]string{domains, inIronic, declared} {
+		slices.Sort(list)
+	}
+	if len(declared) != want {
+		t.Errorf("%d nodes, want %d", len(declared), want)
+	}
+	if diff := cmp.Diff(declared, domains); diff != "" {
+		t.Errorf("domains (-declared +there):\n%s", diff)
+	}
+	if diff := cmp.Diff(declared, inIronic); diff != "" {
+		t.Errorf("Ironic (-declared +there):\n%s", diff)
+	}
+}
+
+// leaderOf waits until all agree on who leads.
+func leaderOf(t *testing.T, hosts []*host) *host {
+	t.Helper()
+	var found *host
+	hosts[0].wait(60*time.Second, "three voters and a leader that all know", func() bool {
+		names := map[string]bool{}
+		for _, h := range hosts {
+			st, err := h.api.Status(t.Context())
+			if err != nil || len(st.Voters) != len(hosts) {
+				return false
+			}
+			names[st.Leader] = true
+			if i := slices.IndexFunc(hosts, func(h *host) bool { return h.Name() == st.Leader }); i >= 0 {
+				found = hosts[i]
+			}
+		}
+		return len(names) == 1 && found != nil
+	})
+	return found
+}
