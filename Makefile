@@ -45,13 +45,20 @@ BENCH_OUT ?= .bench/new.txt
 # What integration tests print, also when they pass, if their name matches.
 SHOW ?= ^TestIntegration
 
+# make lab: how many hosts, and zones that they are in; their physnets; MiB of each
+# one's own disk.
+N ?= 3
+ZONES ?= 0
+NETWORKS ?=
+DISK ?= 0
+
 DRIVER := $(BIN)/tenks-libvirt
 PACKED := cmd/internal/drivers/bin/tenks-libvirt.gz
 # Folders with tests that need root or libvirt.
 INTEGRATION = $(shell grep -rl --include='*_test.go' '^func TestIntegration' . | xargs -r -n1 dirname | sort -u)
 PROTOS = $(shell find . -name '*.proto')
 
-.PHONY: all driver check lint tidy generated policy test unit integration race bench fuzz generate tools needs clean install
+.PHONY: all driver check lint tidy generated policy test unit integration race bench fuzz generate tools needs lab clean install
 
 # go build decides what is out of date, and does nothing if nothing is.
 all: driver
@@ -145,6 +152,12 @@ $(TOOLS)/benchstat-$(BENCHSTAT):
 .PHONY: $(TOOLS)/testsum
 $(TOOLS)/testsum:
 	@CGO_ENABLED=0 $(GO) build -o $@ ./cmd/internal/testsum
+
+# Hosts to try things on, until Ctrl-C (docs/lab.md):
+# make lab N=3 ZONES=3 NETWORKS=physnet1,storage DISK=512
+lab: all
+	@$(GO) build -o $(TOOLS)/lab ./cmd/internal/labmain
+	@exec $(TOOLS)/lab -bin $(BIN) -n $(N) -zones $(ZONES) -networks '$(NETWORKS)' -disk $(DISK)
 
 clean:
 	rm -rf $(BIN) .bench $(dir $(PACKED))

@@ -63,7 +63,8 @@ func (h *Host) Address() string {
 }
 
 // Dir is the host's directory: "disk" with what a reboot keeps, under its path in the
-// host, "run" as its /run, and "log".
+// host, "run" as its /run, "log", and "init", a file with the process ID of what holds
+// the namespaces.
 func (h *Host) Dir() string { return filepath.Join(h.lab.dir, h.name) }
 
 // Path is where a file of the host is on this machine, for paths under /run and those
@@ -115,6 +116,9 @@ func (h *Host) Boot(ctx context.Context) error {
 	}
 	if err == nil {
 		err = h.startUdev()
+	}
+	if err == nil {
+		err = os.WriteFile(h.pidFile(), fmt.Appendln(nil, h.started().pid()), 0o644)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("host %q: boot: %w", h.name, err), h.Kill(context.WithoutCancel(ctx)))
@@ -273,8 +277,8 @@ func (h *Host) Kill(ctx context.Context) error {
 	h.mu.Lock()
 	h.namespaces, h.init, h.libvirtd, h.udev, h.relay, h.paused = nil, nil, nil, nil, nil, nil
 	h.mu.Unlock()
-	err := h.unwire(ctx)
-	if err := errors.Join(err, h.lab.faults.set(ctx, h.lab, h.silence(0))); err != nil {
+	_ = os.Remove(h.pidFile()) // not there if the boot came to nothing
+	if err := errors.Join(h.unwire(ctx), h.lab.faults.set(ctx, h.lab, h.silence(0))); err != nil {
 		return fmt.Errorf("host %q: kill: %w", h.name, err)
 	}
 	return h.awaitImage(ctx)

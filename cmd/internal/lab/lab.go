@@ -144,7 +144,7 @@ func (l *Lab) reserve(specs []Spec) ([]*Host, error) {
 	defer l.mu.Unlock()
 	all := slices.Clone(l.hosts)
 	for _, s := range specs {
-		if !validName.MatchString(s.Name) || s.Name == "switch" {
+		if !validName.MatchString(s.Name) || s.Name == "switch" || s.Name == "enter" {
 			return nil, fmt.Errorf("host %q: not a name for a host", s.Name)
 		}
 		if slices.ContainsFunc(all, func(h *Host) bool { return h.name == s.Name }) {
