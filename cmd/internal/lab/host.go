@@ -48,8 +48,10 @@ type Host struct {
 	init     *child
 	libvirtd *child
 	udev     *udev
-	// namespaces are the network and mount namespace of this boot.
+	// namespaces are the network and mount namespace of this boot; pins hold them: the
+	// numbers of those that have gone are used again, soon by another host.
 	namespaces map[string]bool
+	pins       []*os.File
 }
 
 // Name is the host's name in the lab and its host name.
@@ -160,16 +162,22 @@ func (h *Host) startInit(ctx context.Context) error {
 
 func (h *Host) findNamespaces(pid int) error {
 	namespaces := map[string]bool{}
+	var pins []*os.File
 	for _, kind := range []string{"net", "mnt"} {
-		ns, err := namespaceOf(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+		pin, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
 		if err != nil {
-			return err
+			return errors.Join(err, closeAll(pins...))
+		}
+		pins = append(pins, pin)
+		ns, err := namespaceOf(fmt.Sprintf("/proc/self/fd/%d", pin.Fd()))
+		if err != nil {
+			return errors.Join(err, closeAll(pins...))
 		}
 		namespaces[ns] = true
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.namespaces = namespaces
+	h.namespaces, h.pins = namespaces, pins
 	return nil
 }
 
@@ -259,7 +267,7 @@ func visitNetns(name string, f func() error) error {
 // file system of its own. On a host that is off it does nothing.
 func (h *Host) Kill(ctx context.Context) error {
 	h.mu.Lock()
-	namespaces, init, libvirtd, udev, relay := h.namespaces, h.init, h.libvirtd, h.udev, h.relay
+	namespaces, pins, init, libvirtd, udev, relay := h.namespaces, h.pins, h.init, h.libvirtd, h.udev, h.relay
 	h.mu.Unlock()
 	h.stopSlowing()
 	if namespaces != nil {
@@ -274,8 +282,9 @@ func (h *Host) Kill(ctx context.Context) error {
 	}
 	udev.close()
 	relay.close()
+	_ = closeAll(pins...) // only references
 	h.mu.Lock()
-	h.namespaces, h.init, h.libvirtd, h.udev, h.relay, h.paused = nil, nil, nil, nil, nil, nil
+	h.namespaces, h.pins, h.init, h.libvirtd, h.udev, h.relay, h.paused = nil, nil, nil, nil, nil, nil, nil
 	h.mu.Unlock()
 	_ = os.Remove(h.pidFile()) // not there if the boot came to nothing
 	if err := errors.Join(h.unwire(ctx), h.lab.faults.set(ctx, h.lab, h.silence(0))); err != nil {
