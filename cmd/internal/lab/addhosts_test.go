@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -28,4 +29,29 @@ func TestIntegrationLabAddsHostsAtTheSameTime(t *testing.T) {
 	if _, err := l.Add(t.Context(), Spec{Name: "x"}, Spec{Name: "hv1"}); err == nil || len(l.Hosts()) != n+1 {
 		t.Errorf("a name that is taken: %v; %d hosts, want %d", err, len(l.Hosts()), n+1)
 	}
+}
+
+// Numbers of namespaces that have gone are given to those that are made.
+func TestIntegrationLabPowerCutsReachNoOtherHost(t *testing.T) {
+	l := newLab(t)
+	specs := make([]Spec, 4)
+	for i := range specs {
+		specs[i].Name = string(rune('a' + i))
+	}
+	hosts, err := l.Add(t.Context(), specs...)
+	must(t, err)
+	must(t, forAll(hosts, func(h *Host) error {
+		for range 5 {
+			if err := h.Kill(t.Context()); err != nil {
+				return err
+			}
+			if err := h.Boot(t.Context()); err != nil {
+				return err
+			}
+			if err := h.Command(t.Context(), "sleep", "0.05").Run(); err != nil {
+				return fmt.Errorf("a program in host %q: %w", h.Name(), err)
+			}
+		}
+		return nil
+	}))
 }
