@@ -49,7 +49,7 @@ func (m *Mesh) tryLeader(ctx context.Context, hint string, here func(context.Con
 		return here(ctx)
 	}
 	if hint == "" {
-		hint = m.likelyLeader()
+		hint = m.LikelyLeader()
 	}
 	if hint == "" || hint == m.id || m.transport == nil {
 		return ErrNotLeader
@@ -77,8 +77,9 @@ func (m *Mesh) untilDeposed(ctx context.Context, leader string, cancel context.C
 	}
 }
 
-// likelyLeader is whom the log says, or else somebody who may know.
-func (m *Mesh) likelyLeader() string {
+// LikelyLeader is whom the log says, or else another peer that may lead or know who
+// does; empty: there is none.
+func (m *Mesh) LikelyLeader() string {
 	if id, ok := m.log.Leader(); ok {
 		return id
 	}

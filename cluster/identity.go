@@ -91,3 +91,6 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// ID returns the ID of the peer whose mesh directory it is.
+func ID(dir string) (string, error) { return readIdentity(dir) }

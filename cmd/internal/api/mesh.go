@@ -18,7 +18,8 @@ type Mesh interface {
 	Raft() []RaftPeer
 	// Transfer hands leadership to a voter, by ID; empty: to any.
 	Transfer(ctx context.Context, peer string) error
-	// Serve answers a request at another peer. The error is that it could not be asked.
+	// Serve answers a request at another peer; empty: at one that may lead. The error is
+	// that it could not be asked.
 	Serve(w http.ResponseWriter, r *http.Request, peer string) error
 	// Current waits until the state here has everything that was acknowledged before.
 	Current(ctx context.Context) error
@@ -84,6 +85,7 @@ func (s *Server) meshRoutes() []route {
 		{"DELETE", "/v1/peers/{name}", "remove a peer from the mesh", s.removePeer},
 		{"POST", "/v1/peers/{name}/drain", "place no more nodes on a peer", s.drainPeer(true)},
 		{"POST", "/v1/peers/{name}/undrain", "place nodes on a peer again", s.drainPeer(false)},
+		{"POST", "/v1/peers/{name}/leave", "let a peer's vote go to another, before it is removed", s.leavePeer},
 		{"POST", "/v1/peers/{name}/declare-lost", "say that a peer's host is off, and will not come back by itself", s.declareLost},
 		{"GET", "/v1/tokens", "join tokens", s.tokens},
 		{"POST", "/v1/tokens", "make a join token", s.makeToken},
@@ -149,6 +151,14 @@ func (s *Server) drainPeer(draining bool) func(http.ResponseWriter, *http.Reques
 	}
 }
 
+func (s *Server) leavePeer(w http.ResponseWriter, r *http.Request) error {
+	_, p, err := s.findPeer(r)
+	if err != nil {
+		return err
+	}
+	return s.change(w, r, state.LeavePeer{ID: p.ID})
+}
+
 func (s *Server) declareLost(w http.ResponseWriter, r *http.Request) error {
 	_, p, err := s.findPeer(r)
 	if err != nil {
@@ -206,10 +216,13 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) raft(w http.ResponseWriter, r *http.Request) error {
-	if peer, elsewhere := s.leaderElsewhere(r); elsewhere {
-		return s.Mesh.Serve(w, r, peer)
+	here := s.Mesh.Raft()
+	leader, self := s.Leader()
+	// A peer that has no part in the log any longer knows neither that nor who leads.
+	if leader != self && len(here) > 1 && r.Header.Get(forwardedHeader) == "" {
+		return s.Mesh.Serve(w, r, leader)
 	}
-	writeJSON(w, http.StatusOK, s.Mesh.Raft())
+	writeJSON(w, http.StatusOK, here)
 	return nil
 }
 

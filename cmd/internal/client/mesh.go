@@ -14,7 +14,7 @@ func (c *Client) Peer(ctx context.Context, name string) (v api.Peer, err error) 
 	return v, err
 }
 
-// ChangePeer asks for drain, undrain or declare-lost.
+// ChangePeer asks for drain, undrain, leave or declare-lost.
 func (c *Client) ChangePeer(ctx context.Context, name, change string) error {
 	_, err := c.do(ctx, http.MethodPost, "/v1/peers/"+url.PathEscape(name)+"/"+change, nil, nil)
 	return err

@@ -218,12 +218,16 @@ func (a *agent) propose(ctx context.Context, request string, c state.Command) (u
 	if result.Err != nil {
 		return result.Index, result.Err
 	}
-	// Whoever asked here next shall see what was done.
-	if _, err := raftfsm.WaitIndex(ctx, a.source, result.Index); err != nil {
-		return result.Index, fmt.Errorf("it is done, and not seen here yet: %w", err)
-	}
+	// Whoever asks here next shall see what was done. A peer that has no part in the log
+	// any longer never will: it is done all the same.
+	bounded, cancel := context.WithTimeout(ctx, seenTime)
+	defer cancel()
+	_, _ = raftfsm.WaitIndex(bounded, a.source, result.Index)
 	return result.Index, nil
 }
+
+// seenTime bounds how long a proposal waits until it is seen here.
+const seenTime = 3 * time.Second
 
 func (a *agent) reportHost(ctx context.Context, nodes []state.NodeHostReport) error {
 	_, err := a.propose(ctx, "", state.ReportHost{Hypervisor: a.mesh.ID(), Nodes: nodes})

@@ -231,3 +231,34 @@ func newAgent(t *testing.T, name string) config.Agent {
 	c.Name = name
 	return c
 }
+
+func TestALeaderThatLeavesHasNoPartInTheLogAnyLonger(t *testing.T) {
+	peers := trio(t)
+	st, err := peers[0].Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(peers, func(p *running) bool { return p.config.Name == st.Leader })
+	leaver, rest := peers[i], slices.Delete(slices.Clone(peers), i, i+1)
+	self, err := leaver.Peer(t.Context(), leaver.config.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leaver.ChangePeer(t.Context(), self.ID, "leave"); err != nil {
+		t.Fatal(err)
+	}
+	leaver.eventuallyIn(60*time.Second, "out of the log", func() bool {
+		raft, err := leaver.Raft(t.Context())
+		return err == nil && !slices.ContainsFunc(raft, func(p api.RaftPeer) bool { return p.ID == self.ID })
+	})
+	if err := leaver.RemovePeer(t.Context(), self.ID, api.PeerRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	leaver.stopped()
+	for _, p := range rest {
+		p.eventually("without it", func() bool {
+			peers, err := p.Peers(t.Context())
+			return err == nil && len(peers) == 2
+		})
+	}
+}

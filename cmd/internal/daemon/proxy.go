@@ -29,6 +29,9 @@ const (
 // errNoPeers says that this agent has no network.
 var errNoPeers = errors.New("this peer does not listen for others: see its log")
 
+// errNoLeader says that nobody is known who may lead.
+var errNoLeader = errors.New("no leader is known")
+
 // peerClient reaches the API of other peers, by their IDs as host names.
 func peerClient(t *transport.Transport) *http.Transport {
 	return &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute, DisableCompression: true,
@@ -47,6 +50,11 @@ func peerClient(t *transport.Transport) *http.Transport {
 func (a *agent) Serve(w http.ResponseWriter, r *http.Request, peer string) error {
 	if a.mesh.Transport() == nil {
 		return errNoPeers
+	}
+	if peer == "" {
+		if peer = a.mesh.LikelyLeader(); peer == "" || peer == a.mesh.ID() {
+			return errNoLeader
+		}
 	}
 	var failed error
 	proxy := &httputil.ReverseProxy{

@@ -151,6 +151,18 @@ func TestIntegrationThreeHostsJoinedByOneCommandEachShareACluster(t *testing.T) 
 			t.Errorf("%s is left with %v", h.Name(), d)
 		}
 	}
+	leaver := leaderOf(t, hosts)
+	t.Logf("leave on the leader, %s:\n%s", leaver.Name(), leaver.tenks("leave"))
+	if left, err := os.ReadDir(leaver.Path(dataDir)); err != nil || len(left) > 0 {
+		t.Errorf("leave left %v, %v", left, err)
+	}
+	rest := slices.DeleteFunc(slices.Clone(hosts), func(h *host) bool { return h == leaver })
+	for _, h := range rest {
+		peers, err := h.api.Peers(t.Context())
+		if err != nil || len(peers) != 2 {
+			t.Errorf("%s has peers %v, %v", h.Name(), peers, err)
+		}
+	}
 }
 
 // leaderKills is how often the leader's host is killed; TENKS_KILLS says another number.

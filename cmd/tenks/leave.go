@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tenks/cluster"
+	"tenks/cmd/internal/api"
+	"tenks/cmd/internal/daemon"
+)
+
+func (t *tool) leaveCommand() *cobra.Command {
+	var r api.PeerRequest
+	c := &cobra.Command{
+		Use: "leave", Short: "take this host out of its mesh", Args: noArgs,
+		Long: `Leave removes this peer from its mesh, stops its agent and removes its data
+directory. It is refused while nodes are on this host, unless --force says that they
+are to be made anew on others.`,
+		RunE: func(c *cobra.Command, _ []string) error { return t.leave(c.Context(), r) },
+	}
+	c.Flags().BoolVar(&r.Force, "force", false, "also if nodes are here: they are made anew on other hosts")
+	return c
+}
+
+func (t *tool) leave(ctx context.Context, r api.PeerRequest) error {
+	p := t.paths()
+	if !cluster.Exists(p.Mesh) {
+		return errors.New("this host is in no mesh")
+	}
+	if daemon.PID(p.Dir) == 0 {
+		if err := t.startDetached(ctx, p); err != nil {
+			return err
+		}
+	}
+	id, err := cluster.ID(p.Mesh)
+	if err != nil {
+		return err
+	}
+	if err := t.leaveMesh(ctx, id, r); err != nil {
+		return err
+	}
+	if err := stopAgent(ctx, p.Dir); err != nil {
+		return err
+	}
+	if err := removeData(p.Dir); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.out, "left the mesh; nothing of it is on this host")
+	return nil
+}
+
+// leaveTime is how long it may take until another peer votes in this one's place.
+const leaveTime = 2 * time.Minute
+
+// leaveMesh waits until this peer has no part in the log before it is removed: who
+// is removed is refused at once, and its vote with it.
+func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) error {
+	c := t.client()
+	self, err := c.Peer(ctx, id)
+	if err != nil {
+		return err
+	}
+	if self.Nodes > 0 && !r.Force {
+		return fmt.Errorf("%d nodes are on this host: destroy their clusters, or --force to have them made anew on others", self.Nodes)
+	}
+	if err := c.ChangePeer(ctx, id, "leave"); err != nil {
+		return err
+	}
+	progress := t.progress()
+	defer progress.done()
+	for deadline := time.Now().Add(leaveTime); ; {
+		raft, err := c.Raft(ctx)
+		if err == nil && !slices.ContainsFunc(raft, func(p api.RaftPeer) bool { return p.ID == id }) {
+			return c.RemovePeer(ctx, id, r)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no other peer takes this one's place in the log after %s: see tenks raft list; where this is the last peer, tenks down", leaveTime)
+		}
+		progress.show("waiting for another peer to take this one's place in the log")
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
