@@ -116,5 +116,6 @@ func (a *agent) powersOf(ctx context.Context, peer string) (map[string]state.Pow
 		return nil, fmt.Errorf("peer %s: %s", peer, resp.Status)
 	}
 	var powers map[string]state.Power
-	return powers, json.NewDecoder(resp.Body).Decode(&powers)
+	err = json.NewDecoder(resp.Body).Decode(&powers)
+	return powers, err
 }
