@@ -39,8 +39,8 @@ func newHost(t testing.TB) *host {
 	return h
 }
 
-// newBareHost makes a lab of one host on which nothing runs.
-func newBareHost(t testing.TB) *host {
+// newLab makes a lab without hosts, and a directory for the agents' logs.
+func newLab(t testing.TB) (l *lab.Lab, dir string) {
 	t.Helper()
 	lab.Require(t)
 	// Short, unlike TempDir's: the path of a socket within must fit in 108 bytes (unix(7)).
@@ -49,7 +49,7 @@ func newBareHost(t testing.TB) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := lab.New(t.Context(), filepath.Join(dir, "lab"))
+	l, err = lab.New(t.Context(), filepath.Join(dir, "lab"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,13 @@ func newBareHost(t testing.TB) *host {
 			t.Errorf("lab: %v", err)
 		}
 	})
+	return l, dir
+}
+
+// newBareHost makes a lab of one host on which nothing runs.
+func newBareHost(t testing.TB) *host {
+	t.Helper()
+	l, dir := newLab(t)
 	lh, err := l.AddHost(t.Context(), "hv1")
 	if err != nil {
 		t.Fatal(err)

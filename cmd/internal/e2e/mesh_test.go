@@ -20,22 +20,7 @@ import (
 // by one command each.
 func newMesh(t *testing.T, n int) (*lab.Lab, []*host) {
 	t.Helper()
-	lab.Require(t)
-	// Short: the path of a socket within must fit in 108 bytes (unix(7)).
-	dir, err := os.MkdirTemp("", "tke2e") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := lab.New(t.Context(), filepath.Join(dir, "lab"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Errorf("lab: %v", err)
-		}
-	})
+	l, dir := newLab(t)
 	var hosts []*host
 	for i := range n {
 		lh, err := l.AddHost(t.Context(), fmt.Sprintf("hv%d", i+1))
