@@ -88,9 +88,31 @@ func (v *views) setKeys(k state.Keys) {
 	}
 }
 
+// maxPeers is how many peers follow the log: voters and standbys. One more would get
+// no part of the state.
+const maxPeers = 5
+
+// crowded refuses a new peer where there is no place in the log for it.
+func crowded(snap *state.Snapshot, id string) error {
+	peers := 0
+	for _, p := range snap.Peers() {
+		if !p.Removed && p.ID != id {
+			peers++
+		}
+	}
+	if peers < maxPeers {
+		return nil
+	}
+	return fmt.Errorf("%w: the mesh has %d peers, and this version takes no more than %d", cluster.ErrRefused, peers, maxPeers)
+}
+
 // admit lets a peer in that shows a token.
 func (a *agent) admit(ctx context.Context, ad cluster.Admission) error {
 	p := ad.Peer
+	snap, _ := a.source.Snapshot()
+	if err := crowded(snap, p.ID); err != nil {
+		return err
+	}
 	_, err := a.propose(ctx, "", state.AdmitPeer{Token: ad.Token, Hash: ad.Hash[:],
 		Peer: state.Peer{ID: p.ID, Name: p.Name, Address: p.Address, Gossip: p.Gossip, Zone: p.Zone}})
 	if errors.Is(err, state.ErrRefused) {
