@@ -170,7 +170,7 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 }
 
 // alone says that a peer which cannot listen because its port is taken has nobody to
-// listen for: it goes on without, and takes others in once it can.
+// listen for: it goes on without, and takes others in after a start with a free port.
 func (m *Mesh) alone(err error) bool {
 	if !errors.Is(err, syscall.EADDRINUSE) || len(m.files.Peers) > 1 {
 		return false

@@ -1,8 +1,8 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -259,11 +259,8 @@ func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 func askAt(ctx context.Context, n transport.Net, address, path string, body []byte, verify func([]*x509.Certificate) error) (joinAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	var conn *tls.Conn
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var err error
-		conn, err = transport.DialJoin(ctx, n, address, verify)
-		return conn, err
+		return transport.DialJoin(ctx, n, address, verify)
 	}}}
 	var a joinAnswer
 	b, status, err := post(ctx, client, "http://peer"+path, body)
@@ -285,7 +282,7 @@ func askAt(ctx context.Context, n transport.Net, address, path string, body []by
 }
 
 func post(ctx context.Context, client *http.Client, url string, body []byte) ([]byte, int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytesReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, 0, err
 	}

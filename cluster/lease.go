@@ -9,11 +9,9 @@ import (
 	"time"
 )
 
-// Leases: every peer tells the leader that it is there. They are no part of the log.
-const (
-	leaseTime  = 15 * time.Second
-	leaseEvery = 3 * time.Second
-)
+// leaseEvery is how often every peer tells the leader that it is there. How long a
+// lease holds is for who reads Leases. They are no part of the log.
+const leaseEvery = 3 * time.Second
 
 // leases is what the leader knows of who is there. Safe for concurrent use.
 type leases struct {

@@ -1,11 +1,9 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -19,8 +17,6 @@ const (
 	filesEvery = 5 * time.Second
 	renewEvery = time.Minute
 )
-
-func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 // keepFiles writes down how the others are reached, for a start without any of them,
 // and gives gossip the keys that the state has.
@@ -38,7 +34,6 @@ func (m *Mesh) keepFiles(ctx context.Context) {
 		if err := m.gossip.SetKeys(now.Gossip); err != nil {
 			m.cfg.Log.WarnContext(ctx, "gossip keys not changed; will retry", "err", err)
 		}
-		m.log.Retime()
 		m.transport.Recheck()
 		pause(ctx, filesEvery)
 	}

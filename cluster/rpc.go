@@ -35,8 +35,6 @@ const maxCommand = 9 << 20
 // peerStatus is the answer to pathStatus.
 type peerStatus struct {
 	Applied uint64 `json:"applied"`
-	Term    uint64 `json:"term"`
-	Leader  string `json:"leader"`
 }
 
 type rpcServer struct{ m *Mesh }
@@ -93,8 +91,7 @@ func (s rpcServer) index(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s rpcServer) status(w http.ResponseWriter, _ *http.Request) {
-	leader, _ := s.m.log.Leader()
-	writeJSON(w, peerStatus{Applied: s.m.log.Applied(), Term: s.m.log.Term(), Leader: leader})
+	writeJSON(w, peerStatus{Applied: s.m.log.Applied()})
 }
 
 func (s rpcServer) lease(w http.ResponseWriter, r *http.Request) {
@@ -103,7 +100,6 @@ func (s rpcServer) lease(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.m.leases.renew(transport.PeerOf(r.Context()))
-	writeJSON(w, leaseTime.Seconds())
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
