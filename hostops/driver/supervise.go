@@ -68,6 +68,10 @@ type Supervisor struct {
 	since time.Time
 }
 
+// ErrNotStarted says that the driver's program could not be started when it was last
+// tried, as where libvirt's library is missing. It will be tried again.
+var ErrNotStarted = errors.New("the driver's program does not start")
+
 // Supervise returns a Supervisor; nothing runs before Run.
 func Supervise(c SupervisorConfig) *Supervisor {
 	return &Supervisor{c: c, timing: defaultTiming(), trouble: errors.New("not started yet"), since: time.Now()}
@@ -109,6 +113,7 @@ func (s *Supervisor) once(ctx context.Context) error {
 	p, err := startProcess(bounded, s.c)
 	cancel()
 	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrNotStarted, err)
 		s.use(nil, err)
 		return err
 	}

@@ -92,6 +92,9 @@ func (p *pool) start(s *session) error {
 	if !errors.Is(err, lv.ERR_NO_STORAGE_POOL) {
 		return err
 	}
+	if done, err := p.startAgain(s); err != nil || done {
+		return err
+	}
 	name, err := p.freeName(s)
 	if err != nil {
 		return err
@@ -118,6 +121,35 @@ func (p *pool) start(s *session) error {
 		return fmt.Errorf("start %s at boot: %w", name, err)
 	}
 	return activate(made)
+}
+
+// startAgain starts our pool if libvirt has it stopped: a stopped one is not found by
+// its path. libvirt itself stops a pool whose directory was missing when it looked.
+func (p *pool) startAgain(s *session) (done bool, err error) {
+	r, ok, err := p.record()
+	if err != nil || !ok || r.Path != p.path {
+		return false, err
+	}
+	have, err := s.conn.LookupStoragePoolByName(r.Name)
+	if errors.Is(err, lv.ERR_NO_STORAGE_POOL) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer have.Free() //nolint:errcheck // a handle of ours
+	text, err := have.GetXMLDesc(0)
+	if err != nil {
+		return false, err
+	}
+	var x libvirtxml.StoragePool
+	if err := x.Unmarshal(text); err != nil {
+		return false, fmt.Errorf("%s: %w", r.Name, err)
+	}
+	if x.Target == nil || x.Target.Path != p.path {
+		return false, fmt.Errorf("pool %s is somebody's: it has the path of another", r.Name)
+	}
+	return true, activate(have)
 }
 
 // freeName returns the name for our pool; one of that name elsewhere is somebody's.
@@ -164,10 +196,10 @@ func (p *pool) remove(s *session, stillNeeded func() bool) error {
 	}
 	if err == nil {
 		defer have.Free() //nolint:errcheck // a handle of ours
-		if on, err := have.IsActive(); err == nil && on {
-			if err := have.Destroy(); err != nil {
-				return fmt.Errorf("pool %s: stop: %w", r.Name, err)
-			}
+		// A pool that is stopped already, as by a refresh that found no directory, is an
+		// invalid operation (virStoragePoolDestroy).
+		if err := have.Destroy(); err != nil && !errors.Is(err, lv.ERR_OPERATION_INVALID) {
+			return fmt.Errorf("pool %s: stop: %w", r.Name, err)
 		}
 		if err := have.Undefine(); err != nil {
 			return fmt.Errorf("pool %s: undefine: %w", r.Name, err)

@@ -59,7 +59,8 @@ type agent struct {
 	bmcs     *endpoint.Manager
 	ironic   *ironic.Enroller
 	metrics  *metrics
-	started  time.Time
+	// driversOpened is when the drivers began to start.
+	driversOpened time.Time
 	// published says that the mesh knows what this host offers.
 	published atomic.Bool
 }
@@ -67,7 +68,7 @@ type agent struct {
 // Run runs the agent until ctx ends. Errors: ErrNoMesh when the data directory
 // belongs to no mesh, ErrRunning when another agent uses it.
 func Run(ctx context.Context, opt Options) (err error) {
-	a := &agent{opt: opt, started: time.Now(), paths: PathsOf(opt.Config.DataDir), log: opt.Log}
+	a := &agent{opt: opt, paths: PathsOf(opt.Config.DataDir), log: opt.Log}
 	if !cluster.Exists(a.paths.Mesh) {
 		return fmt.Errorf("%s: %w", opt.Config.DataDir, ErrNoMesh)
 	}
@@ -95,6 +96,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 	}
 
 	g, ctx := errgroup.WithContext(ctx)
+	a.driversOpened = time.Now()
 	if err := a.openDrivers(); err != nil {
 		return err
 	}

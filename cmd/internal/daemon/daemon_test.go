@@ -398,7 +398,7 @@ func part(t *testing.T, c config.Agent) *agent {
 func (a *agent) publishAgain(t *testing.T) (written bool) {
 	t.Helper()
 	snap, _ := a.source.Snapshot()
-	h, _ := a.facts(t.Context())
+	h, _, _ := a.facts(t.Context())
 	if err := a.publishOnce(t.Context(), snap, h); err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func TestWhatAHostOffersIsPublishedOnlyWhenItChanges(t *testing.T) {
 				t.Error("nothing was published")
 			}
 			if a.publishAgain(t) {
-				h, _ := a.facts(t.Context())
+				h, _, _ := a.facts(t.Context())
 				snap, _ := a.source.Snapshot()
 				old, _ := snap.Hypervisor(h.ID)
 				t.Errorf("the same was published again: log has %#v, host has %#v", old, h)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
 
@@ -22,14 +23,15 @@ const (
 	publishNow  = 30 * time.Second
 )
 
-// driverPatience is how long an agent that starts waits for its drivers before it
-// takes work without them.
-const driverPatience = 5 * time.Second
+// driverPatience is how long an agent waits, from when it opened its drivers, before it
+// takes work without those that are busy: a libvirtd that has just started looks at
+// QEMU for several seconds first.
+const driverPatience = 30 * time.Second
 
 // ready says why the agent cannot take work yet: it does not know what this host
 // offers.
 func (a *agent) ready() error {
-	if a.published.Load() || time.Since(a.started) > driverPatience {
+	if a.published.Load() || time.Since(a.driversOpened) > driverPatience {
 		return nil
 	}
 	return errors.New("the agent is starting: its drivers do not all answer yet")
@@ -43,15 +45,17 @@ func (a *agent) publish(ctx context.Context) error {
 			stopped = true
 			a.log.ErrorContext(ctx, "this peer no longer follows the log; what is placed here goes on", "err", err)
 		}
-		h, complete := a.facts(ctx)
+		h, complete, settled := a.facts(ctx)
 		snap, _ := a.source.Snapshot()
 		if err := errors.Join(a.publishPeer(ctx, snap), a.publishOnce(ctx, snap, h)); err != nil && ctx.Err() == nil {
 			a.log.WarnContext(ctx, "what this host offers was not published; will retry", "err", err)
-			complete = false
+			complete, settled = false, false
 		}
 		wait := publishSoon
 		if complete {
 			wait = publishNow
+		}
+		if settled {
 			a.published.Store(true)
 		}
 		timer := time.NewTimer(wait)
@@ -91,21 +95,23 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-// facts returns what this host offers, and whether all its drivers work.
-func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete bool) {
+// facts returns what this host offers, whether that is all it ever will, and whether
+// nothing more is to be expected soon.
+func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete, settled bool) {
 	c := a.opt.Config
 	h = state.Hypervisor{ID: a.mesh.ID(), Name: c.Name, Address: c.Advertise, Zone: c.Zone, Labels: c.Labels,
 		Version: a.opt.Version, Physnets: slices.Sorted(maps.Keys(c.Physnets)), Drivers: []string{},
 		Overcommit: state.Overcommit{VCPUs: c.Overcommit.VCPUs, Memory: c.Overcommit.Memory, Disk: c.Overcommit.Disk},
 		BMC:        state.PortRange{Address: c.BMC.Address, First: c.BMC.IPMIPorts.First, Last: c.BMC.IPMIPorts.Last},
 		Reserved:   a.mesh.Ports()}
-	complete = true
+	complete, settled = true, true
 	for _, d := range a.drivers {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := d.available(bounded)
 		cancel()
 		if err != nil {
-			complete = d.missing != nil
+			complete = complete && d.missing != nil
+			settled = settled && (d.missing != nil || errors.Is(err, driver.ErrNotStarted))
 			continue
 		}
 		h.Drivers = append(h.Drivers, d.name)
@@ -113,10 +119,10 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete bool) {
 	capacity, err := a.capacity()
 	if err != nil {
 		a.log.WarnContext(ctx, "this host's capacity is not known", "err", err)
-		return h, false
+		return h, false, false
 	}
 	h.Capacity = capacity
-	return h, complete
+	return h, complete, settled
 }
 
 // capacity returns what the host has in all. Disk is the whole file system that the
