@@ -36,6 +36,9 @@ const (
 	retryPass = time.Second
 	// settle is how long changes are collected before they cause a pass.
 	settle = 50 * time.Millisecond
+	// rest is between a pass that changed something and the next one: its events and its
+	// report, which both cause one, shall be out first.
+	rest = 20 * time.Millisecond
 	// watchPause is the time until a lost watch is begun again.
 	watchPause = 500 * time.Millisecond
 	// observeTimeout bounds what a hung driver may hold up a pass.
@@ -192,7 +195,7 @@ func (h *Host) start(do func()) bool {
 // Run reconciles until ctx ends; it returns nil then.
 func (h *Host) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	loop := &reconcile.Loop{Name: "host", Source: h.cfg.Source, Do: h.Pass,
+	loop := &reconcile.Loop{Name: "host", Source: h.cfg.Source, Do: h.passAndRest,
 		Period: period, Retry: retryPass, Wake: h.wake, Log: h.log}
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error {
@@ -206,6 +209,22 @@ func (h *Host) Run(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// passAndRest is a Pass of the loop.
+func (h *Host) passAndRest(ctx context.Context, snap *state.Snapshot) error {
+	before := h.linkWrites.Load() + h.driverWrites.Load()
+	err := h.Pass(ctx, snap)
+	if h.linkWrites.Load()+h.driverWrites.Load() == before {
+		return err
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return err
 }
 
 // rewatch repeats a watch until ctx ends. A loss is logged once until its reason

@@ -39,7 +39,7 @@ func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 		return ctx.Err()
 	}
 	if out.changed {
-		if have, err = h.observe(ctx, nodes); err != nil {
+		if have, err = h.observeChanged(ctx, nodes, have, p, out); err != nil {
 			return err
 		}
 	}
@@ -95,6 +95,30 @@ func (h *Host) observe(ctx context.Context, nodes []*state.Node) (have, error) {
 		}
 	}
 	return out, nil
+}
+
+// observeChanged looks again after a program. Where that only made nodes that were not
+// there, and succeeded, drivers are not asked for all they have: Ensure said that these
+// are as they should be, and the next pass looks.
+func (h *Host) observeChanged(ctx context.Context, nodes []*state.Node, before have, p program, out outcome) (have, error) {
+	if len(out.nodes) > 0 {
+		return h.observe(ctx, nodes)
+	}
+	made := map[string]map[string]driver.Instance{}
+	for name, instances := range before.instances {
+		made[name] = maps.Clone(instances)
+	}
+	for _, w := range p.nodes {
+		instances, up := made[w.driver]
+		_, _, exists := before.find(w.node)
+		if w.kind != kindEnsure || w.spec == nil || !up || exists {
+			return h.observe(ctx, nodes)
+		}
+		instances[w.node] = driver.Instance{UUID: w.node, Name: w.spec.Name, Epoch: w.spec.Epoch,
+			Power: state.PowerOff, Digest: w.spec.Digest()}
+	}
+	links, err := h.cfg.Links.Observe(ctx)
+	return have{links: links, instances: made, down: before.down}, err
 }
 
 func (h *Host) instances(ctx context.Context, name string) (map[string]driver.Instance, error) {
