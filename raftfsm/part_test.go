@@ -352,14 +352,14 @@ func TestAPartHasNoSecretsOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	snap, _ := s.Snapshot()
-	for hypervisor, want := range map[string][]string{"h1": {"golden-node"}, "h0": nil, "none": nil} {
+	gossip := keysV2().Gossip[0].Key.Reveal() // every peer has it
+	for hypervisor, want := range map[string][]string{"h1": {"golden-node", gossip}, "h0": {gossip}, "none": {gossip}} {
 		b, err := EncodePart(PartOf(snap, hypervisor, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var seen []string
-		for _, secret := range []string{"golden-node", "golden-bmc", "golden-ironic", "clouds: {}", "golden-ca-key", string(tokenV2().Hash),
-			keysV2().Gossip[0].Key.Reveal()} {
+		for _, secret := range []string{"golden-node", "golden-bmc", "golden-ironic", "clouds: {}", "golden-ca-key", string(tokenV2().Hash), gossip} {
 			if bytes.Contains(b, []byte(secret)) {
 				seen = append(seen, secret)
 			}
@@ -376,6 +376,44 @@ func partV1() Part {
 	hypervisor.Reserved = []int{7740, 7741}
 	return Part{Index: 42, Since: 40, Full: true, Mesh: &state.Mesh{ID: "m1", Name: "lab", Generation: 1},
 		Peers: []*state.Peer{&peer}, Hypervisors: []*state.Hypervisor{&hypervisor}, Nodes: []*state.Node{&node}, Gone: []string{"u9"}}
+}
+
+func TestKeysAreInAPartOnceAndAgainWhenTheyChange(t *testing.T) {
+	s := state.New()
+	put := func(index uint64, c state.Command) {
+		t.Helper()
+		if err := s.Apply(index, state.Envelope{Command: c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1, state.PutKeys{Keys: keysV2()})
+	put(2, state.PutPeer{Peer: state.Peer{ID: "p1", Name: "hv1"}})
+	snap, _ := s.Snapshot()
+	r := NewReplica()
+	apply := func() {
+		t.Helper()
+		now, _ := r.Snapshot()
+		if err := r.Apply(PartOf(snap, "p1", now.Index())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply()
+	if p := PartOf(snap, "p1", 1); p.Keys != nil {
+		t.Error("unchanged keys are in a delta")
+	}
+	changed := keysV2()
+	changed.Gossip[0].ID = "second"
+	watch := snap.WatchPeers()
+	put(3, state.PutKeys{Keys: changed, Expect: 1})
+	if !closed(watch) {
+		t.Error("nobody who watches peers is told of changed keys")
+	}
+	snap, _ = s.Snapshot()
+	apply()
+	now, _ := r.Snapshot()
+	if k, ok := now.Keys(); !ok || k.Gossip[0].ID != "second" || !k.Authorities[0].KeyPEM.IsZero() {
+		t.Errorf("replica has keys %v, %t; want the second ones without a private key", k, ok)
+	}
 }
 
 func TestPartsOfVersion1DecodeForEver(t *testing.T) {

@@ -27,6 +27,7 @@ func (c PutKeys) apply(t *tx) error {
 		ids[i] = g.ID
 	}
 	t.put(tableKeys, &keysRow{Key: keysKey, Keys: k})
+	t.touch(peersView) // keys are in every part
 	t.event(EventKeys, "", "", "%d authorities, gossip keys %q", len(k.Authorities), ids)
 	return nil
 }

@@ -1,9 +1,12 @@
 package state
 
+import "slices"
+
 // Part is what one hypervisor's peer needs to know of the state: the mesh, the
-// peers, its own hypervisor, the nodes that are or were placed on it. It holds no
-// key, token or cluster, and of nodes that are elsewhere only who and where they
-// are. Its rows are shared and must not be changed.
+// peers and what they recognise each other by, its own hypervisor, the nodes that are
+// or were placed on it. It holds no authority's private key, no token and no cluster,
+// and of nodes that are elsewhere only who and where they are. Its rows are shared and
+// must not be changed.
 type Part struct {
 	// Index is the log index of the state that it is of.
 	Index uint64
@@ -12,7 +15,9 @@ type Part struct {
 	// Full parts replace whatever was known; others are deltas.
 	Full bool
 	// Mesh is in every part; nil before the first command.
-	Mesh        *Mesh
+	Mesh *Mesh
+	// Keys are without the authorities' private keys; nil: as before.
+	Keys        *Keys
 	Peers       []*Peer
 	Hypervisors []*Hypervisor
 	// Nodes that are not placed on the hypervisor are placed elsewhere, or nowhere.
@@ -31,6 +36,9 @@ func (s *Snapshot) PartOf(hypervisor string, since uint64) Part {
 	p := Part{Index: s.index, Since: since, Full: since == 0}
 	if row, ok := first[*meshRow](s.txn, tableMesh, "id", meshKey); ok {
 		p.Mesh = &row.Mesh
+	}
+	if k, ok := s.Keys(); ok && k.ModifyIndex > since {
+		p.Keys = k.trusted()
 	}
 	p.Peers = s.peersSince(since)
 	if h, ok := s.Hypervisor(hypervisor); ok && h.ModifyIndex > since {
@@ -52,6 +60,15 @@ func (s *Snapshot) PartOf(hypervisor string, since uint64) Part {
 		}
 	}
 	return p
+}
+
+// trusted are the keys without what signs certificates.
+func (k Keys) trusted() *Keys {
+	k.Authorities = slices.Clone(k.Authorities)
+	for i := range k.Authorities {
+		k.Authorities[i].KeyPEM = Secret{}
+	}
+	return &k
 }
 
 // peersSince returns the peers that changed after a log index, by ID.
@@ -104,6 +121,10 @@ func (t *tx) applyPart(p Part) error {
 	}
 	if p.Mesh != nil {
 		t.putMesh(*p.Mesh)
+	}
+	if p.Keys != nil {
+		t.put(tableKeys, &keysRow{Key: keysKey, Keys: *p.Keys})
+		t.touch(peersView)
 	}
 	// Old rows go before any new one comes: names, MACs and endpoints may have changed
 	// hands.
