@@ -54,6 +54,8 @@ type Config struct {
 	Admit func(ctx context.Context, a Admission) error
 	// Roles records who has which part in the log. The leader calls it when that changed.
 	Roles func(ctx context.Context, roles map[string]Role) error
+	// Feed sends peers that do not follow the log their part of the state; nil: none get any.
+	Feed Feeder
 	// Listen is the host:port for other peers; port 0 takes a free one.
 	Listen string
 	// Gossip is the host:port of gossip; port 0 takes a free one.
@@ -64,7 +66,13 @@ type Config struct {
 	Facts gossip.Facts
 	// Rules are the times that roles go by; zero: the usual ones.
 	Rules consensus.Rules
-	Log   *slog.Logger
+	// Net carries what peers say to each other; nil: the host's TCP.
+	Net transport.Net
+	// GossipNet carries gossip, which closes it; zero: TCP and UDP at Gossip.
+	GossipNet gossip.Transport
+	// Disk stands between Raft and its log, where tests let a disk fail. Nil: nothing does.
+	Disk func(raft.LogStore) raft.LogStore
+	Log  *slog.Logger
 }
 
 // Answers turns what a state machine answers into bytes and back.
@@ -156,7 +164,7 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 		return nil, err
 	}
 	m := &Mesh{cfg: c, id: id, health: map[string]health{}}
-	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Log: c.Log}
+	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Disk: c.Disk, Log: c.Log}
 	if networked(c.Dir) {
 		if err := m.openNetwork(ctx, &lc); err != nil && !m.alone(err) {
 			return nil, err

@@ -32,7 +32,7 @@ func (m *Mesh) openNetwork(ctx context.Context, lc *consensus.Config) error {
 		return err
 	}
 	m.transport, err = transport.Open(ctx, transport.Config{Listen: m.cfg.Listen, Certificate: m.current,
-		Verify: m.verify, Address: m.addressOf, Log: m.cfg.Log})
+		Verify: m.verify, Address: m.addressOf, Net: m.cfg.Net, Log: m.cfg.Log})
 	if err != nil {
 		return fmt.Errorf("listen for peers at %s: %w (agent.yml: mesh.port)", m.cfg.Listen, err)
 	}
@@ -53,7 +53,7 @@ func (m *Mesh) openGossip() error {
 		keys = v.Gossip
 	}
 	g, err := gossip.Open(gossip.Config{ID: m.id, Mesh: m.files.Mesh, Bind: m.cfg.Gossip, Advertise: m.cfg.Advertise,
-		Keys: keys, Facts: facts, Allowed: m.allowed, Known: m.gossipAddresses, Log: m.cfg.Log})
+		Keys: keys, Facts: facts, Allowed: m.allowed, Known: m.gossipAddresses, Transport: m.cfg.GossipNet, Log: m.cfg.Log})
 	if err != nil {
 		return fmt.Errorf("gossip at %s: %w (agent.yml: mesh.gossip_port)", m.cfg.Gossip, err)
 	}

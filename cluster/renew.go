@@ -94,7 +94,7 @@ func (m *Mesh) askRenewal(ctx context.Context, csr []byte) ([]byte, error) {
 		if !ok {
 			continue
 		}
-		a, askErr := askAt(ctx, nil, address, pathRenew, csr, func(chain []*x509.Certificate) error {
+		a, askErr := askAt(ctx, m.cfg.Net, address, pathRenew, csr, func(chain []*x509.Certificate) error {
 			_, err := pki.Verify(chain, pki.Verifier{Roots: m.roots(), Mesh: m.files.Mesh, Now: time.Now()})
 			return err
 		})

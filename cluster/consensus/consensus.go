@@ -48,14 +48,14 @@ type Config struct {
 	// Log does not lead. It is called by one goroutine at a time, must not wait for
 	// the Log, and may be called until Close returns. Optional: nothing is watched.
 	Stalled func(bool)
-	Log     *slog.Logger
+	// Disk stands between Raft and its log, where tests let a disk fail. Nil: nothing does.
+	Disk func(raft.LogStore) raft.LogStore
+	Log  *slog.Logger
 
 	// transport takes Network's place in tests.
 	transport raft.Transport
 	// stall is how long a write may take; 0: stallTime.
 	stall time.Duration
-	// disk stands between Raft and its log in tests.
-	disk func(raft.LogStore) raft.LogStore
 }
 
 // Log is the replicated log. It is safe for concurrent use.
@@ -183,8 +183,8 @@ func Open(c Config) (*Log, error) {
 	}
 	l := &Log{self: raft.ServerID(c.ID), fsm: &indexed{FSM: c.FSM}, stores: s, out: c.Log, transport: c.transport,
 		notify: make(chan bool, 8), stopped: make(chan struct{}), changed: make(chan struct{})}
-	if c.disk != nil {
-		s.logs = c.disk(s.logs)
+	if c.Disk != nil {
+		s.logs = c.Disk(s.logs)
 	}
 	if c.Stalled != nil {
 		s.logs = &stallStore{LogStore: s.logs, limit: cmp.Or(c.stall, stallTime), stalled: func(hangs bool) {

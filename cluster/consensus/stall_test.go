@@ -174,7 +174,7 @@ func threeDisks(t *testing.T, limit time.Duration) (*mesh, map[string]*disk, map
 		disks[id], told[id] = d, n
 		m.start(t, id, ids, func(c *Config) {
 			c.stall = limit
-			c.disk = func(s raft.LogStore) raft.LogStore { d.LogStore = s; return d }
+			c.Disk = func(s raft.LogStore) raft.LogStore { d.LogStore = s; return d }
 			c.Stalled = func(hangs bool) {
 				if hangs {
 					for _, o := range ids {
@@ -281,7 +281,7 @@ func TestAMeshOfOneWhoseDiskHungGoesOn(t *testing.T) {
 	m, d, told := newMesh(), &disk{}, &notices{}
 	m.start(t, "p0", []string{"p0"}, func(c *Config) {
 		c.stall = 100 * time.Millisecond
-		c.disk = func(s raft.LogStore) raft.LogStore { d.LogStore = s; return d }
+		c.Disk = func(s raft.LogStore) raft.LogStore { d.LogStore = s; return d }
 		c.Stalled = told.add
 	})
 	t.Cleanup(d.open)
