@@ -124,6 +124,12 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"remove-peer":     body[state.RemovePeer],
 	"unplace-nodes":   body[state.UnplaceNodes],
 	"bump-generation": body[state.BumpGeneration],
+
+	"start-moves":      body[state.StartMoves],
+	"report-moves":     body[state.ReportMoves],
+	"finish-move":      body[state.FinishMove],
+	"cancel-moves":     body[state.CancelMoves],
+	"report-discarded": body[state.ReportDiscarded],
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

@@ -50,7 +50,7 @@ func encode(t testing.TB, e state.Envelope) []byte {
 }
 
 func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2()} {
+	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3()} {
 		for kind, want := range samples {
 			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
 			got, err := Decode(b)
@@ -69,6 +69,7 @@ func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
 func samples() map[string]state.Envelope {
 	out := samplesV1()
 	maps.Copy(out, samplesV2())
+	maps.Copy(out, samplesV3())
 	return out
 }
 
@@ -99,12 +100,24 @@ func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 		"apply-cluster.Create[0].Past":          "v2/apply-cluster.entry",
 		"apply-cluster.Create[0].Lost":          "v2/apply-cluster.entry",
 		"apply-cluster.Create[0].LostReason":    "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].Discard":       "v3/apply-cluster.entry",
+		"apply-cluster.Create[0].Move":          "v3/apply-cluster.entry",
 	}
 	setEveryField(t, samplesV1(), newer)
 }
 
 func TestSamplesOfVersion2SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV2(), map[string]string{})
+	setEveryField(t, samplesV2(), map[string]string{
+		"apply-cluster.Create[0].Discard": "v3/apply-cluster.entry",
+		"apply-cluster.Create[0].Move":    "v3/apply-cluster.entry",
+		"admit-peer.Peer.StopMilli":       "v3/admit-peer.entry",
+		"put-peer.Peer.StopMilli":         "v3/put-peer.entry",
+		"drain-peer.StopMilli":            "v3/drain-peer.entry",
+	})
+}
+
+func TestSamplesOfVersion3SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV3(), map[string]string{})
 }
 
 // setEveryField fails for each field that no sample sets and that is not newer.

@@ -21,6 +21,11 @@ const (
 	EventNodeRemoved    = "node-removed"
 	EventNodeIronic     = "node-ironic"
 	EventNodeDisplaced  = "node-displaced"
+	EventMoveWaits      = "node-move-waits"
+	EventMoveStarted    = "node-move-started"
+	EventMoveError      = "node-move-error"
+	EventMoveFinished   = "node-moved"
+	EventMoveCancelled  = "node-move-cancelled"
 	EventGeneration     = "mesh-recovered"
 	EventKeys           = "keys-changed"
 	EventTokenCreated   = "token-created"
@@ -141,6 +146,7 @@ func (t *tx) createNode(cluster string, n Node) error {
 	}
 	n.CreateIndex, n.ModifyIndex, n.RestartIndex = t.index, t.index, 0
 	n.Placement, n.LastPlacement, n.Past, n.Unplaced = nil, nil, nil, ""
+	n.Discard, n.Move = nil, nil
 	n.Lost, n.LostReason = false, ""
 	n.Removing, n.Force, n.Forget = false, false, false
 	n.Host, n.Ironic = HostStatus{}, IronicStatus{}
@@ -250,6 +256,7 @@ func (t *tx) removeNodes(removals []NodeRemoval) {
 		}
 		if !n.Removing {
 			n.Removing = true
+			n.endMove()
 			t.event(EventNodeRemoving, n.Cluster, n.Name, "force %t, forget %t", n.Force, n.Forget)
 		}
 		t.putNode(&n)
@@ -301,7 +308,7 @@ func (t *tx) placeNode(p NodePlacement) {
 		return
 	}
 	h, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", p.Hypervisor)
-	if peer, _ := t.peerOf(p.Hypervisor); !ok || peer.Refuses() != "" || t.endpointTaken(p.Hypervisor, p.BMC) {
+	if peer, _ := t.peerOf(p.Hypervisor); !ok || peer.Refuses() != "" || t.endpointTaken(p.Hypervisor, p.BMC) || old.Gone(p.Hypervisor) {
 		return
 	}
 	n := *old
@@ -326,7 +333,8 @@ func (t *tx) refuseNode(r NodeRefusal) {
 
 func (t *tx) endpointTaken(hypervisor string, e Endpoint) bool {
 	_, taken := first[*Node](t.Txn, tableNodes, "endpoint", hypervisor, e.Address, e.Port)
-	return taken
+	_, promised := first[*Node](t.Txn, tableNodes, "targetpoint", hypervisor, e.Address, e.Port)
+	return taken || promised
 }
 
 func (ReportHost) kind() string { return "report-host" }

@@ -77,7 +77,8 @@ type RemoveNodes struct{ Nodes []NodeRemoval }
 
 // PlaceNodes records placements, and why nodes could not be placed. A placement of
 // a node that is placed already or being removed, on a hypervisor that there is
-// not, or at a BMC endpoint that has been taken, is skipped.
+// not, or that has yet to delete what it has of the node, or at a BMC endpoint that has
+// been taken, is skipped.
 type PlaceNodes struct {
 	Placements []NodePlacement
 	Refusals   []NodeRefusal

@@ -30,13 +30,17 @@ type departedRow struct {
 	Departed Departed
 }
 
-// hosts returns the hypervisors that a node concerns: the one that it is placed on,
-// and those that it was on before. A node is in the parts of all of them.
+// hosts returns the hypervisors that a node concerns: the one that it is placed on, the
+// one that it moves to, and those that it was on before. A node is in the parts of all of them.
 func (n *Node) hosts() []string {
-	if n.Placement == nil {
-		return n.Past
+	out := n.Past
+	if n.Placement != nil {
+		out = withPast(out, n.Placement.Hypervisor)
 	}
-	return withPast(n.Past, n.Placement.Hypervisor)
+	if n.Moving() {
+		out = withPast(out, n.Move.To)
+	}
+	return out
 }
 
 // putNode writes a changed node.
@@ -49,13 +53,18 @@ func (t *tx) putNode(n *Node) {
 // dropNode deletes a node, and remembers it for the hypervisors that know it.
 func (t *tx) dropNode(n *Node) {
 	must(t.Delete(tableNodes, n))
+	t.depart(n.UUID, n.hosts()...)
+}
+
+// depart remembers that a node is no longer in the parts of hypervisors.
+func (t *tx) depart(uuid string, hypervisors ...string) {
 	serial := uint64(0)
 	if last, ok := last[*Departure](t.Txn, tableDepartures, "id"); ok {
 		serial = last.Serial
 	}
-	for _, h := range n.hosts() {
+	for _, h := range hypervisors {
 		serial++
-		t.put(tableDepartures, &Departure{Serial: serial, Hypervisor: h, UUID: n.UUID, Index: t.index})
+		t.put(tableDepartures, &Departure{Serial: serial, Hypervisor: h, UUID: uuid, Index: t.index})
 		t.touch(h)
 	}
 	t.trimDepartures(serial)

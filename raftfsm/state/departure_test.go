@@ -35,7 +35,7 @@ func TestAWatcherOfAHypervisorWakesForThatOneOnly(t *testing.T) {
 		"the loss of its peer":         {nil, []Command{MarkPeers{Lost: []string{"h2"}}}, false, true, false},
 		"nobody: an unplaced node":     {nil, []Command{PlaceNodes{Refusals: []NodeRefusal{{"u4", "full"}}}}, false, false, false},
 		"nobody: a refused command":    {nil, []Command{ReportHost{"h1", []NodeHostReport{{"u3", 1, HostStatus{}}}}}, false, false, false},
-		"nobody: a peer without nodes": {nil, []Command{DrainPeer{"h3", true}}, false, false, false},
+		"nobody: a peer without nodes": {nil, []Command{DrainPeer{ID: "h3", Draining: true}}, false, false, false},
 		"nobody: a new hypervisor":     {nil, []Command{hypervisor("h"), hypervisor("h22"), hypervisor("h1a")}, false, false, false},
 	}
 	for name, tt := range tests {

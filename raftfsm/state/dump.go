@@ -121,6 +121,9 @@ func (t *tx) loadNode(n *Node) error {
 	if n.Placement != nil && t.endpointTaken(n.Placement.Hypervisor, n.Placement.BMC) {
 		return fmt.Errorf("node %q: BMC %s:%d is another's", n.Name, n.Placement.BMC.Address, n.Placement.BMC.Port)
 	}
+	if n.Moving() && t.endpointTaken(n.Move.To, n.Move.BMC) {
+		return fmt.Errorf("node %q: BMC %s:%d, which it moves to, is another's", n.Name, n.Move.BMC.Address, n.Move.BMC.Port)
+	}
 	t.put(tableNodes, n)
 	t.touch(n.hosts()...)
 	return nil

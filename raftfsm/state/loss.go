@@ -101,9 +101,10 @@ func (c RemovePeer) apply(t *tx) error {
 	p := *old
 	p.Removed, p.Role = true, RoleClient
 	p.Lost, p.LostIndex, p.LostMilli, p.Fenced = false, 0, 0, false
-	p.Draining, p.Leaving = false, false
+	p.Draining, p.StopMilli, p.Leaving = false, 0, false
 	t.putPeer(&p)
 	t.event(EventPeerRemoved, "", "", "peer %s (%s) with %s", p.Name, p.ID, plural(len(nodes), "node"))
+	t.cancelMovesTo(c.ID, fmt.Sprintf("hypervisor %s was removed", p.Name))
 	for _, n := range nodes {
 		t.unplace(n, fmt.Sprintf("its hypervisor %s was removed", p.Name))
 	}
@@ -156,6 +157,7 @@ func (t *tx) unplace(old *Node, reason string) {
 	n := *old
 	n.LastPlacement = old.Placement
 	n.Past = withPast(old.Past, old.Placement.Hypervisor)
+	n.endMove()
 	n.Placement, n.Unplaced, n.Host = nil, reason, HostStatus{}
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)

@@ -27,6 +27,7 @@ func (m *model) lose(id string) {
 
 // unplace takes a node off its host.
 func (m *model) unplace(n *modelNode) {
+	n.endMove()
 	n.past[n.on] = true
 	n.on, n.port, n.epoch, n.host, n.lost = "", 0, 0, "", false
 	m.settle()
@@ -128,10 +129,15 @@ func (m *machine) declareLost(t *rapid.T) {
 }
 
 func (m *machine) drainPeer(t *rapid.T) {
-	c := DrainPeer{m.host(t), rapid.Bool().Draw(t, "draining")}
+	c := DrainPeer{ID: m.host(t), Draining: rapid.Bool().Draw(t, "draining")}
 	m.expect(t, c, m.model.alive(c.ID))
 	if m.model.alive(c.ID) {
 		m.model.peers[c.ID].draining = c.Draining
+	}
+	if m.model.alive(c.ID) && !c.Draining {
+		for _, n := range m.model.on(c.ID) {
+			n.endMove()
+		}
 	}
 }
 
@@ -157,6 +163,11 @@ func (m *machine) removePeer(t *rapid.T) {
 	}
 	*m.model.peers[c.ID] = modelPeer{removed: true}
 	delete(m.model.hosts, c.ID)
+	for _, n := range m.model.nodes {
+		if n.move != nil && n.move.to == c.ID {
+			n.endMove()
+		}
+	}
 	for _, n := range m.model.on(c.ID) {
 		m.model.unplace(n)
 	}

@@ -31,6 +31,9 @@ type modelNode struct {
 	lost                bool
 	// past has the hypervisors that had the node before.
 	past map[string]bool
+	// discard are those of past that are to delete it.
+	discard map[string]bool
+	move    *modelMove
 }
 
 func newModel() *model {
@@ -63,7 +66,7 @@ func (m *model) declare(index uint64, c ApplyCluster) bool {
 			m.nodes = old
 			return false
 		}
-		m.nodes[n.UUID] = &modelNode{past: map[string]bool{}, name: n.Name, cluster: name, link: n.LinkName, macs: []string{n.Ports[0].MAC, n.Ports[1].MAC}}
+		m.nodes[n.UUID] = &modelNode{past: map[string]bool{}, discard: map[string]bool{}, name: n.Name, cluster: name, link: n.LinkName, macs: []string{n.Ports[0].MAC, n.Ports[1].MAC}}
 	}
 	m.clusters[name] = index
 	return true
@@ -74,10 +77,8 @@ func (m *model) place(index uint64, p NodePlacement) {
 	if n == nil || n.on != "" || n.removing || !m.hosts[p.Hypervisor] || m.peers[p.Hypervisor].refuses() {
 		return
 	}
-	for _, o := range m.nodes {
-		if o.on == p.Hypervisor && o.port == p.BMC.Port {
-			return
-		}
+	if m.endpointTaken(p.Hypervisor, p.BMC.Port) || n.discard[p.Hypervisor] {
+		return
 	}
 	n.on, n.port, n.epoch, n.host = p.Hypervisor, p.BMC.Port, index, ""
 	delete(n.past, n.on)
@@ -86,6 +87,7 @@ func (m *model) place(index uint64, p NodePlacement) {
 func (m *model) remove(uuid string, forget bool) {
 	if n := m.nodes[uuid]; n != nil {
 		n.removing, n.forget = true, n.forget || forget
+		n.endMove()
 	}
 	m.settle()
 }
@@ -170,6 +172,7 @@ func (m *machine) removeCluster(t *rapid.T) {
 		for uuid, n := range m.model.nodes {
 			if n.cluster == name {
 				m.model.nodes[uuid].removing = true
+				n.endMove()
 			}
 		}
 		m.model.clusters[name] = m.log.index + 1
@@ -238,6 +241,7 @@ func (m *machine) checkNode(t *rapid.T, snap *Snapshot, uuid string, want *model
 	if n.Removing != want.removing || n.Host.Phase != want.host || n.Ironic.Phase != want.ironic {
 		t.Fatalf("node %+v, want %+v", n, want)
 	}
+	m.checkMove(t, snap, n, want)
 	if !slices.Contains(snap.NodesOf(want.cluster), n) {
 		t.Fatalf("node %s is not among its cluster's", n.Name)
 	}
@@ -276,6 +280,8 @@ func TestTheStoreDoesWhatAModelOfPlainMapsDoes(t *testing.T) {
 			"report host": m.reportHost, "report Ironic": m.reportIronic, "": m.check,
 			"place and ready": m.placeAndReady, "mark peers": m.markPeers, "declare lost": m.declareLost, "drain peer": m.drainPeer,
 			"leave": m.leavePeer, "remove peer": m.removePeer, "unplace": m.unplace, "join": m.joinAny,
+			"start move": m.startMove, "start another": m.startMove, "wait": m.waitMove, "finish move": m.finishMove,
+			"cancel move": m.cancelMove, "report move": m.reportMove, "discarded": m.discarded,
 		})
 		m.checkPast(rt)
 		m.checkReplay(rt)

@@ -4,7 +4,7 @@ import "slices"
 
 // Part is what one hypervisor's peer needs to know of the state: the mesh, the
 // peers and what they recognise each other by, its own hypervisor, the nodes that are
-// or were placed on it. It holds no authority's private key, no token and no cluster,
+// or were placed on it or move to it. It holds no authority's private key, no token and no cluster,
 // and of nodes that are elsewhere only who and where they are. Its rows are shared and
 // must not be changed.
 type Part struct {
@@ -24,6 +24,11 @@ type Part struct {
 	Nodes []*Node
 	// Gone are the UUIDs of nodes that were in the part and are no longer in the state.
 	Gone []string
+}
+
+// Empty reports whether a delta says nothing but that time went on.
+func (p Part) Empty() bool {
+	return !p.Full && p.Keys == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
 }
 
 // PartOf returns what changed after a log index in a hypervisor's part, or all of it:
@@ -88,6 +93,7 @@ func (s *Snapshot) peersSince(since uint64) []*Peer {
 // nodesFor returns the nodes of a hypervisor's part, by name.
 func (s *Snapshot) nodesFor(hypervisor string) []*Node {
 	out := all[*Node](s.txn, tableNodes, "hypervisor", hypervisor)
+	out = append(out, all[*Node](s.txn, tableNodes, "target", hypervisor)...)
 	for _, n := range all[*Node](s.txn, tableNodes, "past", hypervisor) {
 		out = append(out, n.elsewhere())
 	}
@@ -97,7 +103,7 @@ func (s *Snapshot) nodesFor(hypervisor string) []*Node {
 // elsewhere is what a hypervisor is told of a node that it had before.
 func (n *Node) elsewhere() *Node {
 	return &Node{UUID: n.UUID, Name: n.Name, Cluster: n.Cluster, Type: n.Type, LinkName: n.LinkName,
-		Placement: n.Placement, LastPlacement: n.LastPlacement, Past: n.Past, Removing: n.Removing,
+		Placement: n.Placement, LastPlacement: n.LastPlacement, Past: n.Past, Discard: n.Discard, Removing: n.Removing,
 		CreateIndex: n.CreateIndex, ModifyIndex: n.ModifyIndex}
 }
 

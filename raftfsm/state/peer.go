@@ -28,6 +28,9 @@ type Peer struct {
 	Token string
 	// Draining peers get no new nodes.
 	Draining bool
+	// StopMilli is how long guests get to shut down, in milliseconds, so that their nodes
+	// can move from a draining peer; 0: those that run are waited for.
+	StopMilli int64
 	// Lost says that the peer's lease has ended. LostIndex and LostMilli (the
 	// proposer's time) say since when; 0: not lost.
 	Lost      bool

@@ -52,11 +52,14 @@ type MarkPeers struct{ Lost, Found []string }
 // lost, and fenced. Errors: ErrNotFound, ErrRefused for a removed peer.
 type DeclareLost struct{ ID string }
 
-// DrainPeer says whether a peer gets new nodes. Errors: ErrNotFound, ErrRefused for a
-// removed peer.
+// DrainPeer says whether a peer gets new nodes and those that it has move away. When it
+// no longer drains, moves that are not finished end. Errors: ErrNotFound, ErrRefused for
+// a removed peer.
 type DrainPeer struct {
 	ID       string
 	Draining bool
+	// StopMilli is Peer.StopMilli; it counts only while the peer drains.
+	StopMilli int64
 }
 
 // LeavePeer records that a peer asks to go. Errors: ErrNotFound, ErrRefused for a

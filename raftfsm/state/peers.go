@@ -111,9 +111,15 @@ func (c DrainPeer) apply(t *tx) error {
 		return err
 	}
 	p := *old
-	p.Draining = c.Draining
+	p.Draining, p.StopMilli = c.Draining, 0
+	if c.Draining {
+		p.StopMilli = c.StopMilli
+	}
 	if t.putPeer(&p) {
 		t.event(EventPeerDraining, "", "", "peer %s: %t", p.Name, p.Draining)
+	}
+	if !p.Draining {
+		t.cancelMovesFrom(p.ID, fmt.Sprintf("peer %s drains no longer", p.Name))
 	}
 	return nil
 }

@@ -142,8 +142,8 @@ func TestCommandsOfPeersThatAreRefused(t *testing.T) {
 		"a role that there is not":   {nil, SetRoles{[]PeerRoleChange{{"h1", "king"}}}, nil, `"king"`},
 		"declare lost: unknown":      {nil, DeclareLost{"h9"}, ErrNotFound, "h9"},
 		"declare lost: removed":      {removed, DeclareLost{"h3"}, ErrRefused, "was removed"},
-		"drain: unknown":             {nil, DrainPeer{"h9", true}, ErrNotFound, "h9"},
-		"drain: removed":             {removed, DrainPeer{"h3", true}, ErrRefused, "was removed"},
+		"drain: unknown":             {nil, DrainPeer{ID: "h9", Draining: true}, ErrNotFound, "h9"},
+		"drain: removed":             {removed, DrainPeer{ID: "h3", Draining: true}, ErrRefused, "was removed"},
 		"leave: unknown":             {nil, LeavePeer{"h9"}, ErrNotFound, "h9"},
 		"leave: removed":             {removed, LeavePeer{"h3"}, ErrRefused, "was removed"},
 		"remove: unknown":            {nil, RemovePeer{"h9", true}, ErrNotFound, "h9"},
@@ -184,8 +184,8 @@ func TestCommandsThatSayWhatIsKnownChangeNothing(t *testing.T) {
 		"marks of nobody":   {nil, []Command{MarkPeers{Lost: []string{"h9", ""}, Found: []string{"h8"}}}},
 		"marks of removed":  {[]Command{RemovePeer{ID: "h3"}}, []Command{MarkPeers{Lost: []string{"h3"}}}},
 		"declared already":  {[]Command{DeclareLost{"h1"}}, []Command{DeclareLost{"h1"}, MarkPeers{Lost: []string{"h1"}}}},
-		"drained already":   {[]Command{DrainPeer{"h1", true}}, []Command{DrainPeer{"h1", true}}},
-		"not drained":       {nil, []Command{DrainPeer{"h1", false}}},
+		"drained already":   {[]Command{DrainPeer{ID: "h1", Draining: true}}, []Command{DrainPeer{ID: "h1", Draining: true}}},
+		"not drained":       {nil, []Command{DrainPeer{ID: "h1"}}},
 		"leaving already":   {[]Command{LeavePeer{"h1"}}, []Command{LeavePeer{"h1"}}},
 		"removed already":   {[]Command{RemovePeer{ID: "h3"}}, []Command{RemovePeer{ID: "h3"}, RemovePeer{"h3", true}}},
 		"revoked already":   {[]Command{RevokeToken{"t0"}}, []Command{RevokeToken{"t0"}}},
@@ -194,7 +194,7 @@ func TestCommandsThatSayWhatIsKnownChangeNothing(t *testing.T) {
 		"another epoch":     {nil, []Command{unplace("u1", 9)}},
 		"not placed":        {nil, []Command{unplace("u4", 0)}},
 		"not there":         {nil, []Command{unplace("u9", 0)}},
-		"place on draining": {[]Command{DrainPeer{"h3", true}}, []Command{place("u4", "h3", 6230)}},
+		"place on draining": {[]Command{DrainPeer{ID: "h3", Draining: true}}, []Command{place("u4", "h3", 6230)}},
 		"place on lost":     {[]Command{MarkPeers{Lost: []string{"h3"}}}, []Command{place("u4", "h3", 6230)}},
 		"place on leaving":  {[]Command{LeavePeer{"h3"}}, []Command{place("u4", "h3", 6230)}},
 		"place on removed":  {[]Command{RemovePeer{ID: "h3"}}, []Command{place("u4", "h3", 6230)}},
@@ -249,7 +249,7 @@ func TestTheFirstPeerIsAVoterAndOthersComeByToken(t *testing.T) {
 func TestAPeerIsAdmittedAgainByItsTokenWithoutAnotherUse(t *testing.T) {
 	l := meshOf(t)
 	l.must(token("t1", func(*Token) {}), AdmitPeer{peer("h9"), "t1", hash(1)}, SetRoles{[]PeerRoleChange{{"h9", RoleStandby}}},
-		LeavePeer{"h9"}, DrainPeer{"h9", true}, RevokeToken{"t1"})
+		LeavePeer{"h9"}, DrainPeer{ID: "h9", Draining: true}, RevokeToken{"t1"})
 	again := AdmitPeer{peer("h9"), "t1", hash(1)}
 	again.Peer.Address = "192.0.2.9:7740"
 	if err := l.at(at12*2, again); err != nil { // used up, revoked, expired
@@ -404,7 +404,7 @@ func TestEventsOfPeers(t *testing.T) {
 	l := meshOf(t)
 	begun := l.index
 	l.must(SetRoles{[]PeerRoleChange{{"h2", RoleVoter}}}, MarkPeers{Lost: []string{"h1"}}, DeclareLost{"h1"}, MarkPeers{Found: []string{"h1"}},
-		DrainPeer{"h1", true}, LeavePeer{"h2"}, RevokeToken{"t0"}, RemovePeer{"h2", true}, BumpGeneration{1})
+		DrainPeer{ID: "h1", Draining: true}, LeavePeer{"h2"}, RevokeToken{"t0"}, RemovePeer{"h2", true}, BumpGeneration{1})
 	var got []string
 	for _, e := range l.snap().Events(begun) {
 		got = append(got, fmt.Sprint(e.Type, " ", e.Node, e.Message))

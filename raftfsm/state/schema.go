@@ -42,6 +42,8 @@ func schema() *memdb.DBSchema {
 			index("cluster", field("Cluster")),
 			index("hypervisor", keyOf[*Node](onHypervisor)),
 			index("past", pastHosts{}),
+			index("target", keyOf[*Node](movingTo)),
+			optional(unique("targetpoint", keyOf[*Node](movingToEndpoint))),
 			optional(unique("endpoint", keyOf[*Node](atEndpoint)))),
 		tableHypervisors: table(tableHypervisors,
 			unique("id", field("ID"))),
@@ -71,6 +73,20 @@ func onHypervisor(n *Node) []byte {
 		return nil
 	}
 	return key(n.Placement.Hypervisor)
+}
+
+func movingTo(n *Node) []byte {
+	if !n.Moving() {
+		return nil
+	}
+	return key(n.Move.To)
+}
+
+func movingToEndpoint(n *Node) []byte {
+	if !n.Moving() {
+		return nil
+	}
+	return key(n.Move.To, n.Move.BMC.Address, n.Move.BMC.Port)
 }
 
 // peerName leaves out removed peers: their names are free again.

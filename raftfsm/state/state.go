@@ -188,6 +188,11 @@ type Node struct {
 	// Past lists the other hypervisors that the node was placed on before, sorted.
 	// They must know that it is no longer theirs.
 	Past []string
+	// Discard lists those of Past, sorted, that are to delete what they have of the node:
+	// it moved away with its disks, or never got there whole. The others keep it.
+	Discard []string
+	// Move is the move that is under way, or that the node waits for; nil: none.
+	Move *Move
 	// Unplaced says why the node could not be scheduled, or why it lost its placement.
 	Unplaced string
 	// Lost says that the hypervisor which the node is placed on is, and LostReason
@@ -361,6 +366,9 @@ func (n *Node) Phase() (Phase, string) {
 	reason := n.Host.Error
 	if reason == "" {
 		reason = n.Ironic.Error
+	}
+	if reason == "" {
+		reason = n.Move.said()
 	}
 	switch {
 	case n.Removing && reason == "":
