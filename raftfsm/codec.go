@@ -124,6 +124,7 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"remove-peer":     body[state.RemovePeer],
 	"unplace-nodes":   body[state.UnplaceNodes],
 	"bump-generation": body[state.BumpGeneration],
+	"drop-tokens":     body[state.DropTokens],
 
 	"start-moves":      body[state.StartMoves],
 	"report-moves":     body[state.ReportMoves],

@@ -50,7 +50,7 @@ func encode(t testing.TB, e state.Envelope) []byte {
 }
 
 func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3()} {
+	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4()} {
 		for kind, want := range samples {
 			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
 			got, err := Decode(b)
@@ -70,6 +70,7 @@ func samples() map[string]state.Envelope {
 	out := samplesV1()
 	maps.Copy(out, samplesV2())
 	maps.Copy(out, samplesV3())
+	maps.Copy(out, samplesV4())
 	return out
 }
 
@@ -113,11 +114,23 @@ func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 		"admit-peer.Peer.StopMilli":       "v3/admit-peer.entry",
 		"put-peer.Peer.StopMilli":         "v3/put-peer.entry",
 		"drain-peer.StopMilli":            "v3/drain-peer.entry",
+
+		"put-keys.Keys.Authorities[0].AddedMilli":   "v4/put-keys.entry",
+		"put-keys.Keys.Authorities[0].RetiredMilli": "v4/put-keys.entry",
+		"put-keys.Keys.Authorities[0].Forced":       "v4/put-keys.entry",
+		"put-keys.Keys.Gossip[0].Since":             "v4/put-keys.entry",
+		"put-keys.Keys.Gossip[0].AddedMilli":        "v4/put-keys.entry",
+		"put-keys.Keys.Gossip[0].Retired":           "v4/put-keys.entry",
+		"put-keys.Keys.Gossip[0].Forced":            "v4/put-keys.entry",
 	})
 }
 
 func TestSamplesOfVersion3SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV3(), map[string]string{})
+}
+
+func TestSamplesOfVersion4SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV4(), map[string]string{})
 }
 
 // setEveryField fails for each field that no sample sets and that is not newer.

@@ -135,12 +135,8 @@ func (t *tx) accept(c AdmitPeer) (*Token, error) {
 	case k.Name != "" && k.Name != c.Peer.Name:
 		why = fmt.Sprintf("it is for %s only, this peer is called %s", k.Name, c.Peer.Name)
 	case k.usedBy(c.Peer.ID):
-	case k.Revoked:
-		why = "it was revoked"
-	case k.ExpiresMilli != 0 && t.now >= k.ExpiresMilli:
-		why = "it expired at " + utc(k.ExpiresMilli)
-	case k.Uses == 0:
-		why = k.usedUp(t.now)
+	default:
+		why = k.Usable(t.now)
 	}
 	if why != "" {
 		return nil, fmt.Errorf("token %s: %s: %w", c.Token, why, ErrRefused)

@@ -30,6 +30,7 @@ const (
 	EventKeys           = "keys-changed"
 	EventTokenCreated   = "token-created"
 	EventTokenRevoked   = "token-revoked"
+	EventTokensDropped  = "tokens-dropped"
 	EventPeerJoined     = "peer-joined"
 	EventPeerChanged    = "peer-changed"
 	EventPeerRole       = "peer-role"

@@ -118,8 +118,14 @@ type Authority struct {
 	// Cross is this authority's key certified by the one before it, as PEM; empty:
 	// none.
 	Cross []byte
-	// Retired authorities sign nothing and are trusted until they end.
+	// Retired authorities sign nothing, and are trusted until nobody needs them.
+	// Others behind the first are to sign once every peer trusts them.
 	Retired bool
+	// AddedMilli and RetiredMilli are when it came and when it ceased to sign (the
+	// proposer's time); 0: not known, or not yet.
+	AddedMilli, RetiredMilli int64
+	// Forced ones, once retired, go without waiting for peers that are lost.
+	Forced bool
 }
 
 // GossipKey is a key of the gossip keyring.
@@ -127,6 +133,16 @@ type GossipKey struct {
 	ID string
 	// Key holds 32 bytes.
 	Key Secret
+	// Since is the log index of the state that its maker had: peers that were removed
+	// later know it.
+	Since uint64
+	// AddedMilli is when it came (the proposer's time); 0: not known.
+	AddedMilli int64
+	// Retired ones encrypt nothing, and are accepted until nobody needs them. Others
+	// behind the first are to encrypt once every peer accepts them.
+	Retired bool
+	// Forced ones, once retired, go without waiting for peers that are lost.
+	Forced bool
 }
 
 // keysRow is the only row of its table.

@@ -118,7 +118,9 @@ func TestAdmissionsAreRefusedWithTheirReason(t *testing.T) {
 }
 
 func TestCommandsOfPeersThatAreRefused(t *testing.T) {
-	gossip := func(size int) Keys { return Keys{Gossip: []GossipKey{{"g1", NewSecret(strings.Repeat("k", size))}}} }
+	gossip := func(size int) Keys {
+		return Keys{Gossip: []GossipKey{{ID: "g1", Key: NewSecret(strings.Repeat("k", size))}}}
+	}
 	removed := []Command{RemovePeer{ID: "h3"}}
 	tests := map[string]struct {
 		before  []Command
@@ -293,7 +295,7 @@ func TestKeysAreReplacedWhole(t *testing.T) {
 	if _, ok := l.snap().Keys(); ok {
 		t.Error("keys from nowhere")
 	}
-	k := Keys{Authorities: []Authority{{CertPEM: []byte("c"), KeyPEM: NewSecret("hunter2")}}, Gossip: []GossipKey{{"g1", NewSecret(strings.Repeat("k", 32))}}}
+	k := Keys{Authorities: []Authority{{CertPEM: []byte("c"), KeyPEM: NewSecret("hunter2")}}, Gossip: []GossipKey{{ID: "g1", Key: NewSecret(strings.Repeat("k", 32))}}}
 	l.must(PutKeys{k, 0})
 	first := l.index
 	l.must(PutKeys{Keys{Gossip: k.Gossip}, first})
