@@ -77,10 +77,10 @@ func (m *Mesh) untilDeposed(ctx context.Context, leader string, cancel context.C
 	}
 }
 
-// LikelyLeader is whom the log says, or else another peer that may lead or know who
-// does; empty: there is none.
+// LikelyLeader is Leader, or else another peer that may lead or know who does; empty:
+// there is none.
 func (m *Mesh) LikelyLeader() string {
-	if id, ok := m.log.Leader(); ok {
+	if id, ok := m.Leader(); ok {
 		return id
 	}
 	var some []string

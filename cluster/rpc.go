@@ -21,6 +21,7 @@ const (
 	pathIndex   = "/index"
 	pathStatus  = "/status"
 	pathLease   = "/lease"
+	pathTerm    = "/term"
 )
 
 // leaderHeader names the leader, as far as the peer that does not lead knows.
@@ -44,7 +45,9 @@ func (s rpcServer) handler() http.Handler {
 	mux.HandleFunc("POST "+pathPropose, s.propose)
 	mux.HandleFunc("GET "+pathIndex, s.index)
 	mux.HandleFunc("GET "+pathStatus, s.status)
+	mux.HandleFunc("GET "+pathTrust, s.trust)
 	mux.HandleFunc("POST "+pathLease, s.lease)
+	mux.HandleFunc("GET "+pathTerm, s.term)
 	return mux
 }
 
@@ -94,23 +97,19 @@ func (s rpcServer) status(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, peerStatus{Applied: s.m.log.Applied()})
 }
 
-func (s rpcServer) lease(w http.ResponseWriter, r *http.Request) {
-	if !s.m.IsLeader() {
-		s.refuse(w, ErrNotLeader)
-		return
-	}
-	s.m.leases.renew(transport.PeerOf(r.Context()))
-}
-
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // a peer that has gone asks again
 }
 
 // rpcClient asks other peers. Connections are kept and used again.
-type rpcClient struct{ http *http.Client }
+type rpcClient struct {
+	http *http.Client
+	// led is told of a peer that answered as only the leader does.
+	led func(peer string)
+}
 
-func newRPCClient(t *transport.Transport) rpcClient {
+func newRPCClient(t *transport.Transport, led func(peer string)) rpcClient {
 	dial := func(ctx context.Context, _, address string) (net.Conn, error) {
 		peer, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -126,7 +125,7 @@ func newRPCClient(t *transport.Transport) rpcClient {
 	}
 	// The connection is encrypted already, which net/http need not know.
 	return rpcClient{&http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4,
-		IdleConnTimeout: time.Minute, DisableCompression: true}}}
+		IdleConnTimeout: time.Minute, DisableCompression: true}}, led}
 }
 
 func (c rpcClient) close() { c.http.CloseIdleConnections() }
@@ -166,6 +165,9 @@ func (c rpcClient) call(ctx context.Context, peer, method, path string, body []b
 		return nil, fmt.Errorf("peer %s: %w", peer, ErrUnknown)
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("peer %s: %s", peer, bytes.TrimSpace(answer))
+	}
+	if path == pathPropose || path == pathIndex || path == pathLease {
+		c.led(peer)
 	}
 	return answer, nil
 }

@@ -35,6 +35,19 @@ func (l *Log) Members() map[string]Role {
 	return out
 }
 
+// followTime is for how long a peer may not have heard of a leader and still follow.
+const followTime = 5 * time.Second
+
+// Following reports whether this peer has a part in the log, and leads or heard of a
+// leader a moment ago. One that was left out while it was away does not know it.
+func (l *Log) Following() bool {
+	if l.IsLeader() {
+		return true
+	}
+	_, member := l.Members()[string(l.self)]
+	return member && time.Since(l.raft.LastContact()) < followTime
+}
+
 // SetRole makes one change of who follows the log: a client becomes a standby, a
 // standby a voter, and back, or neither. It may be repeated. Errors: ErrNotLeader,
 // ErrUnknown.

@@ -21,6 +21,10 @@ type Mesh interface {
 	// Serve answers a request at another peer; empty: at one that may lead. The error is
 	// that it could not be asked.
 	Serve(w http.ResponseWriter, r *http.Request, peer string) error
+	// Whole reports whether this peer has the whole state, or only its part.
+	Whole() bool
+	// ServeWhole is Serve at a peer that has the whole state.
+	ServeWhole(w http.ResponseWriter, r *http.Request) error
 	// Current waits until the state here has everything that was acknowledged before.
 	Current(ctx context.Context) error
 	// PeerPowers returns the power states of nodes on other peers, by UUID.
@@ -33,6 +37,16 @@ const forwardedHeader = "Tenks-Forwarded"
 
 // Forward marks a request as sent on.
 func Forward(h http.Header, by string) { h.Set(forwardedHeader, by) }
+
+// wholeHeader marks a request that was sent on by a peer that has only its part of the
+// state: it may be sent on once more, to the peer that has a node.
+const wholeHeader = "Tenks-Whole"
+
+// ForwardToWhole marks a request as sent on to who has the whole state.
+func ForwardToWhole(h http.Header, by string) { h.Set(wholeHeader, by) }
+
+// PartialHeader says, in words, why an answer is not of the whole mesh.
+const PartialHeader = "Tenks-Partial"
 
 // TokenRequest asks for a join token.
 type TokenRequest struct {
@@ -266,10 +280,13 @@ func (s *Server) powers(w http.ResponseWriter, _ *http.Request) error {
 // was answered there.
 func (s *Server) atHost(w http.ResponseWriter, r *http.Request) (done bool, err error) {
 	snap, n, err := s.findNode(r)
+	_, self := s.Leader()
+	if here := err == nil && n.Placement != nil && n.Placement.Hypervisor == self; !here && s.toWhole(w, r) {
+		return true, nil
+	}
 	if err != nil {
 		return false, err
 	}
-	_, self := s.Leader()
 	if n.Placement == nil || n.Placement.Hypervisor == self || r.Header.Get(forwardedHeader) != "" {
 		return false, nil
 	}
@@ -278,6 +295,19 @@ func (s *Server) atHost(w http.ResponseWriter, r *http.Request) (done bool, err 
 			n.Name, hypervisorName(snap, n.Placement.Hypervisor), err))
 	}
 	return true, nil
+}
+
+// toWhole has a request answered by a peer with the whole state, if this one has not
+// and another answers.
+func (s *Server) toWhole(w http.ResponseWriter, r *http.Request) (done bool) {
+	if s.Mesh.Whole() || r.Header.Get(wholeHeader) != "" || r.Header.Get(forwardedHeader) != "" {
+		return false
+	}
+	err := s.Mesh.ServeWhole(w, r)
+	if err != nil {
+		w.Header().Set(PartialHeader, "only what this peer itself has is shown: nobody with the whole state answers: "+err.Error())
+	}
+	return err == nil
 }
 
 // there wraps what only the peer that has the node can do.

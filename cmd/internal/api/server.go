@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"tenks/bmc"
@@ -73,7 +74,7 @@ func New(c Config) *Server { return &Server{c} }
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
-		mux.HandleFunc(r.method+" "+r.path, s.wrap(r.serve))
+		mux.HandleFunc(r.method+" "+r.path, s.wrap(r))
 	}
 	mux.Handle("GET /metrics", s.Metrics)
 	return http.MaxBytesHandler(mux, maxBody)
@@ -122,9 +123,18 @@ func (e *httpError) Unwrap() error { return e.err }
 
 func fail(status int, err error) error { return &httpError{status, err} }
 
-func (s *Server) wrap(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+// here are the routes that are about this host: a peer that has only its part of the
+// state answers them itself. Those about one node find out by themselves.
+var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers",
+	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console"}
+
+func (s *Server) wrap(called route) http.HandlerFunc {
+	everywhere := slices.Contains(here, called.path)
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := serve(w, r)
+		if !everywhere && s.toWhole(w, r) {
+			return
+		}
+		err := called.serve(w, r)
 		if err == nil {
 			return
 		}

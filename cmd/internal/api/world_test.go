@@ -235,6 +235,8 @@ func (lonely) MakeToken(context.Context, api.TokenRequest) (api.Token, error) {
 func (lonely) Raft() []api.RaftPeer                                   { return []api.RaftPeer{} }
 func (lonely) Transfer(context.Context, string) error                 { return errLonely }
 func (lonely) Serve(http.ResponseWriter, *http.Request, string) error { return errLonely }
+func (lonely) ServeWhole(http.ResponseWriter, *http.Request) error    { return errLonely }
+func (lonely) Whole() bool                                            { return true }
 func (lonely) Current(context.Context) error                          { return nil }
 func (lonely) PeerPowers(context.Context, []string) map[string]state.Power {
 	return map[string]state.Power{}

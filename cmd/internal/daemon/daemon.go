@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,9 @@ type agent struct {
 	log     *slog.Logger
 	mesh    *cluster.Mesh
 	fsm     *raftfsm.FSM
+	replica *raftfsm.Replica
+	newest  *newest
+	// source is newest.
 	source  reconcile.Source
 	drivers []*managedDriver
 	links   *link.Host
@@ -61,6 +65,9 @@ type agent struct {
 	metrics  *metrics
 	// driversOpened is when the drivers began to start.
 	driversOpened time.Time
+	// fed is closed once another peer told this one its part of the state.
+	fed     chan struct{}
+	fedOnce sync.Once
 	// published says that the mesh knows what this host offers.
 	published atomic.Bool
 }
@@ -68,7 +75,7 @@ type agent struct {
 // Run runs the agent until ctx ends. Errors: ErrNoMesh when the data directory
 // belongs to no mesh, ErrRunning when another agent uses it.
 func Run(ctx context.Context, opt Options) (err error) {
-	a := &agent{opt: opt, paths: PathsOf(opt.Config.DataDir), log: opt.Log}
+	a := &agent{opt: opt, paths: PathsOf(opt.Config.DataDir), log: opt.Log, fed: make(chan struct{})}
 	if !cluster.Exists(a.paths.Mesh) {
 		return fmt.Errorf("%s: %w", opt.Config.DataDir, ErrNoMesh)
 	}
@@ -79,7 +86,9 @@ func Run(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, lock.Close()) }()
 
 	a.fsm = raftfsm.New()
-	a.source = a.fsm.Source()
+	a.openReplica()
+	a.newest = newNewest(a.fsm.Source(), a.replica)
+	a.source = a.newest
 	a.views = &views{source: a.source}
 	a.mesh, err = a.openMesh(ctx)
 	if err != nil {
@@ -91,14 +100,16 @@ func Run(ctx context.Context, opt Options) (err error) {
 		a.peerHTTP = peerClient(t)
 		defer a.peerHTTP.CloseIdleConnections()
 	}
-	if err := a.current(ctx); err != nil {
-		return err
-	}
-
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { a.newest.run(ctx); return nil })
+	g.Go(func() error { return a.follow(ctx) })
+	if err := a.known(ctx); err != nil {
+		return errors.Join(err, stop(g))
+	}
+	g.Go(func() error { return a.keepPart(ctx) })
 	a.driversOpened = time.Now()
 	if err := a.openDrivers(); err != nil {
-		return err
+		return errors.Join(err, stop(g))
 	}
 	defer a.closeDrivers()
 	for _, d := range a.drivers {
@@ -123,12 +134,20 @@ func Run(ctx context.Context, opt Options) (err error) {
 	g.Go(func() error { return a.publish(ctx) })
 	g.Go(func() error { return a.host.Run(ctx) })
 	g.Go(func() error { return a.endpoints(ctx) })
-	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.schedule) })
-	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.ironic.Run) })
-	g.Go(func() error { return a.mesh.WhileLeader(ctx, a.watchPeers) })
+	g.Go(func() error { return a.whileLeader(ctx, a.schedule) })
+	g.Go(func() error { return a.whileLeader(ctx, a.ironic.Run) })
+	g.Go(func() error { return a.whileLeader(ctx, a.watchPeers) })
 	g.Go(func() error { return a.serve(ctx) })
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()
+}
+
+// whileLeader runs what decides for the mesh: it reads the whole state only.
+func (a *agent) whileLeader(ctx context.Context, work func(context.Context) error) error {
+	return a.mesh.WhileLeader(ctx, func(ctx context.Context) error {
+		a.newest.look() // a barrier was passed: the log's state is the newest
+		return work(ctx)
+	})
 }
 
 // stop waits for what was started before a part could not be opened.
@@ -220,8 +239,10 @@ func (a *agent) propose(ctx context.Context, request string, c state.Command) (u
 	if result.Err != nil {
 		return result.Index, result.Err
 	}
-	// Whoever asks here next shall see what was done. A peer that has no part in the log
-	// any longer never will: it is done all the same.
+	if !a.hasAll() {
+		return result.Index, nil // others are asked for what was done
+	}
+	// Whoever asks here next shall see it.
 	bounded, cancel := context.WithTimeout(ctx, seenTime)
 	defer cancel()
 	_, _ = raftfsm.WaitIndex(bounded, a.source, result.Index)
@@ -265,14 +286,14 @@ func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
 
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Socket, Lock, Log, Config, Console, Up string
+	Dir, Mesh, HostDB, Socket, Lock, Log, Config, Console, Up, Part string
 }
 
 // PathsOf returns the files of the agent in a data directory.
 func PathsOf(dir string) Paths {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Socket: in("api.sock"), Lock: in("agent.lock"),
-		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json")}
+		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk")}
 }
 
 // Errors of Run.

@@ -93,6 +93,24 @@ type running struct {
 // start runs an agent until the test ends or stopped is called.
 func start(t *testing.T, c config.Agent) *running {
 	t.Helper()
+	r := launch(t, c)
+	r.eventually("ready", func() bool { return r.running() && r.Ready(t.Context()) == nil })
+	return r
+}
+
+// running reports true; an agent that has ended ends the test.
+func (r *running) running() bool {
+	select {
+	case err := <-r.done:
+		r.t.Fatalf("the agent ended: %v", err)
+	default:
+	}
+	return true
+}
+
+// launch starts an agent and does not wait for it.
+func launch(t *testing.T, c config.Agent) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{Client: client.New(PathsOf(c.DataDir).Socket), t: t, stop: cancel, done: make(chan error, 1), config: c}
 	ended := make(chan struct{})
@@ -104,14 +122,6 @@ func start(t *testing.T, c config.Agent) *running {
 		case <-time.After(30 * time.Second):
 			t.Error("the agent does not end")
 		}
-	})
-	r.eventually("ready", func() bool {
-		select {
-		case err := <-r.done:
-			t.Fatalf("the agent ended: %v", err)
-		default:
-		}
-		return r.Ready(t.Context()) == nil
 	})
 	return r
 }

@@ -31,7 +31,7 @@ func (a *agent) openMesh(ctx context.Context) (*cluster.Mesh, error) {
 	c := a.opt.Config
 	listen := func(port int) string { return net.JoinHostPort(c.Advertise, strconv.Itoa(port)) }
 	return cluster.Open(ctx, cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Answers: raftfsm.Answers{},
-		View: a.views.view, Index: func() uint64 { snap, _ := a.source.Snapshot(); return snap.Index() }, Admit: a.admit, Roles: a.recordRoles,
+		View: a.views.view, Feed: a.feed, Index: func() uint64 { snap, _ := a.fsm.Source().Snapshot(); return snap.Index() }, Admit: a.admit, Roles: a.recordRoles,
 		Listen: listen(c.Mesh.Port), Gossip: listen(c.Mesh.GossipPort), Advertise: c.Advertise,
 		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Log: a.log})
 }
@@ -74,6 +74,12 @@ func (v *views) view() cluster.View {
 func (v *views) setKeys(k state.Keys) {
 	v.last.Roots, v.last.Gossip, v.last.Authority = nil, nil, nil
 	for i, row := range k.Authorities {
+		if row.KeyPEM.IsZero() { // it is only trusted here
+			if roots, err := pki.ParseBundle(row.CertPEM); err == nil {
+				v.last.Roots = append(v.last.Roots, roots...)
+			}
+			continue
+		}
 		authority, err := pki.LoadAuthority(row.CertPEM, []byte(row.KeyPEM.Reveal()))
 		if err != nil {
 			continue
@@ -88,31 +94,9 @@ func (v *views) setKeys(k state.Keys) {
 	}
 }
 
-// maxPeers is how many peers follow the log: voters and standbys. One more would get
-// no part of the state.
-const maxPeers = 5
-
-// crowded refuses a new peer where there is no place in the log for it.
-func crowded(snap *state.Snapshot, id string) error {
-	peers := 0
-	for _, p := range snap.Peers() {
-		if !p.Removed && p.ID != id {
-			peers++
-		}
-	}
-	if peers < maxPeers {
-		return nil
-	}
-	return fmt.Errorf("%w: the mesh has %d peers, and this version takes no more than %d", cluster.ErrRefused, peers, maxPeers)
-}
-
 // admit lets a peer in that shows a token.
 func (a *agent) admit(ctx context.Context, ad cluster.Admission) error {
 	p := ad.Peer
-	snap, _ := a.source.Snapshot()
-	if err := crowded(snap, p.ID); err != nil {
-		return err
-	}
 	_, err := a.propose(ctx, "", state.AdmitPeer{Token: ad.Token, Hash: ad.Hash[:],
 		Peer: state.Peer{ID: p.ID, Name: p.Name, Address: p.Address, Gossip: p.Gossip, Zone: p.Zone}})
 	if errors.Is(err, state.ErrRefused) {
@@ -205,6 +189,9 @@ func (a *agent) tokenAddresses(snap *state.Snapshot) []string {
 	return out
 }
 
+// Whole implements api.Mesh.
+func (a *agent) Whole() bool { return a.newest.isWhole() }
+
 // Raft implements api.Mesh.
 func (a *agent) Raft() []api.RaftPeer {
 	snap, _ := a.source.Snapshot()
@@ -228,6 +215,7 @@ func (a *agent) Current(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = raftfsm.WaitIndex(ctx, a.source, index)
+	_, err = raftfsm.WaitIndex(ctx, a.fsm.Source(), index)
+	a.newest.look()
 	return err
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -261,38 +260,5 @@ func TestALeaderThatLeavesHasNoPartInTheLogAnyLonger(t *testing.T) {
 			peers, err := p.Peers(t.Context())
 			return err == nil && len(peers) == 2
 		})
-	}
-}
-
-func TestAPeerThatWouldGetNoPartOfTheStateIsRefused(t *testing.T) {
-	store := state.New()
-	index := uint64(0)
-	do := func(c state.Command) {
-		t.Helper()
-		index++
-		if err := store.Apply(index, state.Envelope{UnixMilli: 1, Command: c}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	hash := make([]byte, 32)
-	do(state.PutPeer{Peer: state.Peer{ID: "p1", Name: "hv1"}})
-	do(state.PutToken{Token: state.Token{ID: "t", Hash: hash, Uses: -1}})
-	refuses := func(id string) error { snap, _ := store.Snapshot(); return crowded(snap, id) }
-	for i := 2; i <= maxPeers; i++ {
-		id := fmt.Sprintf("p%d", i)
-		if err := refuses(id); err != nil {
-			t.Errorf("peer %d: %v", i, err)
-		}
-		do(state.AdmitPeer{Token: "t", Hash: hash, Peer: state.Peer{ID: id, Name: "hv" + id}})
-	}
-	if err := refuses("p6"); !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "5 peers") {
-		t.Errorf("one too many: %v", err)
-	}
-	if err := refuses("p3"); err != nil {
-		t.Errorf("one that is in: %v", err)
-	}
-	do(state.RemovePeer{ID: "p2"})
-	if err := refuses("p6"); err != nil {
-		t.Errorf("in the place of a removed one: %v", err)
 	}
 }

@@ -48,6 +48,16 @@ func peerClient(t *transport.Transport) *http.Transport {
 
 // Serve implements api.Mesh.
 func (a *agent) Serve(w http.ResponseWriter, r *http.Request, peer string) error {
+	return a.sendOn(w, r, peer, api.Forward)
+}
+
+// ServeWhole implements api.Mesh.
+func (a *agent) ServeWhole(w http.ResponseWriter, r *http.Request) error {
+	return a.sendOn(w, r, "", api.ForwardToWhole)
+}
+
+// sendOn answers a request by another peer; empty: by one that may lead.
+func (a *agent) sendOn(w http.ResponseWriter, r *http.Request, peer string, mark func(http.Header, string)) error {
 	if a.mesh.Transport() == nil {
 		return errNoPeers
 	}
@@ -63,7 +73,7 @@ func (a *agent) Serve(w http.ResponseWriter, r *http.Request, peer string) error
 		ErrorLog:      slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: "http", Host: peer})
-			api.Forward(p.Out.Header, a.mesh.ID())
+			mark(p.Out.Header, a.mesh.ID())
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
