@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -93,6 +94,8 @@ type Mesh struct {
 	gossip    *gossip.Gossip
 	rpc       rpcClient
 	leases    leases
+	// refused says that others do not accept this peer's certificate.
+	refused atomic.Bool
 
 	// cancel ends work, which Close waits for.
 	cancel context.CancelFunc
@@ -101,6 +104,8 @@ type Mesh struct {
 	mu sync.Mutex // guards what follows
 	// certificate is the one in use.
 	certificate *tls.Certificate
+	// kept is what this peer goes by and has written down.
+	kept membership
 	// leased is when the leader last confirmed this peer's lease.
 	leased time.Time
 	// health is since when each peer answers, or does not.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"tenks/cluster/transport"
 )
 
 // leaseEvery is how often every peer tells the leader that it is there. How long a
@@ -72,6 +74,7 @@ func (m *Mesh) keepLease(ctx context.Context) {
 				m.cfg.Log.WarnContext(ctx, "lease not renewed; will retry", "err", err)
 			}
 		}
+		m.refused.Store(errors.Is(err, transport.ErrRefused))
 		wait := leaseEvery
 		if err != nil {
 			wait = leaseEvery / 6

@@ -16,6 +16,8 @@ import (
 const (
 	filesEvery = 5 * time.Second
 	renewEvery = time.Minute
+	// renewSpread is how much time there is for each peer's renewal when all renew.
+	renewSpread = 50 * time.Millisecond
 )
 
 // keepFiles writes down how the others are reached, for a start without any of them,
@@ -33,6 +35,8 @@ func (m *Mesh) keepFiles(ctx context.Context) {
 		}
 		if err := m.gossip.SetKeys(now.Gossip); err != nil {
 			m.cfg.Log.WarnContext(ctx, "gossip keys not changed; will retry", "err", err)
+		} else {
+			m.noteKept(written)
 		}
 		m.transport.Recheck()
 		pause(ctx, filesEvery)
@@ -40,22 +44,55 @@ func (m *Mesh) keepFiles(ctx context.Context) {
 }
 
 // keepCertificate renews this peer's certificate between half and four fifths of its
-// life, at a time of its own, and one that has expired at once.
+// life, at a time of its own, and one that has expired at once. It also renews one that
+// another authority signed than the one that signs now, and, with the help of others,
+// one that is refused.
 func (m *Mesh) keepCertificate(ctx context.Context) {
 	share := rand.Float64()
+	var asked time.Time
 	for ctx.Err() == nil {
-		c, err := m.current()
-		if err == nil && time.Now().After(pki.RenewAt(c.Leaf, share)) {
-			if err := m.renew(ctx); err != nil && ctx.Err() == nil {
-				m.cfg.Log.WarnContext(ctx, "certificate not renewed; will retry", "expires", c.Leaf.NotAfter, "err", err)
+		due, abroad := m.dueCertificate(share)
+		if due && time.Since(asked) > renewEvery {
+			m.spread(ctx, share)
+			asked = time.Now()
+			if err := m.renew(ctx, abroad); err != nil && ctx.Err() == nil {
+				m.cfg.Log.WarnContext(ctx, "certificate not renewed; will retry", "in", renewEvery, "err", err)
+			} else {
+				asked = time.Time{}
 			}
 		}
-		pause(ctx, renewEvery)
+		if err := m.keepChain(); err != nil {
+			m.cfg.Log.WarnContext(ctx, "the authorities are not shown with the certificate; will retry", "err", err)
+		}
+		pause(ctx, filesEvery)
 	}
 }
 
-// renew gets this peer a new certificate, from itself if it may sign.
-func (m *Mesh) renew(ctx context.Context) error {
+// dueCertificate reports whether to renew this peer's certificate, and whether it must
+// be another peer that signs: who is refused does not know who signs now.
+func (m *Mesh) dueCertificate(share float64) (due, abroad bool) {
+	c, err := m.current()
+	if err != nil {
+		return false, false
+	}
+	if m.refused.Load() {
+		return true, true
+	}
+	if roots := m.cfg.View().Roots; len(roots) > 0 && c.Leaf.CheckSignatureFrom(roots[0]) != nil {
+		return true, false
+	}
+	return time.Now().After(pki.RenewAt(c.Leaf, share)), false
+}
+
+// spread waits for a time of this peer's own, so that a whole mesh that needs new
+// certificates does not come all at once.
+func (m *Mesh) spread(ctx context.Context, share float64) {
+	all := min(time.Duration(len(m.peers()))*renewSpread, renewEvery)
+	pause(ctx, time.Duration(share*float64(all)))
+}
+
+// renew gets this peer a new certificate, from itself if it may sign, unless abroad.
+func (m *Mesh) renew(ctx context.Context, abroad bool) error {
 	key, err := readKey(m.cfg.Dir)
 	if err != nil {
 		return err
@@ -65,7 +102,7 @@ func (m *Mesh) renew(ctx context.Context) error {
 		return err
 	}
 	cert, err := m.issue(csr)
-	if err != nil {
+	if err != nil || abroad {
 		if cert, err = m.askRenewal(ctx, csr); err != nil {
 			return err
 		}
@@ -73,7 +110,8 @@ func (m *Mesh) renew(ctx context.Context) error {
 	if err := writeFile(filepath.Join(m.cfg.Dir, certFile), cert); err != nil {
 		return err
 	}
-	c, err := readCertificate(m.cfg.Dir, m.roots())
+	m.refused.Store(false)
+	c, err := readCertificate(m.cfg.Dir, m.shown())
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ type View struct {
 	Peers []Peer
 	// Roots are the authorities' certificates.
 	Roots []*x509.Certificate
+	// Cross are keys of newer authorities, certified by older ones.
+	Cross []*x509.Certificate
 	// Authority signs; nil where its key is not known.
 	Authority *pki.Authority
 	// Gossip are the keys of the gossip ring; the first one encrypts.
