@@ -48,6 +48,24 @@ func (c client) Power(ctx context.Context, uuid string, req PowerRequest) error 
 	return fromStatus(err)
 }
 
+func (c client) Luggage(ctx context.Context, uuid string) (Luggage, error) {
+	r, err := c.pb.Luggage(ctx, &pb.LuggageRequest{Uuid: uuid})
+	if err != nil {
+		return Luggage{}, fromStatus(err)
+	}
+	return Luggage{Files: filesFromPB(r.GetFiles()), Notes: r.GetNotes()}, nil
+}
+
+func (c client) Stage(ctx context.Context, s Spec) (string, error) {
+	r, err := c.pb.Stage(ctx, specToPB(s))
+	return r.GetDir(), fromStatus(err)
+}
+
+func (c client) Import(ctx context.Context, s Spec, l Luggage) error {
+	_, err := c.pb.Import(ctx, &pb.ImportRequest{Spec: specToPB(s), Files: filesToPB(l.Files), Notes: l.Notes})
+	return fromStatus(err)
+}
+
 func (c client) Watch(ctx context.Context, on func(Event)) error {
 	stream, err := c.pb.Watch(ctx, &pb.WatchRequest{})
 	if err != nil {

@@ -77,6 +77,22 @@ func specFromPB(r *pb.EnsureRequest) Spec {
 	return s
 }
 
+func filesToPB(files []File) []*pb.File {
+	var out []*pb.File
+	for _, f := range files {
+		out = append(out, &pb.File{Name: f.Name, Path: f.Path, Image: f.Image})
+	}
+	return out
+}
+
+func filesFromPB(files []*pb.File) []File {
+	var out []File
+	for _, f := range files {
+		out = append(out, File{Name: f.GetName(), Path: f.GetPath(), Image: f.GetImage()})
+	}
+	return out
+}
+
 func eventToPB(e Event) *pb.Event {
 	return &pb.Event{Type: string(e.Type), Uuid: e.UUID, Power: string(e.Power), Cause: string(e.Cause)}
 }

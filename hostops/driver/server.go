@@ -145,6 +145,46 @@ func (s *server) Power(ctx context.Context, r *pb.PowerRequest) (*pb.PowerReply,
 	return &pb.PowerReply{}, toStatus(d.Power(ctx, r.GetUuid(), req))
 }
 
+// mover returns the driver as one that can move nodes.
+func (s *server) mover() (Mover, error) {
+	d, err := s.get()
+	if err != nil {
+		return nil, err
+	}
+	m, err := MoverOf(d)
+	return m, toStatus(err)
+}
+
+func (s *server) Luggage(ctx context.Context, r *pb.LuggageRequest) (*pb.LuggageReply, error) {
+	m, err := s.mover()
+	if err != nil {
+		return nil, err
+	}
+	l, err := m.Luggage(ctx, r.GetUuid())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.LuggageReply{Files: filesToPB(l.Files), Notes: l.Notes}, nil
+}
+
+func (s *server) Stage(ctx context.Context, r *pb.EnsureRequest) (*pb.StageReply, error) {
+	m, err := s.mover()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := m.Stage(ctx, specFromPB(r))
+	return &pb.StageReply{Dir: dir}, toStatus(err)
+}
+
+func (s *server) Import(ctx context.Context, r *pb.ImportRequest) (*pb.ImportReply, error) {
+	m, err := s.mover()
+	if err != nil {
+		return nil, err
+	}
+	l := Luggage{Files: filesFromPB(r.GetFiles()), Notes: r.GetNotes()}
+	return &pb.ImportReply{}, toStatus(m.Import(ctx, specFromPB(r.GetSpec()), l))
+}
+
 func (s *server) Watch(_ *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.Event]) error {
 	d, err := s.get()
 	if err != nil {

@@ -53,6 +53,29 @@ func (s *Supervisor) Power(ctx context.Context, uuid string, req PowerRequest) e
 	return s.call(ctx, s.timing.write, func(ctx context.Context, c client) error { return c.Power(ctx, uuid, req) })
 }
 
+// Luggage implements Mover.
+func (s *Supervisor) Luggage(ctx context.Context, uuid string) (l Luggage, err error) {
+	err = s.call(ctx, s.timing.read, func(ctx context.Context, c client) error {
+		l, err = c.Luggage(ctx, uuid)
+		return err
+	})
+	return l, err
+}
+
+// Stage implements Mover.
+func (s *Supervisor) Stage(ctx context.Context, spec Spec) (dir string, err error) {
+	err = s.call(ctx, s.timing.write, func(ctx context.Context, c client) error {
+		dir, err = c.Stage(ctx, spec)
+		return err
+	})
+	return dir, err
+}
+
+// Import implements Mover.
+func (s *Supervisor) Import(ctx context.Context, spec Spec, l Luggage) error {
+	return s.call(ctx, s.timing.write, func(ctx context.Context, c client) error { return c.Import(ctx, spec, l) })
+}
+
 // Watch implements Driver. It ends with an error when the process does.
 func (s *Supervisor) Watch(ctx context.Context, on func(Event)) error {
 	p, err := s.get()

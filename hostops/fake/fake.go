@@ -60,7 +60,9 @@ type node struct {
 	// Running is what the running guest was started from.
 	Running *driver.Spec `json:"running,omitempty"`
 	Power   state.Power  `json:"power"`
-	Boot    state.Boot   `json:"boot"`
+	// Staged says that the node is still to be imported.
+	Staged bool       `json:"staged,omitempty"`
+	Boot   state.Boot `json:"boot"`
 }
 
 // Open returns the driver of a data directory. The option delay is how long making
@@ -219,6 +221,9 @@ func (d *Driver) Instances(context.Context) ([]driver.Instance, error) {
 }
 
 func (n *node) instance() driver.Instance {
+	if n.Staged {
+		return driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power}
+	}
 	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest}
 	if n.Running != nil {
 		i.Pending = pending(*n.Running, n.Spec)
@@ -258,7 +263,7 @@ func pending(have, want driver.Spec) []string {
 func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 	d.mu.Lock()
 	old, err := d.check(spec)
-	same := old != nil && old.Digest == spec.Digest() && old.Spec.Epoch == spec.Epoch
+	same := old != nil && old.Digest == spec.Digest() && old.Spec.Epoch == spec.Epoch && !old.Staged
 	d.mu.Unlock()
 	if err != nil || same {
 		return err
@@ -275,7 +280,7 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 			n = &node{Mesh: d.mesh, Power: state.PowerOff}
 			d.nodes[spec.UUID] = n
 		}
-		n.Spec, n.Digest = spec, spec.Digest()
+		n.Spec, n.Digest, n.Staged = spec, spec.Digest(), false
 		return []driver.Event{{Type: driver.EventChanged, UUID: spec.UUID}}, nil
 	})
 }
@@ -308,6 +313,12 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 	}
 	return d.change(func() ([]driver.Event, error) {
 		n, err := d.mine(uuid)
+		if err == nil {
+			err = d.removeFiles(n)
+		}
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, nil //nolint:nilerr // another call removed it
 		}

@@ -88,6 +88,9 @@ func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *f
 	if err := d.settle(ctx, &rec, f != nil && f.running); err != nil {
 		return record{}, err
 	}
+	if err := d.unstage(&rec); err != nil {
+		return record{}, err
+	}
 	return rec, nil
 }
 
@@ -304,6 +307,11 @@ func (d *Driver) removeFiles(rec record) error {
 				return fmt.Errorf("node %s: %w", rec.Name, err)
 			}
 			files = append(files, rotated...)
+		}
+	}
+	if rec.Stage != "" {
+		if err := os.RemoveAll(rec.Stage); err != nil {
+			return fmt.Errorf("node %s: %w", rec.Name, err)
 		}
 	}
 	for _, path := range files {

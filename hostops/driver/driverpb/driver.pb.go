@@ -1153,6 +1153,302 @@ func (x *Event) GetCause() string {
 	return ""
 }
 
+type LuggageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LuggageRequest) Reset() {
+	*x = LuggageRequest{}
+	mi := &file_driver_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LuggageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LuggageRequest) ProtoMessage() {}
+
+func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LuggageRequest.ProtoReflect.Descriptor instead.
+func (*LuggageRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *LuggageRequest) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+type LuggageReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Files         []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	Notes         []byte                 `protobuf:"bytes,2,opt,name=notes,proto3" json:"notes,omitempty"` // the driver's own
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LuggageReply) Reset() {
+	*x = LuggageReply{}
+	mi := &file_driver_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LuggageReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LuggageReply) ProtoMessage() {}
+
+func (x *LuggageReply) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LuggageReply.ProtoReflect.Descriptor instead.
+func (*LuggageReply) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LuggageReply) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *LuggageReply) GetNotes() []byte {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type File struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // a word without a slash, the same on every host
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Image         string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"` // what it is a difference to; empty: nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *File) Reset() {
+	*x = File{}
+	mi := &file_driver_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*File) ProtoMessage() {}
+
+func (x *File) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use File.ProtoReflect.Descriptor instead.
+func (*File) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *File) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *File) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *File) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+type StageReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dir           string                 `protobuf:"bytes,1,opt,name=dir,proto3" json:"dir,omitempty"` // empty: the node has been imported
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageReply) Reset() {
+	*x = StageReply{}
+	mi := &file_driver_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageReply) ProtoMessage() {}
+
+func (x *StageReply) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageReply.ProtoReflect.Descriptor instead.
+func (*StageReply) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StageReply) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+type ImportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spec          *EnsureRequest         `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	Files         []*File                `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	Notes         []byte                 `protobuf:"bytes,3,opt,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRequest) Reset() {
+	*x = ImportRequest{}
+	mi := &file_driver_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest) ProtoMessage() {}
+
+func (x *ImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
+func (*ImportRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ImportRequest) GetSpec() *EnsureRequest {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ImportRequest) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ImportRequest) GetNotes() []byte {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type ImportReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportReply) Reset() {
+	*x = ImportReply{}
+	mi := &file_driver_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportReply) ProtoMessage() {}
+
+func (x *ImportReply) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportReply.ProtoReflect.Descriptor instead.
+func (*ImportReply) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{26}
+}
+
 type ConsoleData struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
@@ -1163,7 +1459,7 @@ type ConsoleData struct {
 
 func (x *ConsoleData) Reset() {
 	*x = ConsoleData{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1471,7 @@ func (x *ConsoleData) String() string {
 func (*ConsoleData) ProtoMessage() {}
 
 func (x *ConsoleData) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1484,7 @@ func (x *ConsoleData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleData.ProtoReflect.Descriptor instead.
 func (*ConsoleData) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ConsoleData) GetUuid() string {
@@ -1287,10 +1583,27 @@ const file_driver_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x14\n" +
 	"\x05power\x18\x03 \x01(\tR\x05power\x12\x14\n" +
-	"\x05cause\x18\x04 \x01(\tR\x05cause\"5\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\"$\n" +
+	"\x0eLuggageRequest\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\"Q\n" +
+	"\fLuggageReply\x12+\n" +
+	"\x05files\x18\x01 \x03(\v2\x15.tenks.driver.v1.FileR\x05files\x12\x14\n" +
+	"\x05notes\x18\x02 \x01(\fR\x05notes\"D\n" +
+	"\x04File\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
+	"\x05image\x18\x03 \x01(\tR\x05image\"\x1e\n" +
+	"\n" +
+	"StageReply\x12\x10\n" +
+	"\x03dir\x18\x01 \x01(\tR\x03dir\"\x86\x01\n" +
+	"\rImportRequest\x122\n" +
+	"\x04spec\x18\x01 \x01(\v2\x1e.tenks.driver.v1.EnsureRequestR\x04spec\x12+\n" +
+	"\x05files\x18\x02 \x03(\v2\x15.tenks.driver.v1.FileR\x05files\x12\x14\n" +
+	"\x05notes\x18\x03 \x01(\fR\x05notes\"\r\n" +
+	"\vImportReply\"5\n" +
 	"\vConsoleData\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data2\x90\x05\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data2\xe9\x06\n" +
 	"\x06Driver\x12O\n" +
 	"\tConfigure\x12!.tenks.driver.v1.ConfigureRequest\x1a\x1f.tenks.driver.v1.ConfigureReply\x12@\n" +
 	"\x04Ping\x12\x1c.tenks.driver.v1.PingRequest\x1a\x1a.tenks.driver.v1.PingReply\x12@\n" +
@@ -1300,7 +1613,10 @@ const file_driver_proto_rawDesc = "" +
 	"\x06Remove\x12\x1e.tenks.driver.v1.RemoveRequest\x1a\x1c.tenks.driver.v1.RemoveReply\x12C\n" +
 	"\x05Power\x12\x1d.tenks.driver.v1.PowerRequest\x1a\x1b.tenks.driver.v1.PowerReply\x12@\n" +
 	"\x05Watch\x12\x1d.tenks.driver.v1.WatchRequest\x1a\x16.tenks.driver.v1.Event0\x01\x12I\n" +
-	"\aConsole\x12\x1c.tenks.driver.v1.ConsoleData\x1a\x1c.tenks.driver.v1.ConsoleData(\x010\x01B\x1fZ\x1dtenks/hostops/driver/driverpbb\x06proto3"
+	"\aConsole\x12\x1c.tenks.driver.v1.ConsoleData\x1a\x1c.tenks.driver.v1.ConsoleData(\x010\x01\x12I\n" +
+	"\aLuggage\x12\x1f.tenks.driver.v1.LuggageRequest\x1a\x1d.tenks.driver.v1.LuggageReply\x12D\n" +
+	"\x05Stage\x12\x1e.tenks.driver.v1.EnsureRequest\x1a\x1b.tenks.driver.v1.StageReply\x12F\n" +
+	"\x06Import\x12\x1e.tenks.driver.v1.ImportRequest\x1a\x1c.tenks.driver.v1.ImportReplyB\x1fZ\x1dtenks/hostops/driver/driverpbb\x06proto3"
 
 var (
 	file_driver_proto_rawDescOnce sync.Once
@@ -1314,7 +1630,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_driver_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: tenks.driver.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: tenks.driver.v1.ConfigureReply
@@ -1337,42 +1653,57 @@ var file_driver_proto_goTypes = []any{
 	(*PowerReply)(nil),       // 18: tenks.driver.v1.PowerReply
 	(*WatchRequest)(nil),     // 19: tenks.driver.v1.WatchRequest
 	(*Event)(nil),            // 20: tenks.driver.v1.Event
-	(*ConsoleData)(nil),      // 21: tenks.driver.v1.ConsoleData
-	nil,                      // 22: tenks.driver.v1.ConfigureRequest.OptionsEntry
-	nil,                      // 23: tenks.driver.v1.InfoReply.FactsEntry
+	(*LuggageRequest)(nil),   // 21: tenks.driver.v1.LuggageRequest
+	(*LuggageReply)(nil),     // 22: tenks.driver.v1.LuggageReply
+	(*File)(nil),             // 23: tenks.driver.v1.File
+	(*StageReply)(nil),       // 24: tenks.driver.v1.StageReply
+	(*ImportRequest)(nil),    // 25: tenks.driver.v1.ImportRequest
+	(*ImportReply)(nil),      // 26: tenks.driver.v1.ImportReply
+	(*ConsoleData)(nil),      // 27: tenks.driver.v1.ConsoleData
+	nil,                      // 28: tenks.driver.v1.ConfigureRequest.OptionsEntry
+	nil,                      // 29: tenks.driver.v1.InfoReply.FactsEntry
 }
 var file_driver_proto_depIdxs = []int32{
-	22, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
-	23, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
+	28, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
+	29, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
 	8,  // 2: tenks.driver.v1.InstancesReply.instances:type_name -> tenks.driver.v1.Instance
 	11, // 3: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
 	13, // 4: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
 	14, // 5: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
 	12, // 6: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
 	14, // 7: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
-	0,  // 8: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
-	2,  // 9: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
-	4,  // 10: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
-	6,  // 11: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
-	9,  // 12: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
-	15, // 13: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
-	17, // 14: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
-	19, // 15: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
-	21, // 16: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
-	1,  // 17: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
-	3,  // 18: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
-	5,  // 19: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
-	7,  // 20: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
-	10, // 21: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
-	16, // 22: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
-	18, // 23: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
-	20, // 24: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
-	21, // 25: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
-	17, // [17:26] is the sub-list for method output_type
-	8,  // [8:17] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	23, // 8: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
+	9,  // 9: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
+	23, // 10: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
+	0,  // 11: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
+	2,  // 12: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
+	4,  // 13: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
+	6,  // 14: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
+	9,  // 15: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
+	15, // 16: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
+	17, // 17: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
+	19, // 18: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
+	27, // 19: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
+	21, // 20: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
+	9,  // 21: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
+	25, // 22: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
+	1,  // 23: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
+	3,  // 24: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
+	5,  // 25: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
+	7,  // 26: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
+	10, // 27: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
+	16, // 28: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
+	18, // 29: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
+	20, // 30: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
+	27, // 31: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
+	22, // 32: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
+	24, // 33: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
+	26, // 34: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
+	23, // [23:35] is the sub-list for method output_type
+	11, // [11:23] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -1386,7 +1717,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

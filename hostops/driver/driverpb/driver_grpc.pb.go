@@ -36,6 +36,9 @@ const (
 	Driver_Power_FullMethodName     = "/tenks.driver.v1.Driver/Power"
 	Driver_Watch_FullMethodName     = "/tenks.driver.v1.Driver/Watch"
 	Driver_Console_FullMethodName   = "/tenks.driver.v1.Driver/Console"
+	Driver_Luggage_FullMethodName   = "/tenks.driver.v1.Driver/Luggage"
+	Driver_Stage_FullMethodName     = "/tenks.driver.v1.Driver/Stage"
+	Driver_Import_FullMethodName    = "/tenks.driver.v1.Driver/Import"
 )
 
 // DriverClient is the client API for Driver service.
@@ -55,6 +58,11 @@ type DriverClient interface {
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
 	// Console copies bytes both ways. The first message names the node.
 	Console(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsoleData, ConsoleData], error)
+	// Luggage, Stage and Import move a node that is off to another host. A driver
+	// that cannot do that answers UNIMPLEMENTED.
+	Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error)
+	Stage(ctx context.Context, in *EnsureRequest, opts ...grpc.CallOption) (*StageReply, error)
+	Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportReply, error)
 }
 
 type driverClient struct {
@@ -167,6 +175,36 @@ func (c *driverClient) Console(ctx context.Context, opts ...grpc.CallOption) (gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Driver_ConsoleClient = grpc.BidiStreamingClient[ConsoleData, ConsoleData]
 
+func (c *driverClient) Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LuggageReply)
+	err := c.cc.Invoke(ctx, Driver_Luggage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverClient) Stage(ctx context.Context, in *EnsureRequest, opts ...grpc.CallOption) (*StageReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StageReply)
+	err := c.cc.Invoke(ctx, Driver_Stage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverClient) Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportReply)
+	err := c.cc.Invoke(ctx, Driver_Import_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DriverServer is the server API for Driver service.
 // All implementations must embed UnimplementedDriverServer
 // for forward compatibility.
@@ -184,6 +222,11 @@ type DriverServer interface {
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Event]) error
 	// Console copies bytes both ways. The first message names the node.
 	Console(grpc.BidiStreamingServer[ConsoleData, ConsoleData]) error
+	// Luggage, Stage and Import move a node that is off to another host. A driver
+	// that cannot do that answers UNIMPLEMENTED.
+	Luggage(context.Context, *LuggageRequest) (*LuggageReply, error)
+	Stage(context.Context, *EnsureRequest) (*StageReply, error)
+	Import(context.Context, *ImportRequest) (*ImportReply, error)
 	mustEmbedUnimplementedDriverServer()
 }
 
@@ -220,6 +263,15 @@ func (UnimplementedDriverServer) Watch(*WatchRequest, grpc.ServerStreamingServer
 }
 func (UnimplementedDriverServer) Console(grpc.BidiStreamingServer[ConsoleData, ConsoleData]) error {
 	return status.Error(codes.Unimplemented, "method Console not implemented")
+}
+func (UnimplementedDriverServer) Luggage(context.Context, *LuggageRequest) (*LuggageReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Luggage not implemented")
+}
+func (UnimplementedDriverServer) Stage(context.Context, *EnsureRequest) (*StageReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Stage not implemented")
+}
+func (UnimplementedDriverServer) Import(context.Context, *ImportRequest) (*ImportReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Import not implemented")
 }
 func (UnimplementedDriverServer) mustEmbedUnimplementedDriverServer() {}
 func (UnimplementedDriverServer) testEmbeddedByValue()                {}
@@ -386,6 +438,60 @@ func _Driver_Console_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Driver_ConsoleServer = grpc.BidiStreamingServer[ConsoleData, ConsoleData]
 
+func _Driver_Luggage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LuggageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Luggage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Luggage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Luggage(ctx, req.(*LuggageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Driver_Stage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnsureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Stage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Stage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Stage(ctx, req.(*EnsureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Driver_Import_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Import(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Import_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Import(ctx, req.(*ImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Driver_ServiceDesc is the grpc.ServiceDesc for Driver service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -420,6 +526,18 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Power",
 			Handler:    _Driver_Power_Handler,
+		},
+		{
+			MethodName: "Luggage",
+			Handler:    _Driver_Luggage_Handler,
+		},
+		{
+			MethodName: "Stage",
+			Handler:    _Driver_Stage_Handler,
+		},
+		{
+			MethodName: "Import",
+			Handler:    _Driver_Import_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
