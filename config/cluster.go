@@ -57,8 +57,10 @@ type Spec struct {
 	// IronicConfig is nil for nodes that are not enrolled.
 	IronicConfig *IronicConfig
 	Placement    Placement
-	// OnHostLoss is "hold".
+	// OnHostLoss is "hold" or "rebuild".
 	OnHostLoss string
+	// StopAfter is a duration, for "rebuild".
+	StopAfter string
 }
 
 // IronicConfig is what Ironic is told of a node beyond its hardware.
@@ -172,7 +174,7 @@ func volume() shape[Volume] {
 }
 
 func spec() shape[Spec] {
-	base := func() Spec { return Spec{NodeNamePrefix: "tk", OnHostLoss: "hold"} }
+	base := func() Spec { return Spec{NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s"} }
 	return object(base,
 		req("type", "One of node_types.",
 			func(s *Spec) *string { return &s.Type }, text(plainName)),
@@ -184,9 +186,12 @@ func spec() shape[Spec] {
 			func(s *Spec) **IronicConfig { return &s.IronicConfig }, pointer(ironicConfig())),
 		opt("placement", "Where the nodes may run.",
 			func(s *Spec) *Placement { return &s.Placement }, placement()),
-		opt("on_host_loss", "What becomes of a node whose host is lost: hold waits for the host.",
+		opt("on_host_loss", "What becomes of a node whose host is lost: hold waits for the host, rebuild makes it anew elsewhere.",
 			func(s *Spec) *string { return &s.OnHostLoss },
-			choice([]string{"hold"}, map[string]string{"rebuild": "hold"})),
+			choice([]string{"hold", "rebuild"}, nil)),
+		opt("stop_after", "With rebuild: a host that is cut off from the mesh for so long stops the node.",
+			func(s *Spec) *string { return &s.StopAfter },
+			also(text(stopTime), stopDelay)),
 	)
 }
 

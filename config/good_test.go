@@ -35,8 +35,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 				},
 			},
 			Placement:  Placement{Spread: "zone", Require: map[string]string{"disk": "nvme"}},
-			OnHostLoss: "hold",
-		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold"}},
+			OnHostLoss: "rebuild", StopAfter: "45s",
+		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s"}},
 		Ironic: &Ironic{
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
 		},

@@ -78,6 +78,7 @@ var (
 	}
 	address  = pattern{re: regexp.MustCompile(``), most: 255, want: "an IP address"}
 	duration = pattern{re: regexp.MustCompile(``), most: 255, want: "a time of at most 1h, such as 500ms or 2s"}
+	stopTime = pattern{re: regexp.MustCompile(``), most: 255, want: "a time of 15s to 1h, such as 30s or 2m"}
 )
 
 // uuidLike matches prefixes that, with digits after them, Ironic may take for a
@@ -115,6 +116,14 @@ func hostAddress(s string) string {
 func delay(s string) string {
 	if d, err := time.ParseDuration(s); err != nil || d < 0 || d > time.Hour {
 		return "want " + duration.want + ", found " + quote(s)
+	}
+	return ""
+}
+
+// stopDelay leaves room for a new leader: peers renew their leases every few seconds.
+func stopDelay(s string) string {
+	if d, err := time.ParseDuration(s); err != nil || d < 15*time.Second || d > time.Hour {
+		return "want " + stopTime.want + ", found " + quote(s)
 	}
 	return ""
 }

@@ -20,6 +20,7 @@ var beyondSchema = map[string]string{
 	"duplicate-node-type":          "JSON has lost the first of two equal keys",
 	"ironic-endpoint-port":         "the pattern is no URL parser",
 	"prefix-uuid":                  "depends on the numbers that follow the prefix",
+	"stop-after-short":             "times are only compared once their unit is applied",
 	"spec-twice":                   "equality but for the count",
 	"spec-type-unknown":            "a reference to another key of the file",
 	"spec-type-without-node-types": "a reference to another key of the file",

@@ -205,7 +205,7 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	n := *old
 	n.Spec, n.Machine, n.Enrol = c.Spec, c.Machine, c.Enrol
 	n.DeployKernel, n.DeployRamdisk = c.DeployKernel, c.DeployRamdisk
-	n.Constraints, n.OnHostLoss = c.Constraints, c.OnHostLoss
+	n.Constraints, n.OnHostLoss, n.StopAfterMilli = c.Constraints, c.OnHostLoss, c.StopAfterMilli
 	n.Ports, n.BMC = c.Ports, c.BMC
 	if err := t.checkPorts(&n); err != nil {
 		return err

@@ -54,6 +54,7 @@ type NodeChange struct {
 	DeployKernel, DeployRamdisk string
 	Constraints                 Constraints
 	OnHostLoss                  LossPolicy
+	StopAfterMilli              int64
 	Ports                       []Port
 	BMC                         Account
 	// Restart asks for a power cycle where a change needs one.

@@ -144,11 +144,17 @@ func (UnplaceNodes) kind() string { return "unplace-nodes" }
 func (c UnplaceNodes) apply(t *tx) error {
 	for _, u := range c.Nodes {
 		old, ok := first[*Node](t.Txn, tableNodes, "id", u.UUID)
-		if ok && old.Placement != nil && old.Placement.Epoch == u.Epoch {
+		if ok && old.Placement != nil && old.Placement.Epoch == u.Epoch && t.lostSince(old.Placement.Hypervisor, u.LostIndex) {
 			t.unplace(old, u.Reason)
 		}
 	}
 	return nil
+}
+
+// lostSince reports whether a peer is lost since a log index; 0: it need not be.
+func (t *tx) lostSince(id string, index uint64) bool {
+	p, ok := t.peerOf(id)
+	return index == 0 || ok && p.Lost && p.LostIndex == index
 }
 
 // unplace takes a node off its hypervisor, which remains one that had it. A node

@@ -77,7 +77,8 @@ type RemovePeer struct {
 }
 
 // UnplaceNodes takes nodes off their hypervisors, so that they are placed and made
-// anew. A node that is not placed with that epoch is skipped.
+// anew. A node that is not placed with that epoch is skipped, and one whose host is not lost
+// since LostIndex, where that is set.
 type UnplaceNodes struct{ Nodes []NodeUnplacement }
 
 // NodeUnplacement is one node's part of an UnplaceNodes.
@@ -85,6 +86,8 @@ type NodeUnplacement struct {
 	UUID   string
 	Epoch  uint64
 	Reason string
+	// LostIndex is the LostIndex of the peer that the node is placed on; 0: it need not be lost.
+	LostIndex uint64
 }
 
 // BumpGeneration raises the mesh's generation by one. It is refused with ErrConflict

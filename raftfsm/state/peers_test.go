@@ -215,7 +215,7 @@ func TestCommandsThatSayWhatIsKnownChangeNothing(t *testing.T) {
 }
 
 func unplace(uuid string, epoch uint64) UnplaceNodes {
-	return UnplaceNodes{[]NodeUnplacement{{uuid, epoch, "its hypervisor is lost"}}}
+	return UnplaceNodes{[]NodeUnplacement{{UUID: uuid, Epoch: epoch, Reason: "its hypervisor is lost"}}}
 }
 
 func TestTheFirstPeerIsAVoterAndOthersComeByToken(t *testing.T) {

@@ -71,6 +71,8 @@ type Spec struct {
 	Enrol       *Enrolment
 	Constraints Constraints
 	OnHostLoss  LossPolicy
+	// StopAfterMilli is as in Node.
+	StopAfterMilli int64
 }
 
 // LossPolicy says what becomes of a node whose host is lost.
@@ -175,7 +177,10 @@ type Node struct {
 	DeployKernel, DeployRamdisk string
 	Constraints                 Constraints
 	OnHostLoss                  LossPolicy
-	Ports                       []Port
+	// StopAfterMilli is how long its host may be without a lease, in milliseconds, until it
+	// stops the node, so that it can be made anew elsewhere. 0 without LossRebuild: never.
+	StopAfterMilli int64
+	Ports          []Port
 	// LinkName stands for the node in interface names: at most 6 bytes, unique in
 	// the mesh.
 	LinkName string
@@ -256,11 +261,14 @@ type HostStatus struct {
 	Links []PortLink
 	// Pending lists changes that wait for a power cycle, in words.
 	Pending []string
+	// StopAfterMilli is after which time without a lease the host promises to have begun to
+	// stop the node; 0: it promises nothing. It holds until the host reports another.
+	StopAfterMilli int64
 }
 
 // Equal reports whether both say the same.
 func (h HostStatus) Equal(o HostStatus) bool {
-	return h.Phase == o.Phase && h.Error == o.Error &&
+	return h.Phase == o.Phase && h.Error == o.Error && h.StopAfterMilli == o.StopAfterMilli &&
 		slices.Equal(h.Links, o.Links) && slices.Equal(h.Pending, o.Pending)
 }
 

@@ -213,12 +213,13 @@ func TestApplyClusterChangesWhatIsDeclaredAndNothingElse(t *testing.T) {
 	before := *l.node("tk1")
 	l.must(ApplyCluster{Cluster: Cluster{Name: "demo", Source: "v2"}, Expect: 4, Change: []NodeChange{{
 		UUID: "u1", Spec: "s", Machine: Machine{Driver: "fake", MemoryMB: 2048}, Enrol: &Enrolment{ResourceClass: "rc"},
-		DeployKernel: "k", DeployRamdisk: "r", Constraints: Constraints{Spread: "zone"}, OnHostLoss: LossRebuild,
+		DeployKernel: "k", DeployRamdisk: "r", Constraints: Constraints{Spread: "zone"}, OnHostLoss: LossRebuild, StopAfterMilli: 30000,
 		Ports: before.Ports, BMC: Account{Username: "root"}, Restart: true}},
 		Remove: []NodeRemoval{{UUID: "u9"}}})
 	want := before
 	want.Spec, want.Machine, want.Enrol = "s", Machine{Driver: "fake", MemoryMB: 2048}, &Enrolment{ResourceClass: "rc"}
 	want.DeployKernel, want.DeployRamdisk, want.Constraints = "k", "r", Constraints{Spread: "zone"}
+	want.StopAfterMilli = 30000
 	want.OnHostLoss, want.BMC, want.RestartIndex, want.ModifyIndex = LossRebuild, Account{Username: "root"}, 6, 6
 	if diff := cmp.Diff(&want, l.node("tk1"), cmp.AllowUnexported(Secret{})); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"tenks/cmd/internal/api"
 	"tenks/config"
@@ -47,6 +48,15 @@ func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
 	return out, nil
 }
 
+// stopAfter is nothing where the nodes wait for their host.
+func stopAfter(s config.Spec) int64 {
+	d, err := time.ParseDuration(s.StopAfter)
+	if err != nil || state.LossPolicy(s.OnHostLoss) != state.LossRebuild {
+		return 0
+	}
+	return d.Milliseconds()
+}
+
 // convert turns a cluster file into what the state holds.
 func convert(c config.Cluster) state.Cluster {
 	out := state.Cluster{Name: c.Name, Types: map[string]state.Machine{},
@@ -61,7 +71,7 @@ func convert(c config.Cluster) state.Cluster {
 		out.Specs = append(out.Specs, state.Spec{Key: key + "/" + strconv.Itoa(seen[key]), Type: s.Type,
 			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig),
 			Constraints: state.Constraints{Spread: s.Placement.Spread, Require: s.Placement.Require},
-			OnHostLoss:  state.LossPolicy(s.OnHostLoss)})
+			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s)})
 		seen[key]++
 	}
 	if i := c.Ironic; i != nil {

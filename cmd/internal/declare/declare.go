@@ -151,7 +151,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 	n.Cluster, n.Type, n.Spec = p.want.Name, spec.Type, spec.Key
 	n.Machine, n.Enrol = machine, spec.Enrol
 	n.DeployKernel, n.DeployRamdisk = p.want.DeployKernel, p.want.DeployRamdisk
-	n.Constraints, n.OnHostLoss = spec.Constraints, spec.OnHostLoss
+	n.Constraints, n.OnHostLoss, n.StopAfterMilli = spec.Constraints, spec.OnHostLoss, spec.StopAfterMilli
 	if p.want.BMC.Username != "" {
 		n.BMC.Username = p.want.BMC.Username
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"tenks/raftfsm/state"
 )
@@ -34,9 +35,12 @@ func differences(n *state.Node, c *state.NodeChange) []string {
 	add(n.Constraints.Spread != c.Constraints.Spread || !maps.Equal(n.Constraints.Require, c.Constraints.Require),
 		"placement constraints (for nodes placed from now on)")
 	add(n.OnHostLoss != c.OnHostLoss, "on_host_loss %s → %s (now)", n.OnHostLoss, c.OnHostLoss)
+	add(n.OnHostLoss == c.OnHostLoss && n.StopAfterMilli != c.StopAfterMilli, "stop_after %s → %s (now)", milli(n.StopAfterMilli), milli(c.StopAfterMilli))
 	add(n.BMC != c.BMC, "BMC account (now)")
 	return out
 }
+
+func milli(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // needsRestart reports whether a change has a part that a running node gets only at
 // its next power-on.

@@ -131,7 +131,7 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 	}
 	c := state.NodeChange{UUID: n.UUID, Spec: spec.Key, Machine: machine, Enrol: spec.Enrol,
 		DeployKernel: want.DeployKernel, DeployRamdisk: want.DeployRamdisk,
-		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, BMC: n.BMC}
+		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, StopAfterMilli: spec.StopAfterMilli, BMC: n.BMC}
 	for i, physnet := range machine.Physnets {
 		port := state.Port{Physnet: physnet}
 		if i < len(n.Ports) {
