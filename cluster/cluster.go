@@ -94,6 +94,7 @@ type Mesh struct {
 	gossip    *gossip.Gossip
 	rpc       rpcClient
 	leases    leases
+	verifier  verifier
 	// refused says that others do not accept this peer's certificate.
 	refused atomic.Bool
 
@@ -106,8 +107,10 @@ type Mesh struct {
 	certificate *tls.Certificate
 	// kept is what this peer goes by and has written down.
 	kept membership
-	// leased is when the leader last confirmed this peer's lease.
-	leased time.Time
+	// leased is when this peer asked for the lease that was confirmed last, also as the
+	// time since the host booted.
+	leased     time.Time
+	leasedBoot time.Duration
 	// health is since when each peer answers, or does not.
 	health map[string]health
 }
@@ -168,7 +171,7 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Mesh{cfg: c, id: id, health: map[string]health{}}
+	m := &Mesh{cfg: c, id: id, verifier: verifier{wake: make(chan struct{}, 1)}, health: map[string]health{}}
 	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Disk: c.Disk, Log: c.Log}
 	if networked(c.Dir) {
 		if err := m.openNetwork(ctx, &lc); err != nil && !m.alone(err) {

@@ -32,11 +32,10 @@ type health struct {
 
 // manage looks after the voters while this peer leads.
 func (m *Mesh) manage(ctx context.Context) error {
-	m.leases.begin()
+	m.leases.begin(m.log.Term())
 	defer m.leases.end()
 	defer m.forget() // another leader knows better
 	for ctx.Err() == nil {
-		m.leases.renew(m.id)
 		m.manageOnce(ctx)
 		pause(ctx, manageEvery)
 	}

@@ -230,6 +230,7 @@ func (m *Mesh) start(ctx context.Context) {
 	}
 	m.serve(ctx, transport.RPC, rpcServer{m}.handler())
 	m.serve(ctx, transport.Join, m.joinHandler())
+	m.work.Go(func() { m.keepVerified(ctx) })
 	m.work.Go(func() { m.keepLease(ctx) })
 	m.work.Go(func() { m.keepFiles(ctx) })
 	m.work.Go(func() { m.keepCertificate(ctx) })
