@@ -94,9 +94,10 @@ type Mesh struct {
 	gossip    *gossip.Gossip
 	rpc       rpcClient
 	leases    leases
-	verifier  verifier
+	fence     fence
 	// refused says that others do not accept this peer's certificate.
-	refused atomic.Bool
+	refused  atomic.Bool
+	verifier verifier
 
 	// cancel ends work, which Close waits for.
 	cancel context.CancelFunc
@@ -111,6 +112,9 @@ type Mesh struct {
 	// time since the host booted.
 	leased     time.Time
 	leasedBoot time.Duration
+	// led is who last answered as the leader, at ledAt.
+	led   string
+	ledAt time.Time
 	// health is since when each peer answers, or does not.
 	health map[string]health
 }
@@ -167,6 +171,9 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 	if !Exists(c.Dir) {
 		return nil, fmt.Errorf("%s: %w", c.Dir, ErrAbsent)
 	}
+	if err := advance(c.Dir); err != nil {
+		return nil, err
+	}
 	id, err := readIdentity(c.Dir)
 	if err != nil {
 		return nil, err
@@ -176,6 +183,12 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 	if networked(c.Dir) {
 		if err := m.openNetwork(ctx, &lc); err != nil && !m.alone(err) {
 			return nil, err
+		}
+		if m.transport != nil && m.lookAround(ctx) {
+			if err := m.closeNetwork(ctx); err != nil {
+				return nil, err
+			}
+			return Open(ctx, c)
 		}
 	}
 	if m.log, err = consensus.Open(lc); err != nil {
@@ -223,8 +236,35 @@ func (m *Mesh) ID() string { return m.id }
 // Errors: ErrNotLeader.
 func (m *Mesh) Barrier(ctx context.Context) error { return m.log.Barrier(ctx) }
 
-// Leader returns the ID of the peer that leads, if one is known.
-func (m *Mesh) Leader() (id string, ok bool) { return m.log.Leader() }
+// Leader returns the ID of the peer that leads, if one is known: by the log, or, where
+// that leaves this peer out, by who answered as the leader a moment ago.
+func (m *Mesh) Leader() (id string, ok bool) {
+	if id, ok := m.log.Leader(); ok || m.log.Following() {
+		return id, ok
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.led, m.led != "" && time.Since(m.ledAt) < ledTime
+}
+
+// ledTime is for how long who led may be taken to lead: some times what a lease takes.
+const ledTime = 3 * leaseEvery
+
+// forgetLeader says that a peer did not answer as the leader.
+func (m *Mesh) forgetLeader(peer string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.led == peer {
+		m.led = ""
+	}
+}
+
+// noteLeader remembers a peer that answered as the leader.
+func (m *Mesh) noteLeader(peer string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.led, m.ledAt = peer, time.Now()
+}
 
 // IsLeader reports whether this peer leads.
 func (m *Mesh) IsLeader() bool { return m.log.IsLeader() }

@@ -40,6 +40,13 @@ type Position struct {
 	Index      uint64 `json:"index"`
 }
 
+// feedHello is what a peer sends that asks for a feed.
+type feedHello struct {
+	Position
+	// In is the generation of the mesh that it is in.
+	In string `json:"in"`
+}
+
 // Feeder sends a peer its part of the state: what changed since a position, at once
 // (also if that is nothing), and whenever something changed, until ctx ends or send
 // fails.
@@ -78,11 +85,18 @@ func (m *Mesh) serveFeed(ctx context.Context, conn *transport.Conn) error {
 	if err != nil {
 		return err
 	}
-	var at Position
-	if err := json.Unmarshal(hello, &at); err != nil {
+	var ask feedHello
+	if err := json.Unmarshal(hello, &ask); err != nil {
 		return fmt.Errorf("peer %s: asks for a feed: %w", conn.Peer(), err)
 	}
-	out := &feedWriter{conn: conn}
+	out, at := &feedWriter{conn: conn}, ask.Position
+	theirs, err := parseGeneration(ask.In)
+	if err == nil {
+		err = m.hear(conn.Peer(), theirs)
+	}
+	if err != nil {
+		return out.send([]byte(err.Error()))
+	}
 	if !m.log.Following() {
 		return out.send([]byte("this peer does not follow the log now"))
 	}
@@ -206,7 +220,7 @@ func (m *Mesh) followOne(ctx context.Context, avoid string, at Position, take fu
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	hello, err := json.Marshal(at)
+	hello, err := json.Marshal(feedHello{at, m.files.Generation.String()})
 	if err != nil {
 		return peer, err
 	}

@@ -23,8 +23,8 @@ const (
 
 // membership is mesh.json: what a peer must know to reach the others.
 type membership struct {
-	Mesh       string `json:"mesh"`
-	Generation uint64 `json:"generation"`
+	Mesh string `json:"mesh"`
+	Generation
 	// Roots are the authorities' certificates in PEM.
 	Roots string `json:"roots"`
 	// Gossip are the keys of the gossip ring; the first one encrypts.
@@ -160,6 +160,6 @@ func found(dir, mesh string, now time.Time) (Founding, error) {
 	if err != nil {
 		return f, err
 	}
-	m := membership{Mesh: mesh, Generation: 1, Roots: string(f.AuthorityCert), Gossip: [][]byte{f.GossipKey}}
+	m := membership{Mesh: mesh, Generation: Generation{Number: 1}, Roots: string(f.AuthorityCert), Gossip: [][]byte{f.GossipKey}}
 	return f, errors.Join(writeFile(filepath.Join(dir, certFile), cert), m.write(dir))
 }

@@ -45,6 +45,9 @@ func (m *Mesh) atLeader(ctx context.Context, here func(context.Context) error, t
 }
 
 func (m *Mesh) tryLeader(ctx context.Context, hint string, here func(context.Context) error, there func(context.Context, string) error) error {
+	if m.fence.isShut() {
+		return fmt.Errorf("%w: the mesh was recovered without this peer, which comes over", ErrNotLeader)
+	}
 	if m.log.IsLeader() {
 		return here(ctx)
 	}
@@ -61,6 +64,9 @@ func (m *Mesh) tryLeader(ctx context.Context, hint string, here func(context.Con
 	err := there(ctx, hint)
 	cancel()
 	watch.Wait()
+	if err != nil {
+		m.forgetLeader(hint)
+	}
 	return err
 }
 

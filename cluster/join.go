@@ -158,9 +158,6 @@ func (m *Mesh) membership() membership {
 	if len(v.Gossip) > 0 {
 		out.Gossip = v.Gossip
 	}
-	if v.Generation > 0 {
-		out.Generation = v.Generation
-	}
 	if len(v.Peers) > 0 {
 		out.Peers = nil
 		for _, p := range v.Peers {

@@ -36,18 +36,19 @@ func (m *Mesh) openNetwork(ctx context.Context, lc *consensus.Config) error {
 	if err != nil {
 		return fmt.Errorf("listen for peers at %s: %w (agent.yml: mesh.port)", m.cfg.Listen, err)
 	}
-	m.rpc = newRPCClient(m.transport)
+	m.rpc = newRPCClient(m.transport, m.noteLeader)
+	m.rpc.ours, m.rpc.hear = m.files.Generation.String(), m.hear
 	if err := m.openGossip(); err != nil {
 		return errors.Join(err, m.closeNetwork(context.WithoutCancel(ctx)))
 	}
-	lc.Network = raftNetwork{m.transport, m.transport.Listener(transport.Raft)}
+	lc.Network = raftNetwork{m, m.transport.Listener(transport.Raft)}
 	lc.Stalled = m.stalled
 	return nil
 }
 
 func (m *Mesh) openGossip() error {
 	facts := m.cfg.Facts
-	facts.APIAddress, facts.Generation = m.Address(), m.files.Generation
+	facts.APIAddress, facts.Generation = m.Address(), m.files.Generation.Number
 	keys := m.files.Gossip
 	if v := m.cfg.View(); len(v.Gossip) > 0 {
 		keys = v.Gossip
@@ -209,17 +210,25 @@ func (m *Mesh) stalled(hangs bool) {
 		return
 	}
 	m.cfg.Log.Info("the disk under the log goes on")
-	m.transport.Mend()
+	if !m.fence.isShut() {
+		m.transport.Mend()
+	}
 }
 
 // raftNetwork carries Raft over the transport.
 type raftNetwork struct {
-	t *transport.Transport
+	m *Mesh
 	net.Listener
 }
 
+func (n raftNetwork) Accept() (net.Conn, error) { return n.m.accepted(n.Listener.Accept()) }
+
 func (n raftNetwork) Dial(ctx context.Context, peer string) (net.Conn, error) {
-	return n.t.Dial(ctx, peer, transport.Raft)
+	conn, err := n.m.transport.Dial(ctx, peer, transport.Raft)
+	if err != nil {
+		return nil, err // a nil *Conn is no nil net.Conn
+	}
+	return n.m.dialed(conn)
 }
 
 // start runs what a Mesh does by itself until Close.
@@ -230,8 +239,12 @@ func (m *Mesh) start(ctx context.Context) {
 	}
 	m.serve(ctx, transport.RPC, rpcServer{m}.handler())
 	m.serve(ctx, transport.Join, m.joinHandler())
+	if m.cfg.Feed != nil {
+		m.work.Go(func() { m.serveFeeds(ctx) })
+	}
 	m.work.Go(func() { m.keepVerified(ctx) })
 	m.work.Go(func() { m.keepLease(ctx) })
+	m.work.Go(func() { m.keepGeneration(ctx) })
 	m.work.Go(func() { m.keepFiles(ctx) })
 	m.work.Go(func() { m.keepCertificate(ctx) })
 	m.work.Go(func() { _ = m.WhileLeader(ctx, m.manage) }) // returns nil when ctx ends

@@ -47,8 +47,9 @@ func (s rpcServer) handler() http.Handler {
 	mux.HandleFunc("GET "+pathStatus, s.status)
 	mux.HandleFunc("GET "+pathTrust, s.trust)
 	mux.HandleFunc("POST "+pathLease, s.lease)
+	mux.HandleFunc("GET "+pathGeneration, s.generation)
 	mux.HandleFunc("GET "+pathTerm, s.term)
-	return mux
+	return s.fenced(mux)
 }
 
 func (s rpcServer) propose(w http.ResponseWriter, r *http.Request) {
@@ -107,6 +108,9 @@ type rpcClient struct {
 	http *http.Client
 	// led is told of a peer that answered as only the leader does.
 	led func(peer string)
+	// ours is this peer's generation, and hear is told of those of others.
+	ours string
+	hear func(peer string, theirs Generation) error
 }
 
 func newRPCClient(t *transport.Transport, led func(peer string)) rpcClient {
@@ -124,8 +128,8 @@ func newRPCClient(t *transport.Transport, led func(peer string)) rpcClient {
 		return conn, nil
 	}
 	// The connection is encrypted already, which net/http need not know.
-	return rpcClient{&http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4,
-		IdleConnTimeout: time.Minute, DisableCompression: true}}, led}
+	return rpcClient{http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4,
+		IdleConnTimeout: time.Minute, DisableCompression: true}}, led: led}
 }
 
 func (c rpcClient) close() { c.http.CloseIdleConnections() }
@@ -148,6 +152,7 @@ func (c rpcClient) call(ctx context.Context, peer, method, path string, body []b
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set(generationHeader, c.ours)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		var u *unreached
@@ -158,6 +163,9 @@ func (c rpcClient) call(ctx context.Context, peer, method, path string, body []b
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
+	if err := c.fenced(peer, resp, answer); err != nil {
+		return nil, err
+	}
 	switch {
 	case resp.StatusCode == http.StatusMisdirectedRequest:
 		return nil, fmt.Errorf("peer %s: %w", peer, &notLeader{resp.Header.Get(leaderHeader)})
