@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,8 @@ type tool struct {
 	api     string
 	dataDir string
 	output  string
+	// warned is done once people were warned.
+	warned sync.Once
 }
 
 const defaultDataDir = "/var/lib/tenks"
@@ -85,10 +88,18 @@ func envOr(name, otherwise string) string {
 
 // client returns a client of the agent that the flags name.
 func (t *tool) client() *client.Client {
-	if t.api != "" {
-		return client.New(t.api)
+	target := t.api
+	if target == "" {
+		target = t.paths().Socket
 	}
-	return client.New(t.paths().Socket)
+	c := client.New(target)
+	c.Warn = t.warn
+	return c
+}
+
+// warn tells people, once, why what they see may not be all.
+func (t *tool) warn(text string) {
+	t.warned.Do(func() { fmt.Fprintln(t.err, "tenks: warning:", text) })
 }
 
 func (t *tool) paths() daemon.Paths {

@@ -102,6 +102,18 @@ func TestUnknownPathsAndMethodsAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnswersWithoutALeaderSaySo(t *testing.T) {
+	w := newWorld(t)
+	w.demo()
+	w.leader = ""
+	for path, want := range map[string]bool{"/v1/nodes": true, "/v1/status": true, "/v1/nodes/tk0/chassis": false, "/v1/version": false} {
+		a := w.call("GET", path, nil)
+		if got := a.header.Get(api.WarningHeader); a.status != http.StatusOK || strings.Contains(got, "no peer leads") != want {
+			t.Errorf("%s: %d, warning %q; want one: %t", path, a.status, got, want)
+		}
+	}
+}
+
 func TestBodiesHaveALimit(t *testing.T) {
 	w := newWorld(t)
 	a := w.call("POST", "/v1/plan", `{"file": "`+strings.Repeat("#", 9<<20)+`"}`)

@@ -45,8 +45,8 @@ const wholeHeader = "Tenks-Whole"
 // ForwardToWhole marks a request as sent on to who has the whole state.
 func ForwardToWhole(h http.Header, by string) { h.Set(wholeHeader, by) }
 
-// PartialHeader says, in words, why an answer is not of the whole mesh.
-const PartialHeader = "Tenks-Partial"
+// WarningHeader says, in words, why an answer may not be all, or out of date.
+const WarningHeader = "Tenks-Warning"
 
 // TokenRequest asks for a join token.
 type TokenRequest struct {
@@ -305,7 +305,8 @@ func (s *Server) toWhole(w http.ResponseWriter, r *http.Request) (done bool) {
 	}
 	err := s.Mesh.ServeWhole(w, r)
 	if err != nil {
-		w.Header().Set(PartialHeader, "only what this peer itself has is shown: nobody with the whole state answers: "+err.Error())
+		s.Log.DebugContext(r.Context(), "nobody with the whole state answers", "path", r.URL.Path, "err", err)
+		w.Header().Set(WarningHeader, "no peer with the whole state answers: only what this host itself has is shown")
 	}
 	return err == nil
 }

@@ -134,6 +134,9 @@ func (s *Server) wrap(called route) http.HandlerFunc {
 		if !everywhere && s.toWhole(w, r) {
 			return
 		}
+		if leader, _ := s.Leader(); leader == "" && !everywhere && w.Header().Get(WarningHeader) == "" {
+			w.Header().Set(WarningHeader, "no peer leads the mesh: what is shown may be out of date, and nothing can be changed")
+		}
 		err := called.serve(w, r)
 		if err == nil {
 			return

@@ -25,6 +25,9 @@ type Client struct {
 	http   *http.Client
 	base   string
 	target string
+	// Warn is told why an answer may not be all, or out of date; nil: nobody is. It is
+	// set before the first call.
+	Warn func(text string)
 }
 
 // ErrNoAgent says that nothing listens there.
@@ -85,6 +88,9 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		return nil, c.explain(err)
 	}
 	if resp.StatusCode < http.StatusBadRequest {
+		if text := resp.Header.Get(api.WarningHeader); text != "" && c.Warn != nil {
+			c.Warn(text)
+		}
 		return resp, nil
 	}
 	defer resp.Body.Close()
