@@ -62,7 +62,10 @@ type Config struct {
 	// Hypervisor is this peer's ID.
 	Hypervisor string
 	// Mesh is the mesh's ID.
-	Mesh   string
+	Mesh string
+	// Since is the log index that the mesh's generation began at. Nodes from before that
+	// the state does not know are left alone.
+	Since  uint64
 	Source reconcile.Source
 	// Report proposes statuses. It gets only those that changed, many at a time, from
 	// one goroutine at a time; what it returns an error for is reported again.

@@ -22,6 +22,8 @@ const (
 type want struct {
 	// index is the snapshot's log index.
 	index uint64
+	// since is the index that the mesh's generation began at.
+	since uint64
 	// nodes are those placed here, by name.
 	nodes []*state.Node
 	// elsewhere are nodes that are here, and that the mesh has, but not here.
@@ -159,8 +161,11 @@ func (p *planner) split() {
 		p.kept = append(p.kept, n)
 	}
 	for uuid, epoch := range p.have.present() {
-		// One that is newer than the snapshot is none of its business.
-		if !placed[uuid] && epoch <= p.want.index {
+		// One that is newer than the snapshot is none of its business. Nor is one from
+		// before the mesh was recovered that nobody knows of since: what was lost then may
+		// be the memory of it, and not the wish for it.
+		forgotten := epoch < p.want.since && !p.want.elsewhere[uuid]
+		if !placed[uuid] && epoch <= p.want.index && !forgotten {
 			p.leftover = append(p.leftover, uuid)
 		}
 	}

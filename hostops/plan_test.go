@@ -169,6 +169,10 @@ func TestPlan(t *testing.T) {
 			want: []string{`a: port 0: this host does not offer physnet "p9": add it to physnets in agent.yml`}},
 		{name: "removes up to three leftovers", instances: []driver.Instance{{UUID: "x"}, {UUID: "y"}, {UUID: "z"}},
 			want: []string{"remove x", "remove y", "remove z"}},
+		{name: "leaves what was forgotten when the mesh was recovered", instances: []driver.Instance{made(a, nil)},
+			change: func(w *want, _ *have) { w.since = 10 }},
+		{name: "switches off what a recovered mesh has elsewhere", instances: []driver.Instance{made(a, func(i *driver.Instance) { i.Power = state.PowerOn })},
+			change: func(w *want, _ *have) { w.since, w.elsewhere["a"] = 10, true }, want: []string{"stop a"}},
 		{name: "removes none of four leftovers", instances: []driver.Instance{{UUID: "w"}, {UUID: "x"}, {UUID: "y"}, {UUID: "z"}},
 			err: "4 of the 4 nodes"},
 	} {
