@@ -70,6 +70,8 @@ type Config struct {
 	// Report proposes statuses. It gets only those that changed, many at a time, from
 	// one goroutine at a time; what it returns an error for is reported again.
 	Report func(ctx context.Context, nodes []state.NodeHostReport) error
+	// Discarded proposes that nodes which this host was to delete are gone. Optional.
+	Discarded func(ctx context.Context, nodes []string) error
 	// Drivers are this host's drivers by name.
 	Drivers map[string]driver.Driver
 	// Health says of a driver why it does not answer now, or nil. Optional, and for
@@ -111,6 +113,9 @@ type Host struct {
 	wake    chan struct{}
 	waking  atomic.Bool
 	reports reporter
+
+	// discarding says that a report of deleted nodes is on its way.
+	discarding atomic.Bool
 
 	passes, driverWrites, linkWrites, powerRequests atomic.Uint64
 

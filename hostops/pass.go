@@ -47,6 +47,7 @@ func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 	h.tend(ctx, found)
 	h.reports.offer(ctx, h, h.statuses(ctx, found))
 	h.tidy(ctx, have)
+	h.reportDiscarded(ctx, snap, have)
 	return nil
 }
 
@@ -141,11 +142,11 @@ func (h *Host) instances(ctx context.Context, name string) (map[string]driver.In
 
 // want is the snapshot's part for this host, with what only this host knows.
 func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.Node, now have) want {
-	w := want{index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, physnets: h.cfg.Physnets,
+	w := want{index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, discard: map[string]bool{}, physnets: h.cfg.Physnets,
 		drivers: map[string]bool{}, boots: map[string]state.Boot{}, relinked: map[string]bool{}}
 	for uuid := range now.present() {
 		if n, ok := snap.Node(uuid); ok && (n.Placement == nil || n.Placement.Hypervisor != h.cfg.Hypervisor) {
-			w.elsewhere[uuid] = true
+			w.elsewhere[uuid], w.discard[uuid] = true, n.Gone(h.cfg.Hypervisor)
 		}
 	}
 	for name := range h.cfg.Drivers {
@@ -204,7 +205,7 @@ func (h *Host) tidy(ctx context.Context, now have) {
 	defer g.Wait()
 	for _, uuid := range all {
 		n, ok := snap.Node(uuid)
-		if ok && n.Placement != nil && n.Placement.Hypervisor == h.cfg.Hypervisor {
+		if ok && (n.Placement != nil && n.Placement.Hypervisor == h.cfg.Hypervisor || h.comes(n)) {
 			continue
 		}
 		if _, _, exists := now.find(uuid); !exists {

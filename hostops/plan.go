@@ -28,6 +28,8 @@ type want struct {
 	nodes []*state.Node
 	// elsewhere are nodes that are here, and that the mesh has, but not here.
 	elsewhere map[string]bool
+	// discard are those of elsewhere that nothing is to be left of here.
+	discard map[string]bool
 	// bridges is the index of each physnet's bridge.
 	bridges map[string]int
 	// physnets maps what this host offers to a device.
@@ -120,7 +122,7 @@ func plan(w want, h have) (program, error) {
 	}
 	for _, uuid := range p.leftover {
 		k := kindRemove
-		if w.elsewhere[uuid] {
+		if w.elsewhere[uuid] && !w.discard[uuid] {
 			k = kindStop
 		}
 		p.remove(uuid, k, len(h.down) == 0)
@@ -267,12 +269,18 @@ func (p *planner) ensure(n *state.Node) {
 	w.relinks = exists && i.Power != state.PowerOff && (p.want.relinked[n.UUID] || slices.ContainsFunc(w.links, makesPair))
 	spec := specOf(n, p.want.boots[n.UUID])
 	same := exists && i.Digest == spec.Digest() && i.Epoch == spec.Epoch && !w.relinks
-	if p.have.down[n.Machine.Driver] == nil && !same {
+	if !same && p.changeable(n) {
 		w.spec = &spec
 	}
 	if w.spec != nil || len(w.links) > 0 {
 		p.out.nodes = append(p.out.nodes, w)
 	}
+}
+
+// changeable reports whether a node may be made what it should be: its driver answers,
+// and nothing of it is being copied to another host.
+func (p *planner) changeable(n *state.Node) bool {
+	return p.have.down[n.Machine.Driver] == nil && !n.Moving()
 }
 
 // misfit says why a node cannot be had from its driver; in is the one that has it.

@@ -107,6 +107,11 @@ func (c *Chassis) begin(ctx context.Context, q request) (*job, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if starts(q.action) {
+		if err := c.host.leaving(c.uuid); err != nil {
+			return nil, err
+		}
+	}
 	if c.stopped {
 		return nil, fmt.Errorf("%w: the node is being taken down", state.ErrBusy)
 	}

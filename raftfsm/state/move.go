@@ -283,3 +283,14 @@ func (c ReportDiscarded) apply(t *tx) error {
 func (s *Snapshot) MovingTo(hypervisor string) []*Node {
 	return byName(all[*Node](s.txn, tableNodes, "target", hypervisor))
 }
+
+// ToDiscard returns the nodes that a hypervisor is to delete what it has of, by name.
+func (s *Snapshot) ToDiscard(hypervisor string) []*Node {
+	var out []*Node
+	for _, n := range byName(all[*Node](s.txn, tableNodes, "past", hypervisor)) {
+		if n.Gone(hypervisor) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
