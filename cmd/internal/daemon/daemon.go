@@ -72,9 +72,8 @@ type agent struct {
 	published atomic.Bool
 }
 
-// Run runs the agent until ctx ends. Errors: ErrNoMesh when the data directory
-// belongs to no mesh, ErrRunning when another agent uses it.
-func Run(ctx context.Context, opt Options) (err error) {
+// runOnce runs the agent until ctx ends, or the mesh goes on in another generation.
+func runOnce(ctx context.Context, opt Options) (err error) {
 	a := &agent{opt: opt, paths: PathsOf(opt.Config.DataDir), log: opt.Log, fed: make(chan struct{})}
 	if !cluster.Exists(a.paths.Mesh) {
 		return fmt.Errorf("%s: %w", opt.Config.DataDir, ErrNoMesh)
@@ -101,6 +100,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 		defer a.peerHTTP.CloseIdleConnections()
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.superseded(ctx) })
 	g.Go(func() error { a.newest.run(ctx); return nil })
 	g.Go(func() error { return a.follow(ctx) })
 	if err := a.known(ctx); err != nil {
@@ -194,7 +194,7 @@ func (a *agent) openHost(mesh string) error {
 		physnets[name] = p.Device
 	}
 	a.host, err = hostops.Open(hostops.Config{
-		Hypervisor: a.mesh.ID(), Mesh: mesh, Source: a.source, Report: a.reportHost,
+		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, BootID: string(bootID), Log: a.log,
 		Ready: func(uuid string) error { return a.bmcs.Err(uuid) },
