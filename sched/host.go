@@ -27,6 +27,14 @@ func candidates(snap *state.Snapshot) ([]*host, *classes) {
 		for _, n := range snap.NodesOn(h.ID) {
 			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
 			c.ports[n.Placement.BMC.Port] = true
+			if !n.Moving() {
+				known.spread(n).add(c)
+			}
+		}
+		// What moves here is promised here, too, and its spec has it here already.
+		for _, n := range snap.MovingTo(h.ID) {
+			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
+			c.ports[n.Move.BMC.Port] = true
 			known.spread(n).add(c)
 		}
 		out = append(out, c)

@@ -1,7 +1,7 @@
 // Package sched decides which hypervisor each node runs on: a function from a
 // snapshot to placements, with a reason for every refusal. It has no goroutine,
 // clock, log or I/O, and the same snapshot always gives the same answer. A node
-// that is placed is never moved.
+// that is placed stays where it is; Move says where it could be instead.
 package sched
 
 import (
