@@ -220,32 +220,46 @@ func (m *Mesh) followOne(ctx context.Context, avoid string, at Position, take fu
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	hello, err := json.Marshal(feedHello{at, m.files.Generation.String()})
+	return peer, TakeFeed(conn, m.files.Generation, at, func(b []byte) error {
+		if m.log.Following() {
+			return errFollowing
+		}
+		if len(b) == 0 {
+			return nil
+		}
+		return take(b)
+	})
+}
+
+// errFollowing ends a feed that is no longer needed.
+var errFollowing = errors.New("this peer follows the log")
+
+// TakeFeed asks for a feed on a connection that speaks transport.Feed, as a peer that is
+// in a generation, and gives take each part that comes, and nothing whenever the other
+// end says only that it is still there. It returns why the feed ended: take's error, or
+// the connection's, which the caller closes.
+func TakeFeed(conn net.Conn, in Generation, at Position, take func(part []byte) error) error {
+	hello, err := json.Marshal(feedHello{at, in.String()})
 	if err != nil {
-		return peer, err
+		return err
 	}
 	if err := (&feedWriter{conn: conn}).send(hello); err != nil {
-		return peer, err
+		return err
 	}
-	answered := false
-	for {
+	for answered := false; ; answered = true {
 		if err := conn.SetReadDeadline(time.Now().Add(feedQuiet)); err != nil {
-			return peer, err
+			return err
 		}
 		b, err := readFrame(conn, maxFrame)
-		switch {
-		case err != nil:
-			return peer, err
-		case !answered && len(b) > 0:
-			return peer, errors.New(string(b[:min(len(b), 200)]))
-		case m.log.Following():
-			return peer, nil
-		case answered && len(b) > 0:
-			if err := take(b); err != nil {
-				return peer, err
-			}
+		if err == nil && !answered && len(b) > 0 {
+			err = errors.New(string(b[:min(len(b), 200)]))
 		}
-		answered = true
+		if err == nil {
+			err = take(b)
+		}
+		if err != nil {
+			return err
+		}
 	}
 }
 
