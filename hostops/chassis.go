@@ -231,7 +231,7 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 			r.Relinked = false
 		}
 		// What was asked for is recorded when it is done.
-		if asked || byHost || r.Power == e.Power {
+		if asked || byHost || r.Power == e.Power || r.HostBoot == hostFenced {
 			return
 		}
 		r.Power = e.Power

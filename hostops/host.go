@@ -88,9 +88,21 @@ type Config struct {
 	// Ready says why a node is not usable yet although it exists, such as a BMC that
 	// does not listen, or nil. Optional.
 	Ready func(uuid string) error
+	// LeaseAge is the time since this peer asked for the last lease that the mesh confirmed,
+	// counted while the host sleeps, too; false: none was since the agent started. Nil:
+	// no node is stopped for want of a lease.
+	LeaseAge func() (age time.Duration, ok bool)
+	// Confirm returns once Source has everything that was acknowledged before the call.
+	// Required with LeaseAge.
+	Confirm func(ctx context.Context) error
+	// LeaseFile is the path of a file of our own for the last lease; empty: it is not kept.
+	LeaseFile string
 	// Parallel bounds how many nodes are worked on at a time; 0: 16.
 	Parallel int
 	Log      *slog.Logger
+
+	// clock takes the place of the time since the host booted in tests.
+	clock func() time.Duration
 }
 
 // Stats counts what a Host did since Open.
@@ -113,6 +125,7 @@ type Host struct {
 	wake    chan struct{}
 	waking  atomic.Bool
 	reports reporter
+	fence   *fence
 
 	// discarding says that a report of deleted nodes is on its way.
 	discarding atomic.Bool
@@ -126,9 +139,10 @@ type Host struct {
 	// work are the goroutines of power requests and reports.
 	work sync.WaitGroup
 
-	// mu guards chassis.
-	mu      sync.Mutex
-	chassis map[string]*Chassis
+	// mu guards chassis, and quarantine, which is what the last pass found.
+	mu         sync.Mutex
+	chassis    map[string]*Chassis
+	quarantine []Quarantined
 
 	// What follows belongs to Pass.
 
@@ -154,7 +168,7 @@ func Open(c Config) (*Host, error) {
 	h := &Host{
 		cfg: c, log: c.Log, store: s, wake: make(chan struct{}, 1),
 		reports: reporter{report: c.Report, log: c.Log, queue: map[string]state.NodeHostReport{}, sent: map[string]sentReport{}},
-		chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
+		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
 	}
 	if err := h.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("host database %s: %w", c.DB, err), s.close())
@@ -170,8 +184,10 @@ func (h *Host) load() error {
 	for uuid, r := range rows {
 		h.chassis[uuid] = newChassis(h, uuid, r)
 	}
-	h.bridges, err = h.store.bridges()
-	return err
+	if h.bridges, err = h.store.bridges(); err != nil {
+		return err
+	}
+	return h.fence.load(h.cfg.LeaseFile, h.cfg.BootID)
 }
 
 // Close ends power requests that are under way, waits for them, and closes the
@@ -206,6 +222,7 @@ func (h *Host) Run(ctx context.Context) error {
 	loop := &reconcile.Loop{Name: "host", Source: h.cfg.Source, Do: h.passAndRest,
 		Period: period, Retry: retryPass, Wake: h.wake, Log: h.log}
 	g.Go(func() error { return loop.Run(ctx) })
+	g.Go(func() error { return h.guard(ctx) })
 	g.Go(func() error {
 		return h.rewatch(ctx, "links", func(ctx context.Context) error { return h.cfg.Links.Watch(ctx, h.wakeSoon) })
 	})

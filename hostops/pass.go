@@ -43,6 +43,7 @@ func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 			return err
 		}
 	}
+	h.noteQuarantine(want, have)
 	found := h.find(want, have, p, out)
 	h.tend(ctx, found)
 	h.reports.offer(ctx, h, h.statuses(ctx, found))

@@ -258,7 +258,7 @@ func (p *planner) fault(n *state.Node, err error) {
 // ensure decides what a node that stays needs.
 func (p *planner) ensure(n *state.Node) {
 	in, i, exists := p.have.find(n.UUID)
-	if err := p.misfit(n, in); err != nil {
+	if err := p.misfit(n, in, i); err != nil {
 		p.fault(n, err)
 	}
 	// One that is newer than the snapshot is none of its business.
@@ -283,15 +283,23 @@ func (p *planner) changeable(n *state.Node) bool {
 	return p.have.down[n.Machine.Driver] == nil && !n.Moving()
 }
 
-// misfit says why a node cannot be had from its driver; in is the one that has it.
-func (p *planner) misfit(n *state.Node, in string) error {
+// misfit says why a node cannot be had from its driver; in is the one that has it, as i.
+func (p *planner) misfit(n *state.Node, in string, i driver.Instance) error {
 	switch {
 	case !p.want.drivers[n.Machine.Driver]:
 		return noDriver(n)
 	case in != "" && in != n.Machine.Driver:
 		return fmt.Errorf("it exists at driver %s and cannot move to %s: remove it and create it again", in, n.Machine.Driver)
+	case stale(n, i):
+		return fmt.Errorf("this host has it with disks of epoch %d, and it ran elsewhere since: what is here is in quarantine until tenks host quarantine delete %s", i.Epoch, n.Name)
 	}
 	return nil
+}
+
+// stale reports whether an instance of a node that is placed here is from before the node
+// ran elsewhere. One that only lost its placement meanwhile goes on with its disks.
+func stale(n *state.Node, i driver.Instance) bool {
+	return n.LastPlacement != nil && i.UUID != "" && i.Epoch < n.LastPlacement.Epoch
 }
 
 func makesPair(s link.Step) bool { return s.Op == link.OpCreatePair }
@@ -301,8 +309,12 @@ func makesPair(s link.Step) bool { return s.Op == link.OpCreatePair }
 func (p *planner) remove(uuid string, k kind, answered bool) {
 	in, i, exists := p.have.find(uuid)
 	w := work{kind: k, node: uuid, driver: in, links: p.steps[uuid]}
-	if k == kindStop {
+	switch {
+	case k == kindStop && (exists || !answered):
 		w.links = nil
+	case k == kindStop:
+		// Somebody deleted it: nothing needs its links any longer.
+		w.kind, k = kindRemove, kindRemove
 	}
 	switch {
 	case exists && i.Epoch > p.want.index, !exists && !answered:

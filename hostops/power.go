@@ -111,6 +111,9 @@ func (c *Chassis) begin(ctx context.Context, q request) (*job, error) {
 		if err := c.host.leaving(c.uuid); err != nil {
 			return nil, err
 		}
+		if err := c.host.mayStart(c.uuid); err != nil {
+			return nil, err
+		}
 	}
 	if c.stopped {
 		return nil, fmt.Errorf("%w: the node is being taken down", state.ErrBusy)
@@ -210,6 +213,10 @@ func (c *Chassis) setIdle(j *job, idle bool) bool {
 func (c *Chassis) attempt(ctx context.Context, d driver.Driver, j *job) error {
 	var boot savedBoot
 	if starts(j.action) {
+		// It may have waited for the driver for longer than this host has a lease.
+		if err := c.host.mayStart(c.uuid); err != nil {
+			return err
+		}
 		boot = c.arm(ctx)
 	}
 	c.host.powerRequests.Add(1)

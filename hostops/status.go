@@ -87,6 +87,7 @@ func announce(w want, p program) []state.NodeHostReport {
 }
 
 func report(n *state.Node, s state.HostStatus) state.NodeHostReport {
+	s.StopAfterMilli = n.Promise()
 	return state.NodeHostReport{UUID: n.UUID, Epoch: n.Placement.Epoch, Status: s}
 }
 
@@ -192,13 +193,17 @@ func (c *Chassis) tend(ctx context.Context, n *state.Node, power state.Power, pe
 	return c.restart(ctx, n.RestartIndex, power, pending)
 }
 
-// restore does what the policy says after a reboot of the host, once. A node that
+// restore does what the policy says after a reboot of the host, or after the host had no
+// lease, once. A node that
 // runs already is left alone.
 func (c *Chassis) restore(ctx context.Context, power state.Power) error {
 	r := c.remembered()
 	on := r.Policy == state.RestoreOn || r.Policy == state.RestorePrevious && r.Power == state.PowerOn
 	if !on || power != state.PowerOff {
 		return c.save(func(r *row) { r.HostBoot, r.Power = c.host.cfg.BootID, power })
+	}
+	if err := c.host.mayStart(c.uuid); err != nil {
+		return err
 	}
 	if err := c.carryOutNow(ctx, request{action: state.ActionOn, origin: originRestore}); err != nil {
 		return fmt.Errorf("power on after the host's reboot: %w", err)
