@@ -97,8 +97,8 @@ func (s *Server) meshRoutes() []route {
 	return []route{
 		{"GET", "/v1/peers/{name}", "one peer", s.peer},
 		{"DELETE", "/v1/peers/{name}", "remove a peer from the mesh", s.removePeer},
-		{"POST", "/v1/peers/{name}/drain", "place no more nodes on a peer", s.drainPeer(true)},
-		{"POST", "/v1/peers/{name}/undrain", "place nodes on a peer again", s.drainPeer(false)},
+		{"POST", "/v1/peers/{name}/drain", "place no more nodes on a peer, and move away those that are off", s.drainPeer(true)},
+		{"POST", "/v1/peers/{name}/undrain", "place nodes on a peer again, and end moves away from it", s.drainPeer(false)},
 		{"POST", "/v1/peers/{name}/leave", "let a peer's vote go to another, before it is removed", s.leavePeer},
 		{"POST", "/v1/peers/{name}/declare-lost", "say that a peer's host is off, and will not come back by itself", s.declareLost},
 		{"GET", "/v1/tokens", "join tokens", s.tokens},
@@ -157,11 +157,18 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, c state.Command)
 
 func (s *Server) drainPeer(draining bool) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		var req DrainRequest
+		if err := readJSON(r, &req); err != nil {
+			return err
+		}
+		if req.StopMilli < 0 {
+			return fail(http.StatusBadRequest, errors.New("stop_milli: less than 0"))
+		}
 		_, p, err := s.findPeer(r)
 		if err != nil {
 			return err
 		}
-		return s.change(w, r, state.DrainPeer{ID: p.ID, Draining: draining})
+		return s.change(w, r, state.DrainPeer{ID: p.ID, Draining: draining, StopMilli: req.StopMilli})
 	}
 }
 

@@ -102,6 +102,8 @@ type Peer struct {
 	Leader   bool              `json:"leader"`
 	Physnets []string          `json:"physnets"`
 	Drivers  []string          `json:"drivers"`
+	// Moves are nodes that move away from the peer, or wait to.
+	Moves []NodeMove `json:"moves,omitempty"`
 }
 
 // Resources is an amount of what nodes need.
@@ -154,6 +156,7 @@ func peerView(snap *state.Snapshot, row *state.Peer, leader string) Peer {
 		p.Capacity = Resources{h.Capacity.VCPUs, h.Capacity.MemoryMB, h.Capacity.DiskGB}
 		maps.Copy(p.Labels, h.Labels)
 	}
+	p.Moves = movesOf(snap, row.ID)
 	for _, n := range snap.NodesOn(row.ID) {
 		p.Nodes++
 		p.Used.VCPUs += n.Machine.VCPUs

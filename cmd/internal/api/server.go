@@ -46,6 +46,8 @@ type Config struct {
 	Host    Host
 	// Mesh is the other peers.
 	Mesh Mesh
+	// Moves is what moves away from here. Optional.
+	Moves Moves
 	// Removable says which of a cluster's nodes Ironic does not let go.
 	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
 	// Parse reads a cluster file.
@@ -87,7 +89,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(s.meshRoutes(), []route{
+	return append(append(s.meshRoutes(), s.moveRoutes()...), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},
@@ -126,7 +128,8 @@ func fail(status int, err error) error { return &httpError{status, err} }
 // here are the routes that are about this host: a peer that has only its part of the
 // state answers them itself. Those about one node find out by themselves.
 var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers",
-	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console"}
+	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console",
+	"/v1/moves/{uuid}/files", "/v1/moves/{uuid}/files/{file}"}
 
 func (s *Server) wrap(called route) http.HandlerFunc {
 	everywhere := slices.Contains(here, called.path)

@@ -20,6 +20,12 @@ func (c *Client) ChangePeer(ctx context.Context, name, change string) error {
 	return err
 }
 
+// DrainPeer asks for a peer's nodes to move away.
+func (c *Client) DrainPeer(ctx context.Context, name string, r api.DrainRequest) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/peers/"+url.PathEscape(name)+"/drain", r, nil)
+	return err
+}
+
 // RemovePeer removes a peer from the mesh.
 func (c *Client) RemovePeer(ctx context.Context, name string, r api.PeerRequest) error {
 	_, err := c.do(ctx, http.MethodDelete, "/v1/peers/"+url.PathEscape(name), r, nil)
