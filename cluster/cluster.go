@@ -98,6 +98,7 @@ type Mesh struct {
 	// refused says that others do not accept this peer's certificate.
 	refused  atomic.Bool
 	verifier verifier
+	gate     *gate
 
 	// cancel ends work, which Close waits for.
 	cancel context.CancelFunc
@@ -178,7 +179,7 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Mesh{cfg: c, id: id, verifier: verifier{wake: make(chan struct{}, 1)}, health: map[string]health{}}
+	m := &Mesh{cfg: c, id: id, verifier: verifier{wake: make(chan struct{}, 1)}, gate: newGate(c.Log), health: map[string]health{}}
 	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Disk: c.Disk, Log: c.Log}
 	if networked(c.Dir) {
 		if err := m.openNetwork(ctx, &lc); err != nil && !m.alone(err) {

@@ -59,9 +59,6 @@ func (m membership) usable(mesh, peer string, certificate []byte, now time.Time)
 	if m.Mesh != mesh {
 		return fmt.Errorf("answer: of mesh %q, want %s", m.Mesh, mesh)
 	}
-	if len(m.Gossip) == 0 {
-		return errors.New("answer: no gossip key")
-	}
 	roots, err := pki.ParseBundle([]byte(m.Roots))
 	if err != nil {
 		return fmt.Errorf("answer: %w", err)

@@ -57,8 +57,8 @@ type joinError struct {
 
 func (m *Mesh) joinHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+pathJoin, m.serveJoin)
-	mux.HandleFunc("POST "+pathRenew, m.serveRenew)
+	mux.HandleFunc("POST "+pathJoin, m.gated("join refused", m.serveJoin))
+	mux.HandleFunc("POST "+pathRenew, m.gated("renewal refused", m.serveRenew))
 	return http.MaxBytesHandler(mux, maxJoin)
 }
 
@@ -68,37 +68,31 @@ func refuse(w http.ResponseWriter, status int, err error) {
 	_ = json.NewEncoder(w).Encode(joinError{err.Error()}) // a peer that has gone asks again
 }
 
-func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request) {
+func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request) *refusal {
 	var j joinRequest
 	if err := json.NewDecoder(r.Body).Decode(&j); err != nil || len(j.Secret) != len(pki.Secret{}) {
-		refuse(w, http.StatusBadRequest, errors.New("not a request to join"))
-		return
+		return &refusal{status: http.StatusBadRequest, err: errors.New("not a request to join")}
 	}
+	no := func(status int, err error) *refusal { return &refusal{status, err, j.Peer.Name, j.Token} }
 	id, err := requester(j.CSR)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
+		return no(http.StatusBadRequest, err)
 	}
 	j.Peer.ID = id
-	ctx, cancel := context.WithTimeout(r.Context(), joinTime)
-	defer cancel()
-	err = m.cfg.Admit(ctx, Admission{Peer: j.Peer, Token: j.Token, Hash: pki.HashSecret(pki.Secret(j.Secret))})
+	err = m.cfg.Admit(r.Context(), Admission{Peer: j.Peer, Token: j.Token, Hash: pki.HashSecret(pki.Secret(j.Secret))})
+	if errors.Is(err, ErrRefused) {
+		return no(http.StatusForbidden, err)
+	}
 	if err != nil {
-		status := http.StatusServiceUnavailable
-		if errors.Is(err, ErrRefused) {
-			status = http.StatusForbidden
-		}
-		m.cfg.Log.WarnContext(r.Context(), "join refused", "source", r.RemoteAddr, "name", j.Peer.Name, "token", j.Token, "err", err)
-		refuse(w, status, err)
-		return
+		return no(http.StatusServiceUnavailable, err)
 	}
 	cert, err := m.issue(j.CSR)
 	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, err)
-		return
+		return no(http.StatusServiceUnavailable, err)
 	}
 	m.cfg.Log.InfoContext(r.Context(), "peer joined", "peer", id, "name", j.Peer.Name, "source", r.RemoteAddr, "token", j.Token)
 	writeJSON(w, joinAnswer{Certificate: cert, Membership: m.membership()})
+	return nil
 }
 
 // requester is the ID of the peer that made a request for a certificate.
@@ -124,28 +118,29 @@ func (m *Mesh) issue(csr []byte) ([]byte, error) {
 // serveRenew signs a known peer's key anew. The request is signed with that key, so
 // that it proves what a certificate would, which may have expired: labs are switched
 // off for months.
-func (m *Mesh) serveRenew(w http.ResponseWriter, r *http.Request) {
+//
+// The answer holds no key of gossip: a request that was seen before may be shown again
+// by who does not have the peer's key, such as a peer that was removed since.
+func (m *Mesh) serveRenew(w http.ResponseWriter, r *http.Request) *refusal {
 	csr, err := io.ReadAll(r.Body)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
+		return &refusal{status: http.StatusBadRequest, err: err}
 	}
 	id, err := requester(csr)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
+		return &refusal{status: http.StatusBadRequest, err: err}
 	}
 	if p, known := m.cfg.View().peer(id); !known || p.Removed {
-		m.cfg.Log.WarnContext(r.Context(), "renewal refused", "source", r.RemoteAddr, "peer", id)
-		refuse(w, http.StatusForbidden, fmt.Errorf("peer %s is not in this mesh", id))
-		return
+		return &refusal{status: http.StatusForbidden, err: fmt.Errorf("peer %s is not in this mesh", id)}
 	}
 	cert, err := m.issue(csr)
 	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, err)
-		return
+		return &refusal{status: http.StatusServiceUnavailable, err: err}
 	}
-	writeJSON(w, joinAnswer{Certificate: cert, Membership: m.membership()})
+	known := m.membership()
+	known.Gossip = nil
+	writeJSON(w, joinAnswer{Certificate: cert, Membership: known})
+	return nil
 }
 
 // membership is what a peer keeps of the mesh as it is now.
@@ -240,6 +235,9 @@ func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 		})
 		if err == nil {
 			err = a.Membership.usable(c.Token.Mesh, id, a.Certificate, c.Now())
+		}
+		if err == nil && len(a.Membership.Gossip) == 0 {
+			err = errors.New("answer: no gossip key")
 		}
 		if err == nil {
 			return a, nil

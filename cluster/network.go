@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -237,11 +238,14 @@ func (m *Mesh) start(ctx context.Context) {
 	if m.transport == nil {
 		return
 	}
-	m.serve(ctx, transport.RPC, rpcServer{m}.handler())
-	m.serve(ctx, transport.Join, m.joinHandler())
+	m.serve(ctx, m.transport.Listener(transport.RPC), &http.Server{Handler: m.Guard(rpcServer{m}.handler()), IdleTimeout: 2 * time.Minute})
+	m.serve(ctx, newCallers(m.transport.Listener(transport.Join)),
+		&http.Server{Handler: m.joinHandler(), ReadTimeout: joinIdle, WriteTimeout: joinTime + joinIdle, IdleTimeout: joinIdle,
+			MaxHeaderBytes: 8 << 10})
 	if m.cfg.Feed != nil {
 		m.work.Go(func() { m.serveFeeds(ctx) })
 	}
+	m.work.Go(func() { m.keepOut(ctx) })
 	m.work.Go(func() { m.keepVerified(ctx) })
 	m.work.Go(func() { m.keepLease(ctx) })
 	m.work.Go(func() { m.keepGeneration(ctx) })
@@ -258,10 +262,10 @@ func (m *Mesh) start(ctx context.Context) {
 }
 
 // serve answers HTTP on the connections of one protocol until ctx ends.
-func (m *Mesh) serve(ctx context.Context, protocol string, h http.Handler) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ConnContext: m.transport.ConnContext, BaseContext: func(net.Listener) context.Context { return ctx }}
-	listener := m.transport.Listener(protocol)
+func (m *Mesh) serve(ctx context.Context, listener net.Listener, s *http.Server) {
+	s.ReadHeaderTimeout = 10 * time.Second
+	s.ConnContext, s.BaseContext = m.transport.ConnContext, func(net.Listener) context.Context { return ctx }
+	s.ErrorLog = slog.NewLogLogger(m.cfg.Log.Handler(), slog.LevelDebug)
 	m.work.Go(func() { _ = s.Serve(listener) }) // ends with Close below
 	m.work.Go(func() {
 		<-ctx.Done()

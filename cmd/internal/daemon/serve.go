@@ -26,7 +26,7 @@ func (a *agent) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
-	handler := api.New(api.Config{
+	handler := a.mesh.Guard(api.New(api.Config{
 		Source: a.source, Propose: a.propose, Host: a, Removable: ironic.Removable,
 		Parse: ParseCluster, Plan: declare.Cluster,
 		Leader: func() (string, string) {
@@ -34,7 +34,7 @@ func (a *agent) serve(ctx context.Context) error {
 			return id, a.mesh.ID()
 		},
 		Mesh: a, Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
-	}).Handler()
+	}).Handler())
 	// Requests that stream end with ctx, not with the server.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
