@@ -49,12 +49,22 @@ func (h *host) count(vcpus, memoryMB, diskBytes uint64) {
 }
 
 // take promises a node of the class to a host that can take it, and returns its BMC's
-// endpoint.
-func (h *host) take(c *class) state.Endpoint {
+// endpoint: at a certain port, if that is free there.
+func (h *host) take(c *class, port int) state.Endpoint {
 	h.count(c.vcpus, c.memoryMB, c.diskBytes)
-	port, _ := h.freePort()
+	if port < h.BMC.First || port > h.BMC.Last || h.ports[port] || h.BMC.First < 1 {
+		port, _ = h.freePort()
+	}
 	h.ports[port] = true
 	return state.Endpoint{Address: h.BMC.Address, Port: port}
+}
+
+// lastPort is the port that a node's BMC had where it was last; 0: none.
+func lastPort(n *state.Node) int {
+	if n.LastPlacement == nil {
+		return 0
+	}
+	return n.LastPlacement.BMC.Port
 }
 
 // freePort returns the lowest free BMC port; both ends of the range are in it.
