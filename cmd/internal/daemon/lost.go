@@ -15,14 +15,16 @@ const (
 	lostEvery = time.Second
 )
 
-// watchPeers marks peers whose lease has ended, and those that are back, for as long
-// as this peer leads.
+// watchPeers marks peers whose lease has ended, and those that are back, and has nodes of
+// lost ones made anew, for as long as this peer leads.
 func (a *agent) watchPeers(ctx context.Context) error {
 	for ctx.Err() == nil {
 		last, since, leads := a.mesh.Leases()
 		if leads {
 			snap, _ := a.source.Snapshot()
-			c := judge(snap, last, since, time.Now())
+			now := time.Now()
+			a.rebuild(ctx, overdue(snap, last, since, now))
+			c := judge(snap, last, since, now)
 			if len(c.Lost)+len(c.Found) > 0 {
 				if _, err := a.propose(ctx, "", c); err != nil && ctx.Err() == nil {
 					a.log.WarnContext(ctx, "lost peers not recorded; will retry", "err", err)
