@@ -1,5 +1,10 @@
 package config
 
+import (
+	"regexp"
+	"time"
+)
+
 // Agent is agent.yml: what a host offers to the mesh.
 type Agent struct {
 	// Name of the peer; empty: the host's name.
@@ -20,6 +25,15 @@ type Agent struct {
 	Overcommit Overcommit
 	BMC        AgentBMC
 	Mesh       AgentMesh
+	Backup     AgentBackup
+}
+
+// AgentBackup is how often an agent keeps a backup of the mesh's state beside it.
+type AgentBackup struct {
+	// Every is the time between two; 0: none are made.
+	Every time.Duration
+	// Keep is how many are kept.
+	Keep int
 }
 
 // AgentMesh is where this peer listens for others, at Advertise.
@@ -87,6 +101,7 @@ func agentBase() Agent {
 		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
 		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000},
 		Mesh:       AgentMesh{Port: 7740, GossipPort: 7741},
+		Backup:     AgentBackup{Every: 24 * time.Hour, Keep: 7},
 	}
 }
 
@@ -122,6 +137,7 @@ func agentFile() shape[Agent] {
 			func(a *Agent) *Overcommit { return &a.Overcommit }, overcommit()),
 		opt("bmc", "Where BMCs listen.", func(a *Agent) *AgentBMC { return &a.BMC }, agentBMC()),
 		opt("mesh", "Where this peer listens for others.", func(a *Agent) *AgentMesh { return &a.Mesh }, agentMesh()),
+		opt("backup", "Backups of the mesh's state on this host.", func(a *Agent) *AgentBackup { return &a.Backup }, agentBackup()),
 	)
 }
 
@@ -184,6 +200,16 @@ func agentMesh() shape[AgentMesh] {
 	)
 }
 
+func agentBackup() shape[AgentBackup] {
+	base := func() AgentBackup { return agentBase().Backup }
+	return object(base,
+		opt("every", "Time between two; 0s: none.",
+			func(b *AgentBackup) *time.Duration { return &b.Every }, backupPeriod()),
+		opt("keep", "How many are kept.",
+			func(b *AgentBackup) *int { return &b.Keep }, whole[int](1, 1000)),
+	)
+}
+
 // checkDevices refuses a device that is plugged into two physnets.
 func (r *reader) checkDevices(root *node) {
 	physnets, ok := root.get("physnets")
@@ -202,4 +228,17 @@ func (r *reader) checkDevices(root *node) {
 		}
 		users[d.text] = p
 	}
+}
+
+// backupTime is a time between backups.
+var backupTime = pattern{re: regexp.MustCompile(``), most: 255, want: "a time of 1m to 8760h, such as 24h, or 0s for none"}
+
+func backupPeriod() shape[time.Duration] {
+	return checked(backupTime.schema(), func(s string) (time.Duration, string) {
+		d, err := time.ParseDuration(s)
+		if err != nil || d != 0 && (d < time.Minute || d > 8760*time.Hour) {
+			return 0, "want " + backupTime.want + ", found " + quote(s)
+		}
+		return d, ""
+	}, backupTime.want, "")
 }

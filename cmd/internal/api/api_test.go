@@ -545,7 +545,8 @@ func TestOpenAPIListsWhatIsServed(t *testing.T) {
 			}
 			// Whatever is listed is served: no route answers as the mux does.
 			a := w.call(strings.ToUpper(method), strings.NewReplacer("{name}", "x").Replace(path), "{}")
-			if a.status == http.StatusMethodNotAllowed || a.header.Get("Content-Type") != "application/json" {
+			kind := a.header.Get("Content-Type")
+			if a.status == http.StatusMethodNotAllowed || kind != "application/json" && path != "/v1/backup" {
 				t.Errorf("%s %s is listed and answers %d %s", method, path, a.status, a.body)
 			}
 		}

@@ -105,6 +105,7 @@ func (s *Server) meshRoutes() []route {
 		{"POST", "/v1/tokens", "make a join token", s.makeToken},
 		{"DELETE", "/v1/tokens/{id}", "revoke a join token", s.revokeToken},
 		{"GET", "/v1/raft", "who follows the log", s.raft},
+		{"GET", "/v1/backup", "the whole state as a file, with its secrets; ?stale=true: without asking the leader", s.backup},
 		{"POST", "/v1/raft/transfer", "hand leadership over", s.transfer},
 		{"GET", "/v1/powers", "power states of the nodes on this host", s.powers},
 	}

@@ -107,6 +107,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		return errors.Join(err, stop(g))
 	}
 	g.Go(func() error { return a.keepPart(ctx) })
+	g.Go(func() error { return a.keepBackups(ctx) })
 	a.driversOpened = time.Now()
 	if err := a.openDrivers(); err != nil {
 		return errors.Join(err, stop(g))
@@ -286,14 +287,15 @@ func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
 
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Socket, Lock, Log, Config, Console, Up, Part string
+	Dir, Mesh, HostDB, Socket, Lock, Log, Config, Console, Up, Part, Backups string
 }
 
 // PathsOf returns the files of the agent in a data directory.
 func PathsOf(dir string) Paths {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Socket: in("api.sock"), Lock: in("agent.lock"),
-		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk")}
+		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk"),
+		Backups: in("backups")}
 }
 
 // Errors of Run.

@@ -1,0 +1,75 @@
+package recovery
+
+import (
+	"context"
+	"fmt"
+
+	"tenks/cluster"
+)
+
+// PrepareRestore makes ready that the mesh goes on with the state of a backup, with this
+// peer as its only voter. It is refused for another mesh's backup, and unless forced for
+// one of an earlier generation, or while a majority of the voters works.
+func PrepareRestore(ctx context.Context, p Place, file string, o Options) (*Step, error) {
+	local, err := cluster.ReadLocal(p.Mesh)
+	if err != nil {
+		return nil, err
+	}
+	d, info, err := ReadBackup(file)
+	if err != nil {
+		return nil, err
+	}
+	if d.Mesh.ID != local.Mesh {
+		return nil, fmt.Errorf("%s: a backup of mesh %s (%s), and this host is in mesh %s", file, info.Mesh, info.MeshID, local.Mesh)
+	}
+	if info.Generation < local.Number && !o.Force {
+		return nil, fmt.Errorf("%s: of generation %d, and the mesh is in %d: what was done since it was recovered would be lost; --force goes on in spite of that", file, info.Generation, local.Number)
+	}
+	l := loaded{dump: d, index: d.Index}
+	mine, voters, ownErr := own(p)
+	if ownErr == nil {
+		l.term, l.index = mine.term, max(mine.index, d.Index)
+	}
+	answers, err := ask(ctx, p, local.Peers)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range sortedKeys(answers) {
+		if a := answers[id]; a.Err == nil {
+			l.index = max(l.index, a.Index)
+		}
+	}
+	if len(voters) == 0 {
+		voters = votersOf(local.Peers)
+	}
+	// That others know more is what a restore undoes.
+	if err := alive(local, voters, l.index, local.Peers, answers); err != nil && !o.Force {
+		return nil, fmt.Errorf("%w; --force restores all the same, and the others come over", err)
+	}
+	from := cluster.Generation{Number: max(local.Number, info.Generation)}
+	g, err := from.Next(o.Number, l.index)
+	if err != nil {
+		return nil, err
+	}
+	after, err := l.next(local, g, "restore of index "+fmt.Sprint(info.Index), o.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Step{Generation: g, Summary: []string{
+		fmt.Sprintf("mesh %s goes from generation %d to %d with the state of %s: log index %d, %s, %d clusters, %d nodes",
+			info.Mesh, local.Number, g.Number, file, info.Index, info.Time, info.Clusters, info.Nodes),
+		"what was declared since then is forgotten; guests that the backup does not know are left alone, and are the operator's to remove",
+		"this peer votes alone; others follow it and vote again once they answer"}}
+	s.run = func() error {
+		if ownErr == nil && mine.dump.Mesh != nil {
+			kept, err := keep(p, mine.dump, o.Now)
+			if err != nil {
+				return err
+			}
+			s.Follow = append(s.Follow, "the state from before is in "+kept)
+		}
+		s.Follow = append(s.Follow, followLine)
+		return found(p, l, after, g, o.Now)
+	}
+	return s, nil
+}
