@@ -197,7 +197,7 @@ func (a *agent) openHost(mesh string) error {
 	a.host, err = hostops.Open(hostops.Config{
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
-		DB: a.paths.HostDB, BootID: string(bootID), Log: a.log,
+		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, BootID: string(bootID), Log: a.log,
 		Ready: func(uuid string) error { return a.bmcs.Err(uuid) },
 	})
 	if err != nil {
@@ -287,13 +287,13 @@ func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
 
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Socket, Lock, Log, Config, Console, Up, Part, Backups string
+	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups string
 }
 
 // PathsOf returns the files of the agent in a data directory.
 func PathsOf(dir string) Paths {
 	in := func(name string) string { return filepath.Join(dir, name) }
-	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Socket: in("api.sock"), Lock: in("agent.lock"),
+	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Lease: in("lease"), Socket: in("api.sock"), Lock: in("agent.lock"),
 		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk"),
 		Backups: in("backups")}
 }
