@@ -63,6 +63,8 @@ type agent struct {
 	bmcs     *endpoint.Manager
 	ironic   *ironic.Enroller
 	metrics  *metrics
+	// outgoing hands out the files of nodes that move away.
+	outgoing *outgoing
 	// driversOpened is when the drivers began to start.
 	driversOpened time.Time
 	// fed is closed once another peer told this one its part of the state.
@@ -130,6 +132,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, a.host.Close()) }()
 	defer a.bmcs.Close()
 	a.ironic = ironic.New(ironic.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportIronic, Log: a.log})
+	a.outgoing = newOutgoing(a)
 	a.metrics = newMetrics(a)
 
 	g.Go(func() error { return a.publish(ctx) })
@@ -138,6 +141,8 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	g.Go(func() error { return a.whileLeader(ctx, a.schedule) })
 	g.Go(func() error { return a.whileLeader(ctx, a.ironic.Run) })
 	g.Go(func() error { return a.whileLeader(ctx, a.watchPeers) })
+	g.Go(func() error { return a.whileLeader(ctx, a.drain) })
+	g.Go(func() error { return (&incoming{a: a}).run(ctx) })
 	g.Go(func() error { return a.serve(ctx) })
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()
@@ -198,7 +203,8 @@ func (a *agent) openHost(mesh string) error {
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, BootID: string(bootID), Log: a.log,
-		Ready: func(uuid string) error { return a.bmcs.Err(uuid) },
+		Ready:     func(uuid string) error { return a.bmcs.Err(uuid) },
+		Discarded: a.reportDiscarded,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)

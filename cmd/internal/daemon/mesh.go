@@ -61,13 +61,20 @@ func (v *views) view() cluster.View {
 	v.last.Peers = nil
 	for _, p := range snap.Peers() {
 		v.last.Peers = append(v.last.Peers, cluster.Peer{ID: p.ID, Name: p.Name, Address: p.Address, Gossip: p.Gossip,
-			Zone: p.Zone, Role: cluster.Role(p.Role), Removed: p.Removed, Barred: p.Leaving || p.Draining})
+			Zone: p.Zone, Role: cluster.Role(p.Role), Removed: p.Removed, Barred: barred(snap, p)})
 	}
 	if k, ok := snap.Keys(); ok && k.ModifyIndex != v.keys {
 		v.keys = k.ModifyIndex
 		v.setKeys(k)
 	}
 	return v.last
+}
+
+// barred reports whether a peer is to have no part in the log. One that drains has
+// until its nodes are gone: a mesh of three should not stand on one vote for all the
+// time that disks are copied.
+func barred(snap *state.Snapshot, p *state.Peer) bool {
+	return p.Leaving || p.Draining && len(snap.NodesOn(p.ID)) == 0
 }
 
 // setKeys leaves out what cannot be read: the peer then goes on with what it had.

@@ -33,12 +33,13 @@ var (
 	descIndex = prometheus.NewDesc("tenks_log_index", "Log index of the newest state.", nil, nil)
 	descLead  = prometheus.NewDesc("tenks_leader", "1 if this peer leads.", nil, nil)
 	descPass  = prometheus.NewDesc("tenks_host_passes_total", "Reconcile passes of this host.", nil, nil)
+	descMoved = prometheus.NewDesc("tenks_move_sent_bytes_total", "Bytes of files of nodes that moved away from this host.", nil, nil)
 	descWrite = prometheus.NewDesc("tenks_host_writes_total", "Writes of this host's reconciler to drivers and links.", []string{"to"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descNodes, descIndex, descLead, descPass, descWrite} {
+	for _, d := range []*prometheus.Desc{descNodes, descIndex, descLead, descPass, descWrite, descMoved} {
 		ch <- d
 	}
 }
@@ -64,4 +65,5 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descPass, prometheus.CounterValue, float64(stats.Passes))
 	ch <- prometheus.MustNewConstMetric(descWrite, prometheus.CounterValue, float64(stats.DriverWrites), "driver")
 	ch <- prometheus.MustNewConstMetric(descWrite, prometheus.CounterValue, float64(stats.LinkWrites), "link")
+	ch <- prometheus.MustNewConstMetric(descMoved, prometheus.CounterValue, float64(c.a.outgoing.sent.Load()))
 }
