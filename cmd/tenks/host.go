@@ -18,5 +18,5 @@ func (t *tool) hostCommand() *cobra.Command {
 			}
 			return t.printChecks(hostcheck.Run(c.Context()))
 		}}
-	return group("host", "get this host ready", check, setup)
+	return group("host", "get this host ready, and what it keeps", check, setup, t.quarantineCommand())
 }

@@ -48,6 +48,8 @@ type Config struct {
 	Mesh Mesh
 	// Moves is what moves away from here. Optional.
 	Moves Moves
+	// Quarantine is what this host keeps of nodes that are elsewhere. Optional.
+	Quarantine Quarantine
 	// Removable says which of a cluster's nodes Ironic does not let go.
 	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
 	// Parse reads a cluster file.
@@ -89,7 +91,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(append(s.meshRoutes(), s.moveRoutes()...), []route{
+	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes()), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},
@@ -129,6 +131,7 @@ func fail(status int, err error) error { return &httpError{status, err} }
 // state answers them itself. Those about one node find out by themselves.
 var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers",
 	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console",
+	"/v1/quarantine", "/v1/quarantine/{name}",
 	"/v1/moves/{uuid}/files", "/v1/moves/{uuid}/files/{file}"}
 
 func (s *Server) wrap(called route) http.HandlerFunc {

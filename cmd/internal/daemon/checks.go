@@ -15,7 +15,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 	for _, d := range a.drivers {
 		out = append(out, checkDriver(ctx, d))
 	}
-	return append(out, a.checkNodes()...)
+	return append(append(out, a.checkNodes()...), a.checkQuarantine()...)
 }
 
 func (a *agent) checkLog() api.Check {

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"tenks/raftfsm/state"
+)
+
+// kept is a host's quarantine.
+type kept struct {
+	list    []Quarantined
+	deleted []string
+}
+
+func (k *kept) Quarantine() []Quarantined { return k.list }
+
+func (k *kept) DeleteQuarantined(_ context.Context, uuid string) error {
+	k.deleted = append(k.deleted, uuid)
+	return nil
+}
+
+func TestQuarantineIsListedAndDeletedByName(t *testing.T) {
+	store := state.New()
+	if err := store.Load(state.Dump{Index: 5, Peers: []*state.Peer{{ID: "p2", Name: "hv2"}},
+		Nodes: []*state.Node{{UUID: "u1", Name: "tk0", LinkName: "tk0", Cluster: "demo", Placement: &state.Placement{Hypervisor: "p2"}},
+			{UUID: "u2", Name: "tk1", LinkName: "tk1", Cluster: "demo"}}}); err != nil {
+		t.Fatal(err)
+	}
+	k := &kept{list: []Quarantined{{UUID: "u1", Name: "tk0", Epoch: 3}, {UUID: "u2", Name: "tk1", Epoch: 3}}}
+	s := New(Config{Source: store, Quarantine: k})
+	rec := httptest.NewRecorder()
+	if err := s.quarantine(rec, nil); err != nil || rec.Code != http.StatusOK {
+		t.Fatalf("%d, %v", rec.Code, err)
+	}
+	if got := rec.Body.String(); strings.Count(got, `"hypervisor":"hv2"`) != 1 || !strings.Contains(got, `"name":"tk1"`) {
+		t.Errorf("answer %s", got)
+	}
+	for name, want := range map[string]string{"tk0": "[u1]", "u2": "[u2]", "tk9": "[]"} {
+		k.deleted = nil
+		r := httptest.NewRequest(http.MethodDelete, "/", nil)
+		r.SetPathValue("name", name)
+		err := s.deleteQuarantined(httptest.NewRecorder(), r)
+		if got := fmt.Sprint(k.deleted); got != want || (err != nil) != (want == "[]") || err != nil && statusOf(err) != http.StatusNotFound {
+			t.Errorf("delete %s: deleted %v, error %v", name, k.deleted, err)
+		}
+	}
+}
