@@ -3,6 +3,7 @@ package hostops
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -97,7 +98,18 @@ func (h *Host) Stage(ctx context.Context, n *state.Node) (dir string, err error)
 		return "", err
 	}
 	h.driverWrites.Add(1)
-	return m.Stage(ctx, specOf(n, state.Boot{}))
+	if dir, err = m.Stage(ctx, specOf(n, state.Boot{})); err != nil {
+		return "", err
+	}
+	// If the move was cancelled meanwhile, what there was of it may have been deleted
+	// before this made it anew.
+	snap, _ := h.cfg.Source.Snapshot()
+	now, known := snap.Node(n.UUID)
+	if known && (h.comes(now) || now.Placement != nil && now.Placement.Hypervisor == h.cfg.Hypervisor) {
+		return dir, nil
+	}
+	err = h.call(n.Machine.Driver, func(d driver.Driver) error { return d.Remove(ctx, n.UUID) })
+	return "", errors.Join(fmt.Errorf("node %s: does not move here any longer: %w", n.Name, state.ErrNotFound), err)
 }
 
 // Import makes what is in the directory of Stage the node, off, and gives its chassis

@@ -92,6 +92,9 @@ func TestANodeThatMovesAwayStandsStillAndGoesOnceItIsThere(t *testing.T) {
 		}
 		e.apply(state.FinishMove{UUID: "a", Start: start})
 		e.mustPass()
+		if q := e.host.Quarantine(); len(q) > 0 {
+			t.Errorf("what moved away is in quarantine: %+v", q)
+		}
 		e.mustPass()
 		if got := names(t, d); !slices.Equal(got, []string{"b"}) {
 			t.Errorf("nodes %v are here, want b", got)
@@ -120,6 +123,9 @@ func TestANodeThatComesIsLeftAloneUntilItIsPlacedHere(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.mustPass()
+		if q := e.host.Quarantine(); len(q) > 0 {
+			t.Errorf("what comes is in quarantine: %+v", q)
+		}
 		l := driver.Luggage{Files: []driver.File{{Name: "vol0"}}}
 		chassis := []byte(`{"version":1,"boot":{"device":"pxe","persistent":true},"policy":"` + string(state.RestoreOn) + `"}`)
 		for range 2 {
@@ -154,6 +160,14 @@ func TestWhatCameOfACancelledMoveIsDeleted(t *testing.T) {
 		e.apply(state.CancelMoves{Moves: []state.MoveCancel{{UUID: "a", Start: start, Reason: "enough"}}})
 		e.mustPass()
 		e.mustPass()
+		if got := names(t, d); len(got) > 0 {
+			t.Errorf("nodes %v are here", got)
+		}
+		moving := *e.node("a")
+		moving.Move = &state.Move{To: self}
+		if _, err := e.host.Stage(t.Context(), &moving); !errors.Is(err, state.ErrNotFound) {
+			t.Errorf("stage of what does not come any longer: %v", err)
+		}
 		if got := names(t, d); len(got) > 0 {
 			t.Errorf("nodes %v are here", got)
 		}

@@ -143,11 +143,11 @@ func (h *Host) instances(ctx context.Context, name string) (map[string]driver.In
 
 // want is the snapshot's part for this host, with what only this host knows.
 func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.Node, now have) want {
-	w := want{index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, discard: map[string]bool{}, physnets: h.cfg.Physnets,
+	w := want{index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, discard: map[string]bool{}, coming: map[string]bool{}, physnets: h.cfg.Physnets,
 		drivers: map[string]bool{}, boots: map[string]state.Boot{}, relinked: map[string]bool{}}
 	for uuid := range now.present() {
 		if n, ok := snap.Node(uuid); ok && (n.Placement == nil || n.Placement.Hypervisor != h.cfg.Hypervisor) {
-			w.elsewhere[uuid], w.discard[uuid] = true, n.Gone(h.cfg.Hypervisor)
+			w.elsewhere[uuid], w.discard[uuid], w.coming[uuid] = true, n.Gone(h.cfg.Hypervisor), h.comes(n)
 		}
 	}
 	for name := range h.cfg.Drivers {

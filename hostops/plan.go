@@ -30,6 +30,8 @@ type want struct {
 	elsewhere map[string]bool
 	// discard are those of elsewhere that nothing is to be left of here.
 	discard map[string]bool
+	// coming are those of elsewhere that move here.
+	coming map[string]bool
 	// bridges is the index of each physnet's bridge.
 	bridges map[string]int
 	// physnets maps what this host offers to a device.

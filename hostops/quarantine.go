@@ -39,7 +39,7 @@ func (h *Host) noteQuarantine(w want, now have) {
 	var list []Quarantined
 	for _, in := range slices.Sorted(maps.Keys(now.instances)) {
 		for uuid, i := range now.instances[in] {
-			if old[uuid] || w.elsewhere[uuid] && !w.discard[uuid] && i.Epoch <= w.index {
+			if old[uuid] || w.elsewhere[uuid] && !w.discard[uuid] && !w.coming[uuid] && i.Epoch <= w.index {
 				list = append(list, Quarantined{UUID: uuid, Name: i.Name, Driver: in, Epoch: i.Epoch, Power: i.Power})
 			}
 		}
