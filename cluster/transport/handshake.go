@@ -119,6 +119,10 @@ func (h *handshake) verify(state tls.ConnectionState) error {
 		if h.inbound && h.protocol == Join {
 			return nil
 		}
+		if h.inbound && h.protocol == API && h.transport.bootstraps() {
+			h.protocol = Bootstrap // and never reaches who serves API
+			return nil
+		}
 		return h.refuse(ReasonNoCertificate, errNoCertificate)
 	}
 	return h.identify(chain)

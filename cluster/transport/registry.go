@@ -12,12 +12,20 @@ func (t *Transport) current() uint64 {
 	return t.generation
 }
 
-// served returns the protocols that somebody listens for, and whether Raft is cut.
+// bootstraps reports whether somebody listens for Bootstrap.
+func (t *Transport) bootstraps() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queues[Bootstrap] != nil
+}
+
+// served returns the protocols that a caller may name and somebody listens for, and
+// whether Raft is cut.
 func (t *Transport) served() (protocols []string, cut bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for p := range t.queues {
-		if p != Raft || !t.cut {
+		if p != Bootstrap && (p != Raft || !t.cut) {
 			protocols = append(protocols, p)
 		}
 	}

@@ -25,6 +25,10 @@ const (
 	// Join is for hosts that are no peers yet. A caller needs no certificate; one that
 	// it shows is verified like any other.
 	Join = "tenks-join/1"
+	// Bootstrap is for hosts that have no Tenks yet, and only curl: HTTP/1.1 for callers
+	// that show no certificate. It is never agreed on by name: a caller that names
+	// API and shows no certificate gets it, if somebody listens for it.
+	Bootstrap = "tenks-bootstrap"
 	// Feed is a peer's stream of its part of the state.
 	Feed = "tenks-feed/1"
 	// RPC is calls between peers.

@@ -26,7 +26,8 @@ func (t *tool) joinCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "join TOKEN", Short: "make this host a peer of a mesh, and start its agent", Args: args(0, 1, "a join token"),
 		Long: `Join makes this host a peer of the mesh that the token is of, and starts its agent.
-A peer of the mesh makes tokens: tenks token create. It may be repeated.`,
+A peer of the mesh makes tokens: tenks token create. It may be repeated. Instead of
+the token, - reads it from standard input.`,
 		Example: "  tenks join tnk1.… --zone rack-b --physnet physnet1=eth1\n  tenks join --token-file /root/token",
 		RunE: func(c *cobra.Command, a []string) error {
 			text, err := t.joinToken(a, tokenFile)
@@ -41,8 +42,14 @@ A peer of the mesh makes tokens: tenks token create. It may be repeated.`,
 	return c
 }
 
+// tokenVariable holds a join token.
+const tokenVariable = "TENKS_TOKEN"
+
 // joinToken finds the token: an argument shows in the process list, the others do not.
 func (t *tool) joinToken(a []string, file string) (string, error) {
+	if len(a) == 1 && a[0] == "-" {
+		a, file = nil, "-"
+	}
 	switch {
 	case len(a) == 1:
 		return a[0], nil
@@ -53,8 +60,8 @@ func (t *tool) joinToken(a []string, file string) (string, error) {
 		b, err := os.ReadFile(file)
 		return string(b), err
 	}
-	if text := os.Getenv("TENKS_TOKEN"); text != "" {
-		return text, nil
+	if text := os.Getenv(tokenVariable); text != "" {
+		return text, os.Unsetenv(tokenVariable) // the agent that is started does not get it
 	}
 	return "", usagef("tenks join takes a join token; tenks token create, on a peer of the mesh, makes one")
 }

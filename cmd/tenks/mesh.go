@@ -45,6 +45,9 @@ func (t *tool) tokenCreateCommand() *cobra.Command {
 			}
 			fmt.Fprintf(t.out, "%s\n", token.Token)
 			fmt.Fprintf(t.err, "On the host that is to join, before %s: tenks join TOKEN\n", token.Expires)
+			if token.Bootstrap != "" {
+				fmt.Fprintf(t.err, "On a host that has only curl, in a root shell; it installs Tenks from this peer first, and what is added to it is for tenks join:\n%s\n", token.Bootstrap)
+			}
 			return nil
 		}}
 	c.Flags().DurationVar(&ttl, "ttl", 24*time.Hour, "how long it can be used")

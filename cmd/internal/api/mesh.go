@@ -63,7 +63,11 @@ type TokenRequest struct {
 type Token struct {
 	ID string `json:"id"`
 	// Token is the text to join with; only when it was made.
-	Token   string `json:"token,omitempty"`
+	Token string `json:"token,omitempty"`
+	// Bootstrap is a line for the shell of a host that has no Tenks yet: it installs
+	// it from the peer that made the token, and joins. Only when that was made.
+	Bootstrap string `json:"bootstrap,omitempty"`
+
 	Name    string `json:"name"`
 	Zone    string `json:"zone"`
 	Uses    int    `json:"uses_left"`

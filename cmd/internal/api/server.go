@@ -50,6 +50,8 @@ type Config struct {
 	Moves Moves
 	// Quarantine is what this host keeps of nodes that are elsewhere. Optional.
 	Quarantine Quarantine
+	// KeyRing is what the peers recognise each other by.
+	KeyRing KeyRing
 	// Removable says which of a cluster's nodes Ironic does not let go.
 	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
 	// Parse reads a cluster file.
@@ -91,7 +93,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes()), []route{
+	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes()), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},

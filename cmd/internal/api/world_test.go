@@ -49,6 +49,7 @@ type world struct {
 	ironicErr error
 	leader    string
 	checks    []api.Check
+	ring      ring
 	// looks counts how often a snapshot was taken.
 	looks atomic.Int64
 }
@@ -57,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, store: state.New(), host: &host{chassis: map[string]*bmctest.Chassis{}}, leader: hypervisorID}
 	w.handler = api.New(api.Config{
-		Source: w, Propose: w.propose, Host: w.host, Mesh: lonely{}, Removable: w.removable,
+		Source: w, Propose: w.propose, Host: w.host, Mesh: lonely{}, KeyRing: &w.ring, Removable: w.removable,
 		Parse: daemon.ParseCluster, Plan: declare.Cluster,
 		Leader:  func() (string, string) { return w.leader, hypervisorID },
 		Checks:  func(context.Context) []api.Check { return w.checks },

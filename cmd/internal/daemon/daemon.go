@@ -65,6 +65,8 @@ type agent struct {
 	metrics  *metrics
 	// outgoing hands out the files of nodes that move away.
 	outgoing *outgoing
+	// bootstrap is how hosts get Tenks from this peer.
+	bootstrap bootstrap
 	// driversOpened is when the drivers began to start.
 	driversOpened time.Time
 	// fed is closed once another peer told this one its part of the state.
@@ -141,8 +143,10 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	g.Go(func() error { return a.whileLeader(ctx, a.schedule) })
 	g.Go(func() error { return a.whileLeader(ctx, a.ironic.Run) })
 	g.Go(func() error { return a.whileLeader(ctx, a.watchPeers) })
+	g.Go(func() error { return a.whileLeader(ctx, a.rotate) })
 	g.Go(func() error { return a.whileLeader(ctx, a.drain) })
 	g.Go(func() error { return (&incoming{a: a}).run(ctx) })
+	g.Go(func() error { return a.serveBootstrap(ctx) })
 	g.Go(func() error { return a.serve(ctx) })
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()

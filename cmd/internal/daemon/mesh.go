@@ -79,8 +79,11 @@ func barred(snap *state.Snapshot, p *state.Peer) bool {
 
 // setKeys leaves out what cannot be read: the peer then goes on with what it had.
 func (v *views) setKeys(k state.Keys) {
-	v.last.Roots, v.last.Gossip, v.last.Authority = nil, nil, nil
+	v.last.Roots, v.last.Cross, v.last.Gossip, v.last.Authority = nil, nil, nil, nil
 	for i, row := range k.Authorities {
+		if cross, err := pki.ParseBundle(row.Cross); err == nil {
+			v.last.Cross = append(v.last.Cross, cross...)
+		}
 		if row.KeyPEM.IsZero() { // it is only trusted here
 			if roots, err := pki.ParseBundle(row.CertPEM); err == nil {
 				v.last.Roots = append(v.last.Roots, roots...)
@@ -181,6 +184,9 @@ func (a *agent) MakeToken(ctx context.Context, r api.TokenRequest) (api.Token, e
 	}
 	v := api.TokenView(&row, now)
 	v.Token = text
+	if v.Bootstrap, err = a.bootstrap.line(a.mesh, id, text); err != nil {
+		a.log.WarnContext(ctx, "no line for hosts without Tenks", "err", err)
+	}
 	return v, nil
 }
 

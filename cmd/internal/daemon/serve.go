@@ -33,6 +33,7 @@ func (a *agent) serve(ctx context.Context) error {
 			id, _ := a.mesh.Leader()
 			return id, a.mesh.ID()
 		},
+		KeyRing: a,
 		Mesh: a, Moves: a.outgoing, Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
 	}).Handler())
 	// Requests that stream end with ctx, not with the server.
