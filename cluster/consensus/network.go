@@ -22,12 +22,16 @@ type Network interface {
 const (
 	networkTimeout = 10 * time.Second
 	networkPool    = 3
+	// One request at a time to each peer, of up to 64 entries: with more, Raft's pipeline
+	// can get stuck when a follower refuses entries, and that follower then gets
+	// heartbeats but no entry any more, and Close never ends (hashicorp/raft issue 612).
+	networkInFlight = 1
 )
 
 func newTransport(id string, n Network, out *slog.Logger) raft.Transport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: streamLayer{id: id, network: n}, Logger: leveled(out),
-		MaxPool: networkPool, Timeout: networkTimeout, MsgpackUseNewTimeFormat: true,
+		MaxPool: networkPool, MaxRPCsInFlight: networkInFlight, Timeout: networkTimeout, MsgpackUseNewTimeFormat: true,
 	})
 }
 
