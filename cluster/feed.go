@@ -193,7 +193,7 @@ func (m *Mesh) Follow(ctx context.Context, at func() Position, take func(part []
 		if time.Since(began) > feedBeat {
 			wait, failing = feedPause, false
 		}
-		if !failing {
+		if !failing && peer != "" {
 			failing = true
 			m.cfg.Log.WarnContext(ctx, "no part of the state comes; will ask another peer", "peer", peer, "err", err)
 		}

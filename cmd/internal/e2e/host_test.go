@@ -27,6 +27,16 @@ type host struct {
 	api   *client.Client
 	agent *exec.Cmd
 	log   string
+	// programs is the directory of tenks and its driver, if it is not bin.
+	programs string
+}
+
+// program is a program of the host's version of tenks.
+func (h *host) program(name string) string {
+	if h.programs != "" {
+		return filepath.Join(h.programs, name)
+	}
+	return filepath.Join(bin, name)
 }
 
 // newHost makes a lab of one host with libvirtd running.
@@ -111,12 +121,12 @@ func (h *host) run(name string, args ...string) string {
 
 func (h *host) tenks(args ...string) string {
 	h.t.Helper()
-	return h.run(filepath.Join(bin, "tenks"), args...)
+	return h.run(h.program("tenks"), args...)
 }
 
 func (h *host) tryTenks(args ...string) (string, error) {
 	h.t.Helper()
-	return h.try(filepath.Join(bin, "tenks"), args...)
+	return h.try(h.program("tenks"), args...)
 }
 
 // write puts a file where the host's programs find it, and returns its path.
@@ -166,7 +176,7 @@ func (h *host) spawnAgent() {
 		h.t.Fatal(err)
 	}
 	defer log.Close()
-	h.agent = h.Command(context.WithoutCancel(h.t.Context()), filepath.Join(bin, "tenks"), "agent", "--config", dataDir+"/agent.yml")
+	h.agent = h.Command(context.WithoutCancel(h.t.Context()), h.program("tenks"), "agent", "--config", dataDir+"/agent.yml")
 	h.agent.Stdout, h.agent.Stderr = log, log
 	if err := h.agent.Start(); err != nil {
 		h.t.Fatal(err)

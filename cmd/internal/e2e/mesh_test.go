@@ -20,6 +20,12 @@ import (
 // by one command each.
 func newMesh(t *testing.T, n int) (*lab.Lab, []*host) {
 	t.Helper()
+	return newMeshOf(t, n, "")
+}
+
+// newMeshOf is newMesh with the programs of a directory; empty: those that are tested.
+func newMeshOf(t *testing.T, n int, programs string) (*lab.Lab, []*host) {
+	t.Helper()
 	l, dir := newLab(t)
 	var hosts []*host
 	for i := range n {
@@ -30,7 +36,7 @@ func newMesh(t *testing.T, n int) (*lab.Lab, []*host) {
 		if err := lh.StartLibvirtd(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log")}
+		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log"), programs: programs}
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Logf("end of %s's log:\n%s", lh.Name(), h.logTail())
@@ -69,8 +75,13 @@ func inSwitch(t *testing.T, l *lab.Lab) *ironiclab.Ironic {
 	return ironiclab.Start(t.Context(), t, ironiclab.Options{Dir: dir, Netns: l.Switch(), Bind: "10.77.0.254"})
 }
 
-// spread is a cluster file of nodes spread over zones and enrolled in an Ironic.
+// spread is a cluster file of nodes spread over zones and enrolled in an Ironic; no
+// endpoint: in none.
 func spread(name, endpoint string, count int) string {
+	if endpoint == "" {
+		whole := spread(name, "none", count)
+		return whole[:strings.Index(whole, "ironic: {")]
+	}
 	return fmt.Sprintf(`cluster: %[1]s
 node_types:
   small:
