@@ -115,13 +115,10 @@ func (t *tool) peerChanges() []*cobra.Command {
 		if err != nil {
 			return err
 		}
-		return t.print(p, func() table { return peerTable([]api.Peer{p}) })
+		return t.showPeer(p)
 	})
-	return []*cobra.Command{show, remove,
-		change("drain", "place no more nodes on a peer, and take its vote", func(c *cobra.Command, name string) error {
-			return t.client().ChangePeer(c.Context(), name, "drain")
-		}),
-		change("undrain", "place nodes on a peer again", func(c *cobra.Command, name string) error {
+	return []*cobra.Command{show, remove, t.drainCommand(),
+		change("undrain", "place nodes on a peer again, and end moves away from it", func(c *cobra.Command, name string) error {
 			return t.client().ChangePeer(c.Context(), name, "undrain")
 		}),
 		change("declare-lost", "say that a peer's host is off, so that its nodes may be made anew", func(c *cobra.Command, name string) error {

@@ -34,7 +34,7 @@ func (a *agent) serve(ctx context.Context) error {
 			return id, a.mesh.ID()
 		},
 		KeyRing: a,
-		Mesh: a, Moves: a.outgoing, Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
+		Mesh:    a, Moves: a.outgoing, Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
 	}).Handler())
 	// Requests that stream end with ctx, not with the server.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
