@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -64,10 +66,23 @@ func Ask(ctx context.Context, dir string, peers []Peer) (map[string]Answer, erro
 			st, err := client.standing(ctx, p.ID)
 			mu.Lock()
 			defer mu.Unlock()
-			out[p.ID] = Answer{st, err}
+			out[p.ID] = Answer{st, plain(err)}
 		})
 	}
 	asked.Wait()
 	client.close()
 	return out, t.Close()
+}
+
+// plain leaves out what only says that a leader was not asked.
+func plain(err error) error {
+	var op *net.OpError
+	var u *unreached
+	switch {
+	case errors.As(err, &op):
+		return op
+	case errors.As(err, &u):
+		return u.error
+	}
+	return err
 }

@@ -60,6 +60,8 @@ func recoverTable(r recovery.Report) table {
 	for _, v := range r.Voters {
 		state := "does not answer: " + v.Error
 		switch {
+		case v.ID == r.PeerID && v.Answers:
+			state = "this host; its agent runs"
 		case v.Answers && v.Leader != "":
 			state = fmt.Sprintf("answers, generation %d, log index %d, leader %s", v.Generation, v.Index, v.Leader)
 		case v.Answers:

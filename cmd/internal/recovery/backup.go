@@ -104,16 +104,24 @@ const (
 	Replace
 )
 
-// backupEnd is how the names of automatic backups end.
-const backupEnd = ".tnk"
+// How the names of automatic backups end: of all, and of those from before a recovery,
+// which stay until a person removes them.
+const (
+	backupEnd      = ".tnk"
+	beforeRecovery = "-before-recovery"
+)
 
 // Keep writes a snapshot to a directory of backups, under its time and index, and
 // returns the file. It may be repeated.
 func Keep(dir string, snap *state.Snapshot, now time.Time) (string, error) {
+	return keepAs(dir, snap, now, "")
+}
+
+func keepAs(dir string, snap *state.Snapshot, now time.Time, suffix string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
-	path := filepath.Join(dir, fmt.Sprintf("%s-%d%s", now.UTC().Format("20060102T150405Z"), snap.Index(), backupEnd))
+	path := filepath.Join(dir, fmt.Sprintf("%s-%d%s%s", now.UTC().Format("20060102T150405Z"), snap.Index(), suffix, backupEnd))
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(raftfsm.WriteSnapshot(w, snap)) }() // ends when Save has read it, or given up
 	_, err := Save(path, r, Replace)
@@ -161,15 +169,24 @@ func List(dir string) ([]Entry, error) {
 	return out, nil
 }
 
-// Prune removes all but the newest automatic backups.
-func Prune(dir string, keep int) error {
+// Prune removes automatic backups but the newest few: of those that are closer than
+// every to the one before, only the newest, so that few hold a long time. What was kept
+// from before a recovery stays.
+func Prune(dir string, every time.Duration, keep int) error {
 	list, err := List(dir)
 	if err != nil {
 		return err
 	}
+	list = slices.DeleteFunc(list, func(e Entry) bool { return strings.Contains(filepath.Base(e.File), beforeRecovery) })
 	var errs error
-	for _, e := range list[min(keep, len(list)):] {
-		errs = errors.Join(errs, os.Remove(e.File))
+	kept := 0
+	for i, e := range list {
+		crowded := i > 0 && i+1 < len(list) && e.Time.Sub(list[i+1].Time) < every
+		if crowded || kept == keep {
+			errs = errors.Join(errs, os.Remove(e.File))
+			continue
+		}
+		kept++
 	}
 	return errs
 }

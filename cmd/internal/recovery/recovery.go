@@ -154,7 +154,7 @@ func keep(p Place, d state.Dump, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Keep(p.Backups, snap, now)
+	return keepAs(p.Backups, snap, now, beforeRecovery)
 }
 
 // nameOf is a peer's name, or its ID.
