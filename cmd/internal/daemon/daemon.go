@@ -223,9 +223,6 @@ func (a *agent) endpoints(ctx context.Context) error {
 	return l.Run(ctx)
 }
 
-// proposeTries is how often a proposal whose fate is unknown is repeated.
-const proposeTries = 3
-
 // propose commits a command and returns its log index.
 func (a *agent) propose(ctx context.Context, request string, c state.Command) (uint64, error) {
 	if request == "" {
@@ -235,11 +232,7 @@ func (a *agent) propose(ctx context.Context, request string, c state.Command) (u
 	if err != nil {
 		return 0, err
 	}
-	answer, err := a.mesh.Propose(ctx, entry)
-	// The request ID makes a repeat harmless, whether or not the first was committed.
-	for tries := 0; errors.Is(err, cluster.ErrUnknown) && ctx.Err() == nil && tries < proposeTries; tries++ {
-		answer, err = a.mesh.Propose(ctx, entry)
-	}
+	answer, err := repeated(ctx, func(ctx context.Context) (any, error) { return a.mesh.Propose(ctx, entry) })
 	if err != nil {
 		return 0, err
 	}
