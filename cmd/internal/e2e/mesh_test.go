@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,10 +175,12 @@ func TestIntegrationKillsOfTheLeadersHostLoseAndDoubleNothing(t *testing.T) {
 		rounds = leaderKills
 	}
 	var took []time.Duration
+	asked := 0
 	for round := range rounds {
 		name := fmt.Sprintf("c%d", round)
 		leader := leaderOf(t, hosts)
 		rest := slices.DeleteFunc(slices.Clone(hosts), func(h *host) bool { return h == leader })
+		load := startLoad(rest)
 		applied := make(chan string, 1)
 		file := rest[0].write(name+".yml", spread(name, ironic.URL, 3))
 		go func() { // received below
@@ -193,6 +198,7 @@ func TestIntegrationKillsOfTheLeadersHostLoseAndDoubleNothing(t *testing.T) {
 		})
 		took = append(took, time.Since(killed))
 		out := <-applied
+		asked += load.end(t)
 		t.Logf("round %d: %s killed, another leads after %s; apply: %.200s", round, leader.Name(), took[round].Round(time.Millisecond), out)
 		if err := leader.Reboot(t.Context()); err != nil {
 			t.Fatal(err)
@@ -203,7 +209,60 @@ func TestIntegrationKillsOfTheLeadersHostLoseAndDoubleNothing(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("a new leader after: median %s, worst %s", took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+	t.Logf("BMCs on the other hosts answered all of %d requests meanwhile", asked)
 	checkOnce(t, hosts, ironic, rounds*3)
+}
+
+// load asks BMCs again and again.
+type load struct {
+	stop     context.CancelFunc
+	work     sync.WaitGroup
+	requests atomic.Int64
+	mu       sync.Mutex // guards failures
+	failures []string
+}
+
+// startLoad asks the BMCs of all nodes on hosts for their power, twice a second, from
+// where they are.
+func startLoad(hosts []*host) *load {
+	hosts[0].t.Helper()
+	ctx, cancel := context.WithCancel(hosts[0].t.Context())
+	l := &load{stop: cancel}
+	for _, n := range hosts[0].nodes() {
+		i := slices.IndexFunc(hosts, func(h *host) bool { return h.Name() == n.Hypervisor })
+		if i < 0 {
+			continue
+		}
+		l.work.Go(func() {
+			for ctx.Err() == nil {
+				// Five times, a second apart: what any client does over UDP.
+				out, err := hosts[i].try("ipmitool", "-I", "lanplus", "-N", "1", "-R", "5", "-H", n.BMC.Address, "-p", fmt.Sprint(n.BMC.Port),
+					"-U", n.BMC.Username, "-P", n.BMC.Password, "power", "status")
+				l.requests.Add(1)
+				if err != nil {
+					l.mu.Lock()
+					l.failures = append(l.failures, fmt.Sprintf("%s on %s: %v: %s", n.Name, n.Hypervisor, err, out))
+					l.mu.Unlock()
+				}
+				pause(ctx, loadPause)
+			}
+		})
+	}
+	return l
+}
+
+// loadPause is between two requests to a BMC: a process each, and two cores for all.
+const loadPause = 500 * time.Millisecond
+
+// end ends the load, and returns how many requests there were.
+func (l *load) end(t *testing.T) int {
+	t.Helper()
+	l.stop()
+	l.work.Wait()
+	for _, f := range l.failures {
+		t.Errorf("a BMC did not answer: %s", f)
+	}
+	return int(l.requests.Load())
 }
 
 // checkOnce fails unless each node is one domain on one host and one node in Ironic.
