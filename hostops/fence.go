@@ -23,8 +23,11 @@ const (
 	// closeAfter is the time without a lease after which a new one does not say that the
 	// state here is the present one. It is the least that stop_after may be.
 	closeAfter = 15 * time.Second
-	// fenceTimeout bounds one try to stop a node, confirmTimeout one to read the state.
-	fenceTimeout   = 5 * time.Second
+	// fenceTimeout bounds one try to stop a node.
+	fenceTimeout = 5 * time.Second
+	// killAfter is how long after its time a node that its driver did not stop is killed.
+	killAfter = 3 * time.Second
+	// confirmTimeout bounds one try to read the present state.
 	confirmTimeout = 10 * time.Second
 )
 
@@ -137,6 +140,13 @@ func (f *fence) age(lease func() (time.Duration, bool)) (age time.Duration, fres
 		f.round++
 	}
 	return age, fresh
+}
+
+// late reports whether the last lease is so long ago.
+func (f *fence) late(limit time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.clock()-f.last >= limit
 }
 
 // mayStart says why a node may not be switched on here now, or nil. It is always the
@@ -254,6 +264,14 @@ func (h *Host) stopFenced(ctx context.Context, n *state.Node, age time.Duration)
 	}
 	f.stopping[n.UUID] = h.start(func() {
 		err := c.fenceOff(ctx)
+		if err != nil && h.fence.late(n.StopAfter()+killAfter) && h.cfg.Kill != nil {
+			killed, failed := h.cfg.Kill(n.UUID)
+			if err = errors.Join(err, failed); killed && failed == nil {
+				h.log.WarnContext(ctx, "node is killed, because its driver did not stop it", "node", n.Name, "err", err)
+				c.isOff()
+				err = nil
+			}
+		}
 		f.mu.Lock()
 		delete(f.stopping, n.UUID)
 		first := !f.stopped[n.UUID]
@@ -294,9 +312,14 @@ func (c *Chassis) fenceOff(ctx context.Context) error {
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return err
 	}
+	c.isOff()
+	return nil
+}
+
+// isOff takes over that the host took the node down.
+func (c *Chassis) isOff() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
 	c.power, c.hostOff, c.late = state.PowerOff, true, time.Now().Add(lateReports)
-	return nil
 }

@@ -48,25 +48,28 @@ func (l *meshLease) read(context.Context) error {
 // "h", both on.
 func guarded(t *testing.T, test func(t *testing.T, e *env, l *meshLease)) {
 	t.Helper()
-	simulate(t, func(t *testing.T, e *env) {
-		l, began := &meshLease{}, time.Now()
-		e.config.LeaseAge, e.config.Confirm = l.age, l.read
-		e.config.LeaseFile = filepath.Join(t.TempDir(), "lease")
-		e.config.clock = func() time.Duration { return time.Hour + time.Since(began) }
-		e.restart()
-		a := node("a")
-		a.OnHostLoss, a.StopAfterMilli = state.LossRebuild, 30000
-		e.place(a, node("h"))
-		e.run()
-		elapse(5 * time.Second)
-		e.power("a", state.ActionOn)
-		e.power("h", state.ActionOn)
-		elapse(5 * time.Second)
-		if got := e.node("a").Host.StopAfterMilli; got != 30000 {
-			t.Fatalf("the host promises %d", got)
-		}
-		test(t, e, l)
-	})
+	simulate(t, func(t *testing.T, e *env) { guardedIn(t, e, test) })
+}
+
+func guardedIn(t *testing.T, e *env, test func(t *testing.T, e *env, l *meshLease)) {
+	t.Helper()
+	l, began := &meshLease{}, time.Now()
+	e.config.LeaseAge, e.config.Confirm = l.age, l.read
+	e.config.LeaseFile = filepath.Join(t.TempDir(), "lease")
+	e.config.clock = func() time.Duration { return time.Hour + time.Since(began) }
+	e.restart()
+	a := node("a")
+	a.OnHostLoss, a.StopAfterMilli = state.LossRebuild, 30000
+	e.place(a, node("h"))
+	e.run()
+	elapse(5 * time.Second)
+	e.power("a", state.ActionOn)
+	e.power("h", state.ActionOn)
+	elapse(5 * time.Second)
+	if got := e.node("a").Host.StopAfterMilli; got != 30000 {
+		t.Fatalf("the host promises %d", got)
+	}
+	test(t, e, l)
 }
 
 func (e *env) powers(a, h state.Power, when string) {
@@ -173,7 +176,7 @@ func TestAHostThatIsBusyIsAskedAgainUntilTheNodeIsStopped(t *testing.T) {
 		fails := 3
 		e.nodes.mu.Lock()
 		e.nodes.fail = func(op, uuid string) error {
-			if op == "off" && fails > 0 {
+			if op == "power" && fails > 0 {
 				fails--
 				return errors.New("busy with another job")
 			}
@@ -183,6 +186,43 @@ func TestAHostThatIsBusyIsAskedAgainUntilTheNodeIsStopped(t *testing.T) {
 		l.set(true, nil)
 		elapse(33 * time.Second)
 		e.powers(state.PowerOff, state.PowerOn, "after some tries")
+		if fails != 0 {
+			t.Errorf("%d tries that fail are left", fails)
+		}
+	})
+}
+
+func TestWhatItsDriverDoesNotStopIsKilled(t *testing.T) {
+	simulate(t, func(t *testing.T, e *env) {
+		var killed []string
+		e.config.Kill = func(uuid string) (bool, error) {
+			killed = append(killed, uuid)
+			e.nodes.mu.Lock()
+			defer e.nodes.mu.Unlock()
+			e.nodes.nodes[uuid].power = state.PowerOff
+			return true, nil
+		}
+		e.close()
+		guardedIn(t, e, func(t *testing.T, e *env, l *meshLease) {
+			e.nodes.mu.Lock()
+			e.nodes.fail = func(op, _ string) error {
+				if op == "power" {
+					return errors.New("libvirtd hangs")
+				}
+				return nil
+			}
+			e.nodes.mu.Unlock()
+			l.set(true, nil)
+			elapse(32 * time.Second)
+			if len(killed) > 0 {
+				t.Errorf("killed %v while its driver may still stop it", killed)
+			}
+			elapse(3 * time.Second)
+			e.powers(state.PowerOff, state.PowerOn, "although the driver fails")
+			if !slices.Equal(killed, []string{"a"}) {
+				t.Errorf("killed %v, want a, once", killed)
+			}
+		})
 	})
 }
 

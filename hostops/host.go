@@ -95,6 +95,9 @@ type Config struct {
 	// Confirm returns once Source has everything that was acknowledged before the call.
 	// Required with LeaseAge.
 	Confirm func(ctx context.Context) error
+	// Kill ends what embodies a node although its driver does not answer, and reports whether
+	// there was anything and is no longer. Optional.
+	Kill func(uuid string) (bool, error)
 	// LeaseFile is the path of a file of our own for the last lease; empty: it is not kept.
 	LeaseFile string
 	// Parallel bounds how many nodes are worked on at a time; 0: 16.

@@ -206,7 +206,7 @@ func (a *agent) openHost(mesh string) error {
 	a.host, err = hostops.Open(hostops.Config{
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
-		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, BootID: string(bootID), Log: a.log,
+		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
 		Ready:     func(uuid string) error { return a.bmcs.Err(uuid) },
 		Discarded: a.reportDiscarded,
 	})
