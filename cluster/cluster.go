@@ -267,6 +267,9 @@ func (m *Mesh) noteLeader(peer string) {
 	m.led, m.ledAt = peer, time.Now()
 }
 
+// Applying is for how long a command has been being applied here; 0: none is.
+func (m *Mesh) Applying() time.Duration { return m.log.Applying() }
+
 // IsLeader reports whether this peer leads.
 func (m *Mesh) IsLeader() bool { return m.log.IsLeader() }
 

@@ -3,6 +3,7 @@ package consensus
 import (
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -13,13 +14,27 @@ type indexed struct {
 	raft.FSM
 	// seen is the newest entry; 0: none since the start, or since a restore.
 	seen atomic.Uint64
+	// since is when the entry that is being applied began to be (Unix nanoseconds); 0:
+	// none is.
+	since atomic.Int64
 }
 
 // Apply implements raft.FSM.
 func (f *indexed) Apply(l *raft.Log) any {
+	f.since.Store(time.Now().UnixNano())
+	defer f.since.Store(0)
 	answer := f.FSM.Apply(l)
 	f.seen.Store(l.Index)
 	return answer
+}
+
+// Applying is for how long an entry has been being applied; 0: none is.
+func (l *Log) Applying() time.Duration {
+	since := l.fsm.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
 }
 
 // Restore implements raft.FSM.

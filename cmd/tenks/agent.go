@@ -18,6 +18,7 @@ import (
 	"tenks/cmd/internal/client"
 	"tenks/cmd/internal/daemon"
 	"tenks/cmd/internal/drivers"
+	"tenks/cmd/internal/service"
 	"tenks/config"
 )
 
@@ -55,7 +56,8 @@ func runAgent(ctx context.Context, file, level string, stderr io.Writer) error {
 		return usagef("--log-level %q: not one of debug, info, warn, error", level)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))
-	err = daemon.Run(ctx, daemon.Options{Config: c, Version: version, LibvirtDriver: drivers.Libvirt, Log: log})
+	err = daemon.Run(ctx, daemon.Options{Config: c, Version: version, LibvirtDriver: drivers.Libvirt, Log: log,
+		Notify: service.NewNotifier(os.Getenv)})
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -64,6 +66,49 @@ func runAgent(ctx context.Context, file, level string, stderr io.Writer) error {
 
 // startTime bounds how long a started agent may take until it answers.
 const startTime = 30 * time.Second
+
+// startAgent starts this host's agent, by systemd where that runs the host, and waits
+// until it answers.
+func (t *tool) startAgent(ctx context.Context, p daemon.Paths) error {
+	if !t.system.For(p.Dir) {
+		return t.startDetached(ctx, p)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := t.system.Start(ctx, self); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for err := client.New(p.Socket).Ready(ctx); err != nil; err = client.New(p.Socket).Ready(ctx) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("agent: it does not answer after %s: see journalctl -u tenks: %w", startTime, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// agentLog says where this host's agent writes what it does.
+func (t *tool) agentLog(p daemon.Paths) string {
+	if t.system.For(p.Dir) {
+		return "in journalctl -u tenks"
+	}
+	return p.Log
+}
+
+// removeAgent ends this host's agent for good.
+func (t *tool) removeAgent(ctx context.Context, dir string) error {
+	if t.system.For(dir) {
+		if err := t.system.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	return stopAgent(ctx, dir) // one that was started by hand
+}
 
 // startDetached starts an agent that outlives this command, and waits until it
 // answers.

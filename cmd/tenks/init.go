@@ -83,10 +83,10 @@ func (t *tool) initCommand() *cobra.Command {
 			if host.foreground {
 				return runAgent(c.Context(), p.Config, "info", t.err)
 			}
-			if err := t.startDetached(c.Context(), p); err != nil {
+			if err := t.startAgent(c.Context(), p); err != nil {
 				return err
 			}
-			fmt.Fprintf(t.out, "mesh %q made; agent %d runs, its log is %s\n", mesh, daemon.PID(p.Dir), p.Log)
+			fmt.Fprintf(t.out, "mesh %q made; agent %d runs, its log is %s\n", mesh, daemon.PID(p.Dir), t.agentLog(p))
 			return nil
 		},
 	}
@@ -130,5 +130,5 @@ func (t *tool) ensureAgent(ctx context.Context, p daemon.Paths, mesh string, fil
 	if daemon.PID(p.Dir) != 0 {
 		return made, t.client().Ready(ctx)
 	}
-	return made, t.startDetached(ctx, p)
+	return made, t.startAgent(ctx, p)
 }

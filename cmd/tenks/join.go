@@ -86,7 +86,7 @@ func (t *tool) join(ctx context.Context, text string, host hostFlags) error {
 		return runAgent(ctx, p.Config, "info", t.err)
 	}
 	if daemon.PID(p.Dir) == 0 {
-		if err := t.startDetached(ctx, p); err != nil {
+		if err := t.startAgent(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func (t *tool) join(ctx context.Context, text string, host hostFlags) error {
 		return err
 	}
 	fmt.Fprintf(t.out, "joined mesh %q as %s: %d peers; leader %s; agent %d runs, its log is %s\n",
-		st.Mesh, agent.Name, st.Peers, st.Leader, daemon.PID(p.Dir), p.Log)
+		st.Mesh, agent.Name, st.Peers, st.Leader, daemon.PID(p.Dir), t.agentLog(p))
 	return nil
 }
 

@@ -33,7 +33,7 @@ func (t *tool) leave(ctx context.Context, r api.PeerRequest) error {
 		return errors.New("this host is in no mesh")
 	}
 	if daemon.PID(p.Dir) == 0 {
-		if err := t.startDetached(ctx, p); err != nil {
+		if err := t.startAgent(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -44,7 +44,7 @@ func (t *tool) leave(ctx context.Context, r api.PeerRequest) error {
 	if err := t.leaveMesh(ctx, id, r); err != nil {
 		return err
 	}
-	if err := stopAgent(ctx, p.Dir); err != nil {
+	if err := t.removeAgent(ctx, p.Dir); err != nil {
 		return err
 	}
 	if err := removeData(p.Dir); err != nil {

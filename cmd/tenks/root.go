@@ -12,6 +12,7 @@ import (
 
 	"tenks/cmd/internal/client"
 	"tenks/cmd/internal/daemon"
+	"tenks/cmd/internal/service"
 )
 
 // streams are where a command reads and writes.
@@ -33,12 +34,14 @@ type tool struct {
 	output  string
 	// warned is done once people were warned.
 	warned sync.Once
+	// system is the service manager of this host.
+	system service.Manager
 }
 
-const defaultDataDir = "/var/lib/tenks"
+const defaultDataDir = service.DataDir
 
 func run(ctx context.Context, args []string, s streams) error {
-	t := &tool{streams: s}
+	t := &tool{streams: s, system: service.Host()}
 	root := t.root()
 	root.SetArgs(args)
 	root.SetIn(s.in)

@@ -266,7 +266,7 @@ func (t *tool) down(ctx context.Context, r api.DestroyRequest, wait time.Duratio
 		return fmt.Errorf("%s: %w", p.Up, err)
 	}
 	if daemon.PID(p.Dir) == 0 {
-		if err := t.startDetached(ctx, p); err != nil {
+		if err := t.startAgent(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -276,7 +276,7 @@ func (t *tool) down(ctx context.Context, r api.DestroyRequest, wait time.Duratio
 	if !made.Mesh {
 		return os.Remove(p.Up)
 	}
-	if err := stopAgent(ctx, p.Dir); err != nil {
+	if err := t.removeAgent(ctx, p.Dir); err != nil {
 		return err
 	}
 	if err := removeData(p.Dir); err != nil {

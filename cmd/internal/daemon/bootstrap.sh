@@ -31,5 +31,6 @@ curl -fsSk --tlsv1.3 --http1.1 --retry 5 --retry-delay 2 --pinnedpubkey "sha256/
 chmod 755 "$tmp"
 mv "$tmp" "$to"
 trap - EXIT
-"$to" host check >/dev/null 2>&1 || "$to" host setup || fail "this host lacks something: see $to host check"
+"$to" host check >/dev/null 2>&1 || "$to" host setup ||
+	echo "tenks: this host still lacks what is named above; it joins all the same" >&2
 exec "$to" join "$@"

@@ -24,6 +24,7 @@ import (
 	"tenks/bmc"
 	"tenks/bmc/endpoint"
 	"tenks/cluster"
+	"tenks/cmd/internal/service"
 	"tenks/config"
 	"tenks/hostops"
 	"tenks/hostops/driver"
@@ -40,7 +41,9 @@ type Options struct {
 	Version string
 	// LibvirtDriver returns the path of the libvirt driver's program.
 	LibvirtDriver func(dataDir string) (string, error)
-	Log           *slog.Logger
+	// Notify tells systemd how the agent is; its zero value tells nobody.
+	Notify service.Notifier
+	Log    *slog.Logger
 }
 
 // agent holds the parts, in the order in which they are opened.
@@ -65,6 +68,8 @@ type agent struct {
 	metrics  *metrics
 	// outgoing hands out the files of nodes that move away.
 	outgoing *outgoing
+	// pulse is that of the loop of BMCs.
+	pulse pulse
 	// bootstrap is how hosts get Tenks from this peer.
 	bootstrap bootstrap
 	// driversOpened is when the drivers began to start.
@@ -110,6 +115,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	if err := a.known(ctx); err != nil {
 		return errors.Join(err, stop(g))
 	}
+	g.Go(func() error { return a.notify(ctx) })
 	g.Go(func() error { return a.keepPart(ctx) })
 	g.Go(func() error { return a.keepBackups(ctx) })
 	a.driversOpened = time.Now()
@@ -218,7 +224,7 @@ func (a *agent) openHost(mesh string) error {
 }
 
 func (a *agent) endpoints(ctx context.Context) error {
-	l := &reconcile.Loop{Name: "bmc", Source: a.source, Do: a.bmcs.Do,
+	l := &reconcile.Loop{Name: "bmc", Source: a.source, Do: a.pulse.around(a.bmcs.Do),
 		Period: 10 * time.Second, Retry: time.Second, Log: a.log}
 	return l.Run(ctx)
 }
