@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"tenks/cluster/consensus"
+	"tenks/cluster/pki"
 )
 
 func TestGenerations(t *testing.T) {
@@ -107,7 +109,8 @@ func (b *testbed) recovered(p *place, number uint64) Generation {
 	if err != nil {
 		b.Fatal(err)
 	}
-	err = Recover(RecoverConfig{Dir: p.dir, Generation: g, Term: r.Term, Authority: b.authority, Peers: local.Peers, Now: time.Now(),
+	err = Recover(RecoverConfig{Dir: p.dir, Generation: g, Term: r.Term, Authority: b.authority,
+		Roots: []*x509.Certificate{b.authority.Certificate()}, Peers: local.Peers, Now: time.Now(),
 		Snapshot: func(w io.Writer) error {
 			_, err := io.WriteString(w, strings.Join(fsm.all(), "\n"))
 			return err
@@ -230,6 +233,46 @@ func TestTwoRecoveriesOfOneNumberRefuseEachOther(t *testing.T) {
 	if second.Generation() != g || third.Generation() != g {
 		t.Errorf("generations %+v and %+v, want %+v", second.Generation(), third.Generation(), g)
 	}
+}
+
+func TestAMeshWithANewAuthorityLetsItsPeersInAgain(t *testing.T) {
+	b := founded(t)
+	first, second := b.places[0], b.joined()
+	b.eventually("the log at the second", func() bool { return len(second.fsm.all()) == 1 })
+	id := second.ID()
+	b.closed(first)
+	b.closed(second)
+	if Estranged(second.dir, b.token()) {
+		t.Error("a peer is estranged from the mesh that it is in")
+	}
+	// What it kept of the state is of before.
+	before := b.view()
+	before.Generation = 1
+	second.config.View = func() View { return before }
+	authority, err := pki.NewAuthority(testMesh, time.Now())
+	must(t, err)
+	b.mu.Lock()
+	b.authority = authority
+	b.mu.Unlock()
+	g := b.recovered(first, 0)
+	b.again(first)
+	b.again(second)
+	select {
+	case <-second.Superseded():
+		t.Error("a peer came over to an authority that it does not know")
+	case <-time.After(3 * time.Second):
+	}
+	b.closed(second)
+	if !Estranged(second.dir, b.token()) {
+		t.Error("a peer does not know that its mesh has another authority")
+	}
+	must(t, b.join(second))
+	b.again(second)
+	if second.ID() != id || second.Generation() != g {
+		t.Errorf("peer %s in generation %+v, want %s in %+v", second.ID(), second.Generation(), id, g)
+	}
+	b.eventually("the log of the new generation at the second", func() bool { return len(second.fsm.all()) > 0 })
+	must(t, b.join(second)) // again, for nothing
 }
 
 func TestACrashInTheMiddleOfARecoveryIsFinished(t *testing.T) {

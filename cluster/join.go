@@ -108,7 +108,7 @@ func requester(csr []byte) (string, error) {
 }
 
 func (m *Mesh) issue(csr []byte) ([]byte, error) {
-	v := m.cfg.View()
+	v := m.view()
 	if v.Authority == nil {
 		return nil, errors.New("this peer cannot sign: ask another address of the token")
 	}
@@ -130,7 +130,7 @@ func (m *Mesh) serveRenew(w http.ResponseWriter, r *http.Request) *refusal {
 	if err != nil {
 		return &refusal{status: http.StatusBadRequest, err: err}
 	}
-	if p, known := m.cfg.View().peer(id); !known || p.Removed {
+	if p, known := m.view().peer(id); !known || p.Removed {
 		return &refusal{status: http.StatusForbidden, err: fmt.Errorf("peer %s is not in this mesh", id)}
 	}
 	cert, err := m.issue(csr)
@@ -145,7 +145,7 @@ func (m *Mesh) serveRenew(w http.ResponseWriter, r *http.Request) *refusal {
 
 // membership is what a peer keeps of the mesh as it is now.
 func (m *Mesh) membership() membership {
-	v := m.cfg.View()
+	v := m.view()
 	out := m.files
 	if len(v.Roots) > 0 {
 		out.Roots = string(pki.JoinBundle(v.Roots...))
@@ -177,12 +177,16 @@ type JoinConfig struct {
 }
 
 // Join makes dir this peer's place in the token's mesh. It may be repeated: a peer
-// that is in that mesh already gets nil. Errors: ErrExists, for another mesh;
+// that is in that mesh already gets nil, unless it is Estranged: then it is let in again
+// under its old identity. Errors: ErrExists, for another mesh;
 // ErrRefused.
 func Join(ctx context.Context, c JoinConfig) error {
 	if Exists(c.Dir) {
 		m, err := readMembership(c.Dir)
 		if err == nil && m.Mesh == c.Token.Mesh {
+			if Estranged(c.Dir, c.Token) {
+				return c.again(ctx)
+			}
 			return nil
 		}
 		return fmt.Errorf("%s: %w: this host is in another mesh: tenks leave first", c.Dir, ErrExists)

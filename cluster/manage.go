@@ -75,7 +75,7 @@ func (m *Mesh) manageOnce(ctx context.Context) {
 // recordRoles writes into the state who has which part, where that differs.
 func (m *Mesh) recordRoles(ctx context.Context) {
 	members, roles := m.log.Members(), map[string]Role{}
-	for _, p := range m.cfg.View().Peers {
+	for _, p := range m.view().Peers {
 		role, ok := members[p.ID]
 		if !ok {
 			role = Client
@@ -98,7 +98,7 @@ func (m *Mesh) candidates(ctx context.Context, members map[string]Role) []consen
 	alive := m.alive()
 	clients := 0
 	var ask []string
-	for _, p := range m.cfg.View().Peers {
+	for _, p := range m.view().Peers {
 		c := consensus.Candidate{ID: p.ID, Zone: p.Zone, Role: Client, Barred: p.Barred || p.Removed}
 		if role, ok := members[p.ID]; ok {
 			c.Role = role
@@ -111,7 +111,7 @@ func (m *Mesh) candidates(ctx context.Context, members map[string]Role) []consen
 	}
 	// One that is in the log and that the state does not know has no business there.
 	for _, id := range slices.Sorted(maps.Keys(members)) {
-		if _, known := m.cfg.View().peer(id); !known {
+		if _, known := m.view().peer(id); !known {
 			out = append(out, consensus.Candidate{ID: id, Role: members[id], Barred: true})
 		}
 	}

@@ -39,7 +39,7 @@ func (d *directory) view() View {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return View{Peers: slices.Clone(d.peers), Roots: []*x509.Certificate{d.authority.Certificate()}, Authority: d.authority,
-		Gossip: [][]byte{d.founding.GossipKey}, Generation: 1}
+		Gossip: [][]byte{d.founding.GossipKey}, Generation: 9}
 }
 
 // change changes or adds what is known of a peer.

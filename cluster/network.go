@@ -51,7 +51,7 @@ func (m *Mesh) openGossip() error {
 	facts := m.cfg.Facts
 	facts.APIAddress, facts.Generation = m.Address(), m.files.Generation.Number
 	keys := m.files.Gossip
-	if v := m.cfg.View(); len(v.Gossip) > 0 {
+	if v := m.view(); len(v.Gossip) > 0 {
 		keys = v.Gossip
 	}
 	g, err := gossip.Open(gossip.Config{ID: m.id, Mesh: m.files.Mesh, Bind: m.cfg.Gossip, Advertise: m.cfg.Advertise,
@@ -149,12 +149,12 @@ func (m *Mesh) verify(chain []*x509.Certificate, _ string) (string, error) {
 }
 
 func (m *Mesh) allowed(id string) bool {
-	p, known := m.cfg.View().peer(id)
+	p, known := m.view().peer(id)
 	return !known || !p.Removed
 }
 
 func (m *Mesh) roots() []*x509.Certificate {
-	if v := m.cfg.View(); len(v.Roots) > 0 {
+	if v := m.view(); len(v.Roots) > 0 {
 		return v.Roots
 	}
 	roots, err := pki.ParseBundle([]byte(m.files.Roots))
@@ -166,7 +166,7 @@ func (m *Mesh) roots() []*x509.Certificate {
 
 // peers are those of the state; before there is one, those of the file.
 func (m *Mesh) peers() []Peer {
-	if v := m.cfg.View(); len(v.Peers) > 0 {
+	if v := m.view(); len(v.Peers) > 0 {
 		return v.Peers
 	}
 	return m.files.Peers
@@ -182,7 +182,7 @@ func (m *Mesh) addressOf(id string) (string, bool) {
 			}
 		}
 	}
-	for _, list := range [][]Peer{m.cfg.View().Peers, m.files.Peers} {
+	for _, list := range [][]Peer{m.view().Peers, m.files.Peers} {
 		for _, p := range list {
 			if p.ID == id && p.Address != "" {
 				return p.Address, true
@@ -194,7 +194,7 @@ func (m *Mesh) addressOf(id string) (string, bool) {
 
 func (m *Mesh) gossipAddresses() []string {
 	var out []string
-	for _, p := range slices.Concat(m.cfg.View().Peers, m.files.Peers) {
+	for _, p := range slices.Concat(m.view().Peers, m.files.Peers) {
 		if p.ID != m.id && p.Gossip != "" && !p.Removed {
 			out = append(out, p.Gossip)
 		}

@@ -17,7 +17,7 @@ const outEvery = 250 * time.Millisecond
 func (m *Mesh) keepOut(ctx context.Context) {
 	out := map[string]bool{}
 	for ctx.Err() == nil {
-		for _, p := range m.cfg.View().Peers {
+		for _, p := range m.view().Peers {
 			if p.Removed && !out[p.ID] {
 				m.transport.Drop(p.ID)
 			}

@@ -78,7 +78,7 @@ func (m *Mesh) dueCertificate(share float64) (due, abroad bool) {
 	if m.refused.Load() {
 		return true, true
 	}
-	if roots := m.cfg.View().Roots; len(roots) > 0 && c.Leaf.CheckSignatureFrom(roots[0]) != nil {
+	if roots := m.view().Roots; len(roots) > 0 && c.Leaf.CheckSignatureFrom(roots[0]) != nil {
 		return true, false
 	}
 	return time.Now().After(pki.RenewAt(c.Leaf, share)), false

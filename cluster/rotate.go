@@ -130,7 +130,7 @@ func (m *Mesh) noteKept(kept membership) {
 // shown is what follows this peer's own certificate: keys of newer authorities certified
 // by older ones, for who knows only those, then the authorities, for who joins.
 func (m *Mesh) shown() []*x509.Certificate {
-	return slices.Concat(m.cfg.View().Cross, m.roots())
+	return slices.Concat(m.view().Cross, m.roots())
 }
 
 // keepChain shows with this peer's certificate the authorities that there are now.

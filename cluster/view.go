@@ -47,6 +47,16 @@ type View struct {
 	Generation uint64
 }
 
+// view is what the state says. A peer that came over to a recovered mesh may still have
+// the state of before, by which it goes at its host, but not here.
+func (m *Mesh) view() View {
+	v := m.cfg.View()
+	if v.Generation < m.files.Generation.Number {
+		return View{}
+	}
+	return v
+}
+
 // peer finds a peer by ID.
 func (v View) peer(id string) (Peer, bool) {
 	for _, p := range v.Peers {

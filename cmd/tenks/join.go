@@ -76,6 +76,11 @@ func (t *tool) join(ctx context.Context, text string, host hostFlags) error {
 	if err != nil {
 		return err
 	}
+	if cluster.Estranged(p.Mesh, token) {
+		if err := stopAgent(ctx, p.Dir); err != nil {
+			return err
+		}
+	}
 	address := func(port int) string { return net.JoinHostPort(agent.Advertise, strconv.Itoa(port)) }
 	err = cluster.Join(ctx, cluster.JoinConfig{Dir: p.Mesh, Token: token, Now: time.Now, Peer: cluster.Peer{Name: agent.Name,
 		Address: address(agent.Mesh.Port), Gossip: address(agent.Mesh.GossipPort), Zone: agent.Zone}})
