@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -333,4 +334,50 @@ func sameRecords(t *testing.T, ironic *ironiclab.Ironic, before map[string]ironi
 		}
 	}
 	return ""
+}
+
+func TestIntegrationAHostWhoseLibvirtHangsKillsItsGuests(t *testing.T) {
+	_, hosts := newMesh(t, 3)
+	file := strings.NewReplacer("    ironic_config: {resource_class: small, network_interface: noop}\n", "", "count: 6", "count: 3", "count: 3", "count: 0",
+		`ironic: {endpoint: "", auth: none}`, "").Replace(rebuilt(""))
+	hosts[0].tenks("apply", "-f", hosts[0].write("demo.yml", file), "--wait=4m")
+	leader := leaderOf(t, hosts)
+	rest := slices.DeleteFunc(slices.Clone(hosts), func(h *host) bool { return h == leader })
+	victim, survivor := rest[0], leader
+	at := slices.IndexFunc(survivor.nodes(), func(n api.Node) bool { return n.Hypervisor == victim.Name() })
+	before := survivor.nodes()[at]
+	survivor.tenks("node", "power", "on", before.Name)
+	guests := func() (out []string) {
+		for pid, line := range victim.processes() {
+			if strings.Contains(line, "qemu-system") && strings.Contains(line, before.UUID) {
+				out = append(out, pid)
+			}
+		}
+		return out
+	}
+	survivor.wait(30*time.Second, "the guest to run", func() bool { return len(guests()) == 1 })
+	if err := victim.SignalLibvirtd(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	cut := time.Now()
+	if err := victim.Isolate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	survivor.wait(40*time.Second, "the guest to be gone", func() bool { return len(guests()) == 0 })
+	gone := time.Since(cut)
+	if n := survivor.node(before.Name); n.Hypervisor != victim.Name() {
+		t.Errorf("it is on %s before it is gone from %s", n.Hypervisor, victim.Name())
+	}
+	survivor.wait(60*time.Second, "the node to be elsewhere", func() bool {
+		n, err := survivor.api.Node(t.Context(), before.Name, api.HideSecrets)
+		return err == nil && n.Hypervisor != victim.Name() && n.Phase == "ready"
+	})
+	t.Logf("%s: killed %s after the cut, ready on %s after %s", before.Name, gone.Round(time.Millisecond), survivor.node(before.Name).Hypervisor, time.Since(cut).Round(time.Millisecond))
+	if err := victim.SignalLibvirtd(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Rejoin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	quarantined(t, victim, []string{before.Name})
 }
