@@ -78,6 +78,7 @@ func (m *Mesh) serveFeed(ctx context.Context, conn *transport.Conn) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	defer conn.Close()
 	if err := conn.SetReadDeadline(time.Now().Add(feedWrite)); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // A warning that comes again is not logged again for repeatAfter; so many different
-// ones are remembered.
+// ones are remembered, and logged in that time: who has no key can make some up.
 const (
 	repeatAfter = time.Minute
 	maxLines    = 256
@@ -23,6 +23,7 @@ const (
 	decrypt   = "Decrypt packet failed"
 	noKeyFits = "no installed keys could decrypt"
 	plain     = "is not encrypted"
+	otherMesh = "unacceptable label"
 )
 
 // lineForm takes apart what memberlist's logger writes: the time, the level, the text.
@@ -41,6 +42,8 @@ type lines struct {
 
 	mu   sync.Mutex // guards what follows, by text
 	seen map[string]*repeated
+	// lost is how many were not logged because seen was full.
+	lost int
 }
 
 type repeated struct {
@@ -68,17 +71,23 @@ func (l *lines) line(s string, now time.Time) {
 		return // it matches anything
 	}
 	level, text := parts[1], parts[2]
-	switch {
-	case strings.Contains(text, onlyTCP):
+	// What is the same but for who sent it is logged once.
+	key := sender.ReplaceAllString(text, "")
+	if strings.Contains(text, onlyTCP) {
 		l.udpBlocked.Add(1)
-	case strings.Contains(text, decrypt), strings.Contains(text, noKeyFits), strings.Contains(text, plain):
-		l.undecrypted.Add(1)
+	}
+	for _, kind := range []string{decrypt, noKeyFits, plain, otherMesh} {
+		if strings.Contains(text, kind) {
+			l.undecrypted.Add(1)
+			key = kind // the rest of it is up to who has no key
+			break
+		}
 	}
 	if level == "DEBUG" || level == "INFO" {
 		l.out.Debug("memberlist says", "text", text)
 		return
 	}
-	if more, ok := l.fresh(sender.ReplaceAllString(text, ""), now); ok {
+	if more, ok := l.fresh(key, now); ok {
 		attrs := []slog.Attr{slog.String("text", text)}
 		if more > 0 {
 			attrs = append(attrs, slog.Int("more", more))
@@ -98,10 +107,27 @@ func (l *lines) fresh(text string, now time.Time) (more int, ok bool) {
 	}
 	if r != nil {
 		more = r.more
+		*r = repeated{logged: now}
+		return more, true
 	}
 	if len(l.seen) >= maxLines {
-		clear(l.seen) // rather one too often than for ever
+		l.expire(now)
+	}
+	if len(l.seen) >= maxLines {
+		l.lost++
+		return 0, false
 	}
 	l.seen[text] = &repeated{logged: now}
+	more, l.lost = l.lost, 0
 	return more, true
+}
+
+// expire forgets what would be logged again anyway. l.mu is held.
+func (l *lines) expire(now time.Time) {
+	for text, r := range l.seen {
+		if now.Sub(r.logged) >= repeatAfter {
+			l.lost += r.more
+			delete(l.seen, text)
+		}
+	}
 }

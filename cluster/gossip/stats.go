@@ -6,7 +6,7 @@ type Stats struct {
 	Alive, Dead, Left int
 	// UDPBlocked counts probes that only TCP got through: a firewall stops UDP.
 	UDPBlocked uint64
-	// Undecrypted counts packets and connections that no key fits.
+	// Undecrypted counts packets and connections that no key fits, or of another mesh.
 	Undecrypted uint64
 	// Refused counts messages about peers that are not allowed or of another generation.
 	Refused uint64
