@@ -26,6 +26,8 @@ const (
 	// moveAgain is the first pause after a failure, doubled up to moveAgainMax for as long
 	// as nothing comes.
 	moveAgain, moveAgainMax = time.Second, 30 * time.Second
+	// moveBusy is how often a driver may be busy, as one is that starts, until that is told.
+	moveBusy = 4
 	// moveReport is how often the mesh may be told how far moves are.
 	moveReport = time.Second
 	// moveBatch is how many chunks come before they are synced, moveAtOnce of them at a
@@ -125,6 +127,9 @@ func (in *incoming) report(ctx context.Context, snap *state.Snapshot) {
 			continue
 		}
 		now := t.progress()
+		if now.Total == 0 { // it has just begun, or begun again: that is no news
+			now.Done, now.Total = n.Move.Done, n.Move.Total
+		}
 		m := state.Move{Done: now.Done, Total: now.Total}
 		if m.Percent() != n.Move.Percent() || now.Total != n.Move.Total || now.Error != n.Move.Error {
 			c.Moves = append(c.Moves, now)
@@ -156,20 +161,25 @@ func (t *transfer) set(done, total uint64, err string) {
 // run fetches the node, until it is here or ctx ends.
 func (t *transfer) run(ctx context.Context) {
 	pause, last := moveAgain, ""
-	for {
+	for busy := 0; ; busy++ {
 		before := t.progress().Done
 		err := t.fetch(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
 		now := t.progress()
-		t.set(now.Done, now.Total, err.Error())
+		if !errors.Is(err, state.ErrBusy) {
+			busy = moveBusy
+		}
+		if busy >= moveBusy {
+			t.set(now.Done, now.Total, err.Error())
+		}
 		if err.Error() != last {
 			last = err.Error()
 			t.in.a.log.WarnContext(ctx, "node does not come; will go on", "node", t.uuid, "err", err)
 		}
 		if now.Done > before {
-			pause = moveAgain
+			pause, busy = moveAgain, 0
 		}
 		sleep(ctx, pause)
 		pause = min(2*pause, moveAgainMax)
