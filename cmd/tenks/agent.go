@@ -100,6 +100,17 @@ func (t *tool) agentLog(p daemon.Paths) string {
 	return p.Log
 }
 
+// stopAgent ends this host's agent until it is started again: one that systemd runs
+// would be back in seconds.
+func (t *tool) stopAgent(ctx context.Context, dir string) error {
+	if t.system.For(dir) {
+		if err := t.system.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	return stopAgent(ctx, dir)
+}
+
 // removeAgent ends this host's agent for good.
 func (t *tool) removeAgent(ctx context.Context, dir string) error {
 	if t.system.For(dir) {

@@ -77,7 +77,7 @@ func (t *tool) join(ctx context.Context, text string, host hostFlags) error {
 		return err
 	}
 	if cluster.Estranged(p.Mesh, token) {
-		if err := stopAgent(ctx, p.Dir); err != nil {
+		if err := t.stopAgent(ctx, p.Dir); err != nil {
 			return err
 		}
 	}

@@ -101,10 +101,25 @@ func (m Manager) install(ctx context.Context, path string) error {
 	return systemctl(ctx, "daemon-reload")
 }
 
+// installed reports whether there is a unit.
+func (m Manager) installed() bool {
+	_, err := os.Stat(m.path())
+	return err == nil || m.packaged()
+}
+
+// Stop stops the agent until it is started, or the host is. It waits. What is not there
+// is no error.
+func (m Manager) Stop(ctx context.Context) error {
+	if !m.installed() {
+		return nil
+	}
+	return systemctl(ctx, "stop", Unit)
+}
+
 // Remove stops the agent for good, and removes the unit unless a package brought it.
 // What is not there is no error.
 func (m Manager) Remove(ctx context.Context) error {
-	if _, err := os.Stat(m.path()); errors.Is(err, os.ErrNotExist) && !m.packaged() {
+	if !m.installed() {
 		return nil
 	}
 	if err := systemctl(ctx, "disable", "--now", Unit); err != nil {

@@ -85,6 +85,9 @@ func TestTheUnitIsInstalledStartedAndRemoved(t *testing.T) {
 	if got, want := h.calls(), "enable --now tenks.service"; got != want {
 		t.Errorf("starting again called %q, want %q", got, want)
 	}
+	if err := h.Stop(ctx); err != nil || h.calls() != "stop tenks.service" {
+		t.Errorf("stop: %v", err)
+	}
 	if err := h.Remove(ctx); err != nil {
 		t.Fatal(err)
 	}
