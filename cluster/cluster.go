@@ -73,7 +73,9 @@ type Config struct {
 	GossipNet gossip.Transport
 	// Disk stands between Raft and its log, where tests let a disk fail. Nil: nothing does.
 	Disk func(raft.LogStore) raft.LogStore
-	Log  *slog.Logger
+	// Snapshots say when the log becomes a snapshot; zero: the usual.
+	Snapshots consensus.Snapshots
+	Log       *slog.Logger
 }
 
 // Answers turns what a state machine answers into bytes and back.
@@ -180,7 +182,7 @@ func Open(ctx context.Context, c Config) (*Mesh, error) {
 		return nil, err
 	}
 	m := &Mesh{cfg: c, id: id, verifier: verifier{wake: make(chan struct{}, 1)}, gate: newGate(c.Log), health: map[string]health{}}
-	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Disk: c.Disk, Log: c.Log}
+	lc := consensus.Config{Dir: logDir(c.Dir), ID: id, FSM: c.FSM, Disk: c.Disk, Snapshots: c.Snapshots, Log: c.Log}
 	if networked(c.Dir) {
 		if err := m.openNetwork(ctx, &lc); err != nil && !m.alone(err) {
 			return nil, err

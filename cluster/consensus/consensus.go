@@ -50,12 +50,23 @@ type Config struct {
 	Stalled func(bool)
 	// Disk stands between Raft and its log, where tests let a disk fail. Nil: nothing does.
 	Disk func(raft.LogStore) raft.LogStore
-	Log  *slog.Logger
+	// Snapshots say when the log becomes a snapshot; zero: the usual.
+	Snapshots Snapshots
+	Log       *slog.Logger
 
 	// transport takes Network's place in tests.
 	transport raft.Transport
 	// stall is how long a write may take; 0: stallTime.
 	stall time.Duration
+}
+
+// Snapshots say when the log becomes a snapshot. Zero values mean the usual.
+type Snapshots struct {
+	// Interval is how often it is looked whether there are Threshold new entries.
+	Interval  time.Duration
+	Threshold uint64
+	// Trailing is how many entries are kept behind a snapshot, for peers that lag.
+	Trailing uint64
 }
 
 // Log is the replicated log. It is safe for concurrent use.
@@ -211,7 +222,9 @@ func Open(c Config) (*Log, error) {
 func (l *Log) configure(c Config) (*raft.Config, error) {
 	config := raft.DefaultConfig()
 	config.LocalID = raft.ServerID(c.ID)
-	config.SnapshotThreshold, config.SnapshotInterval, config.TrailingLogs = snapshotThreshold, snapshotInterval, trailingLogs
+	config.SnapshotInterval = cmp.Or(c.Snapshots.Interval, snapshotInterval)
+	config.SnapshotThreshold = cmp.Or(c.Snapshots.Threshold, snapshotThreshold)
+	config.TrailingLogs = cmp.Or(c.Snapshots.Trailing, trailingLogs)
 	config.BatchApplyCh, config.NoLegacyTelemetry, config.ShutdownOnRemove = true, true, false
 	config.Logger = leveled(c.Log)
 	// Only a copy is looked through: the state machine must not see the snapshot twice.

@@ -20,6 +20,8 @@ type plan struct {
 	seed  uint64
 	zones int
 	rules consensus.Rules
+	// snapshots are taken rarely, or so often that who was away gets one.
+	snapshots consensus.Snapshots
 	// delay is how long packets take at most, one way; loss the part of datagrams that
 	// gets lost.
 	delay time.Duration
@@ -68,7 +70,7 @@ func (f fault) String() string {
 
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d zones, rules %+v, delay %v, loss %.2f, pace %v\n", p.seed, p.zones, p.rules, p.delay, p.loss, p.pace)
+	fmt.Fprintf(&b, "seed %d: %d zones, rules %+v, snapshots %+v, delay %v, loss %.2f, pace %v\n", p.seed, p.zones, p.rules, p.snapshots, p.delay, p.loss, p.pace)
 	for i, steps := range p.steps {
 		for _, f := range steps {
 			fmt.Fprintf(&b, "  %d: %v\n", i, f)
@@ -87,6 +89,9 @@ func newPlan(seed uint64, length time.Duration) plan {
 		pace: ms(30, 150)}
 	if r.IntN(2) == 0 {
 		p.rules = consensus.Rules{Stable: ms(1000, 3000), Gone: ms(4000, 10000)}
+	}
+	if r.IntN(2) == 0 {
+		p.snapshots = consensus.Snapshots{Interval: ms(500, 4000), Threshold: uint64(20 + r.IntN(100)), Trailing: uint64(1 + r.IntN(60))}
 	}
 	kinds := [2][]kind{
 		{parted, parted, oneWay, oneWay, isolated, isolated, deaf, congested, bridged},
@@ -231,7 +236,7 @@ func (w *world) delays() {
 
 // end ends a peer, as a fault does.
 func (w *world) end(h *host, f fault) {
-	err := error(nil)
+	var err error
 	if f.kind == stopped || f.kind == moved && !f.lost {
 		err = h.stop()
 	} else {
