@@ -221,7 +221,7 @@ func (h *Host) guardOnce(ctx context.Context) {
 			h.log.WarnContext(ctx, "lease not written down; will retry", "err", err)
 		}
 	}
-	if fresh && age < closeAfter {
+	if guarded && fresh && age < closeAfter {
 		h.confirm(ctx)
 	}
 }
