@@ -54,6 +54,9 @@ func (f *FSM) Apply(entry *raft.Log) any {
 	if err := f.Err(); err != nil {
 		return Result{Index: entry.Index, Err: err}
 	}
+	if snap, _ := f.store.Snapshot(); entry.Index <= snap.Index() {
+		return Result{Index: entry.Index} // see Restore; nobody waits for this answer
+	}
 	envelope, err := Decode(entry.Data)
 	if err != nil {
 		err = fmt.Errorf("log entry %d: %w", entry.Index, err)
@@ -78,7 +81,10 @@ func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 var ErrForeign = errors.New("it is another mesh's")
 
 // Restore implements raft.FSM: it replaces the whole state, or leaves it as it is
-// and returns an error. A state that it replaced goes on even if the FSM had
+// and returns an error. A snapshot of an earlier index changes nothing, and Apply passes
+// over the entries that come after it once more: Raft sends one to a peer that needs an
+// entry which its leader no longer has, and a state that went back would have hosts take
+// apart what was placed on them meanwhile. A state that it replaced goes on even if the FSM had
 // stopped before. Errors: state.ErrNewer, ErrForeign.
 func (f *FSM) Restore(r io.ReadCloser) error {
 	defer r.Close()
@@ -90,11 +96,20 @@ func (f *FSM) Restore(r io.ReadCloser) error {
 	if ours := snap.Mesh().ID; ours != "" && (d.Mesh == nil || d.Mesh.ID != ours) {
 		return fmt.Errorf("snapshot: %w: this is mesh %s", ErrForeign, ours)
 	}
+	if earlier(d, snap) {
+		return nil
+	}
 	if err := f.store.Load(d); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	f.stopped.Store(nil)
 	return nil
+}
+
+// earlier reports whether a snapshot is of an earlier index of the same log: a mesh that
+// was recovered counts anew.
+func earlier(d state.Dump, now *state.Snapshot) bool {
+	return d.Mesh != nil && d.Mesh.Generation == now.Mesh().Generation && d.Index < now.Index()
 }
 
 // snapshot implements raft.FSMSnapshot.

@@ -121,6 +121,42 @@ func record(number byte, b []byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{number}, uint32(len(b))), b...)
 }
 
+func TestAnEarlierSnapshotTakesNothingBack(t *testing.T) {
+	f := New()
+	apply(t, f, 2, state.SetMesh{Mesh: state.Mesh{ID: "m1", Generation: 2}})
+	apply(t, f, 3, state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "h1"}})
+	old, before := f.store.Snapshot()
+	apply(t, f, 4, state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "h2"}})
+	var b bytes.Buffer
+	if err := WriteSnapshot(&b, old); err != nil {
+		t.Fatal(err)
+	}
+	<-before // h2 was seen
+	want := digest(f)
+	if err := restore(f, b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if snap, _ := f.Source().Snapshot(); snap.Index() != 4 || digest(f) != want {
+		t.Errorf("the state went back to %d", snap.Index())
+	}
+	// The log goes on after the snapshot.
+	if r := apply(t, f, 4, state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "h2"}}); r != (Result{Index: 4}) || digest(f) != want {
+		t.Errorf("an entry was applied again: %+v", r)
+	}
+	apply(t, f, 5, state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "h3"}})
+	snap, _ := f.Source().Snapshot()
+	if _, ok := snap.Hypervisor("h3"); !ok || snap.Index() != 5 {
+		t.Errorf("at %d, not what came after", snap.Index())
+	}
+	// A mesh that was recovered begins anew, wherever this one was.
+	if err := restore(f, written(t, state.Dump{Index: 3, Mesh: &state.Mesh{ID: "m1", Generation: 3}})); err != nil {
+		t.Fatal(err)
+	}
+	if snap, _ := f.Source().Snapshot(); snap.Index() != 3 || snap.Mesh().Generation != 3 {
+		t.Errorf("at %d in generation %d", snap.Index(), snap.Mesh().Generation)
+	}
+}
+
 func TestRestoreRefusesAndLeavesTheStateAlone(t *testing.T) {
 	good := written(t, dumpV1())
 	head, body := good[:16], good[:len(good)-sha256.Size-5] // without checksum and end
