@@ -67,11 +67,11 @@ func (h *host) endAgent() { h.signalAgent(syscall.SIGTERM) }
 
 func (h *host) signalAgent(sig syscall.Signal) {
 	h.t.Helper()
-	pid, err := os.ReadFile(h.Path(dataDir + "/agent.lock"))
-	if err != nil {
-		h.t.Fatal(err)
+	pid := daemon.PID(h.Path(dataDir))
+	if pid == 0 {
+		return // it was stopped before
 	}
-	h.run("kill", fmt.Sprintf("-%d", sig), strings.TrimSpace(string(pid)))
+	h.run("kill", fmt.Sprintf("-%d", sig), fmt.Sprint(pid))
 	if h.agent != nil {
 		_ = h.agent.Wait() // the signal is how it ended
 	}
@@ -166,16 +166,85 @@ func TestIntegrationAMeshIsRecoveredByTheRunbookWithoutTouchingItsGuests(t *test
 		st, err := survivor.api.Status(t.Context())
 		return err == nil && len(st.Voters) == 3
 	})
-	for i, h := range hosts {
-		now := h.domains()
-		for name, id := range before[i] {
-			if now[name] != id {
-				t.Errorf("%s: domain %s had ID %s and has %q", h.Name(), name, id, now[name])
-			}
-		}
+	survivor.sameDomains(hosts, before)
+	for _, h := range hosts {
 		if out, err := h.ipmi(on[h.Name()], "power", "status"); err != nil || out != "Chassis Power is on\n" {
 			t.Errorf("%s: BMC: %v: %s", h.Name(), err, out)
 		}
 	}
 	t.Logf("tenks recover status on %s:\n%s", others[0].Name(), others[0].tenks("recover", "status"))
+}
+
+func TestIntegrationAMeshWhoseLogsAreGoneIsRebuiltOfWhatItsHostsKnow(t *testing.T) {
+	_, hosts := newMesh(t, 3)
+	first := hosts[0]
+	first.tenks("apply", "-f", first.write("demo.yml", fmt.Sprintf(threeNodes, 3)), "--wait=3m")
+	first.follow("save")
+	before, nodes := []map[string]string{}, map[string]api.Node{}
+	for _, n := range first.nodes() {
+		first.tenks("node", "power", "on", n.Name)
+		nodes[n.Name] = n
+	}
+	parts := filepath.Join(first.Dir(), "parts")
+	if err := os.MkdirAll(parts, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range hosts {
+		before = append(before, h.domains())
+		h.endAgent()
+		for _, gone := range []string{"mesh/raft", "backups"} {
+			if err := os.RemoveAll(h.Path(filepath.Join(dataDir, gone))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i > 0 {
+			b, err := os.ReadFile(h.Path(dataDir + "/part.tnk"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(parts, h.Name()+".tnk"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if out, err := first.tryTenks("recover", "reset", "--yes"); err == nil {
+		t.Errorf("a host without a log was reset: %s", out)
+	}
+	first.follow("rebuild")
+	for _, h := range hosts[1:] {
+		token := strings.Split(first.tenks("token", "create"), "\n")[0]
+		t.Logf("join on %s: %s", h.Name(), h.tenks("join", token))
+	}
+	first.wait(60*time.Second, "three voters", func() bool {
+		st, err := first.api.Status(t.Context())
+		return err == nil && len(st.Voters) == 3
+	})
+	for _, n := range first.nodes() {
+		was := nodes[n.Name]
+		if n.UUID != was.UUID || n.Hypervisor != was.Hypervisor || n.BMC != was.BMC {
+			t.Errorf("node %+v, was %+v", n, was)
+		}
+		delete(nodes, n.Name)
+		if out, err := first.ipmi(was, "power", "status"); err != nil || out != "Chassis Power is on\n" {
+			t.Errorf("BMC of %s: %v: %s", n.Name, err, out)
+		}
+	}
+	if len(nodes) > 0 {
+		t.Errorf("these nodes are gone: %v", nodes)
+	}
+	t.Logf("plan:\n%s", first.tenks("plan", "-f", first.write("demo.yml", fmt.Sprintf(threeNodes, 3))))
+	first.sameDomains(hosts, before)
+}
+
+// sameDomains fails unless every domain is the one that it was.
+func (h *host) sameDomains(hosts []*host, before []map[string]string) {
+	h.t.Helper()
+	for i, on := range hosts {
+		now := on.domains()
+		for name, id := range before[i] {
+			if id != "-" && now[name] != id || now[name] == "" {
+				h.t.Errorf("%s: domain %s had ID %s and has %q", on.Name(), name, id, now[name])
+			}
+		}
+	}
 }

@@ -22,6 +22,8 @@ type merged struct {
 	notes []string
 	// missing are the names of nodes of which only their place is known, by that place.
 	missing map[string][]string
+	// without are the names of peers whose part was not given.
+	without []string
 	// remade are clusters of which only the nodes are known.
 	remade []string
 }
@@ -54,6 +56,11 @@ func mergeParts(base state.Dump, parts []raftfsm.Part) (merged, error) {
 	}
 	m.dump.Peers = newestRows(peers, func(p *state.Peer) (string, uint64) { return p.ID, p.ModifyIndex })
 	m.dump.Hypervisors = newestRows(hypervisors, func(h *state.Hypervisor) (string, uint64) { return h.ID, h.ModifyIndex })
+	for _, p := range m.dump.Peers {
+		if !p.Removed && !slices.ContainsFunc(parts, func(q raftfsm.Part) bool { return ownerOf(q) == p.ID }) {
+			m.without = append(m.without, p.Name)
+		}
+	}
 	m.mergeNodes(base, parts)
 	m.remakeClusters()
 	return m, nil

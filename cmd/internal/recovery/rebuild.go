@@ -81,14 +81,18 @@ func PrepareRebuild(ctx context.Context, p Place, from Sources, o Options) (*Ste
 
 // complete says which parts are missing.
 func (m *merged) complete() error {
-	if len(m.missing) == 0 {
+	var out []string
+	for _, name := range m.without {
+		line := name
+		if nodes := m.missing[name]; len(nodes) > 0 {
+			line += " (it has " + strings.Join(nodes, ", ") + ")"
+		}
+		out = append(out, line)
+	}
+	if len(out) == 0 {
 		return nil
 	}
-	var out []string
-	for _, host := range sortedKeys(m.missing) {
-		out = append(out, fmt.Sprintf("of %s (%s)", host, strings.Join(m.missing[host], ", ")))
-	}
-	return fmt.Errorf("a part is missing %s: copy part.tnk from there and add it with --from; --force leaves those nodes out, and their guests alone", strings.Join(out, "; "))
+	return fmt.Errorf("the parts of these hosts are missing: %s: copy part.tnk from there and add it with --from; --force goes on without, and leaves out what only they know", strings.Join(out, ", "))
 }
 
 // follow says what a person has to do next.

@@ -62,6 +62,11 @@ func (l loaded) next(local cluster.Local, g cluster.Generation, how string, now 
 	d.Mesh, d.Index = &mesh, g.Since
 	// Nobody can be told of differences to an earlier generation: all get the whole.
 	d.Departures, d.Departed = nil, &state.Departed{Since: g.Since}
+	if d.Keys != nil {
+		keys := *d.Keys
+		keys.ModifyIndex = g.Since // whoever has others reads them anew
+		d.Keys = &keys
+	}
 	self := local.ID
 	peers := make([]*state.Peer, 0, len(d.Peers))
 	name := ""

@@ -149,6 +149,27 @@ func TestTheLoserOfANodeIsToldThatItHasIt(t *testing.T) {
 	}
 }
 
+func TestARebuildWithoutSomeHostsIsRefused(t *testing.T) {
+	moved := node("n1", "b", 60)
+	for _, tt := range []struct {
+		name  string
+		parts []raftfsm.Part
+		want  string
+	}{
+		{"all are there", []raftfsm.Part{part("a", 70), part("b", 71, moved)}, ""},
+		{"one is missing", []raftfsm.Part{part("a", 70)}, "missing: name-b: copy"},
+		{"one that is known to have a node", []raftfsm.Part{part("a", 70, stub(moved))}, "missing: name-b (it has n1): copy"},
+	} {
+		m, err := mergeParts(state.Dump{}, tt.parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.complete(); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
 func TestARemadeClusterDeclaresItsNodes(t *testing.T) {
 	going := node("n3", "a", 12)
 	going.Removing = true
@@ -166,6 +187,7 @@ func TestARemadeClusterDeclaresItsNodes(t *testing.T) {
 func whole() state.Dump {
 	return state.Dump{Index: 50, Mesh: mesh(1), Peers: []*state.Peer{peer("a", 1), peer("b", 1)}, Hypervisors: []*state.Hypervisor{hypervisor("a")},
 		Clusters: []*state.Cluster{{Name: "demo", ModifyIndex: 3}}, Nodes: []*state.Node{node("n1", "a", 10)},
+		Keys:       &state.Keys{CreateIndex: 2, ModifyIndex: 2},
 		Departures: []*state.Departure{{Serial: 1, Hypervisor: "a", UUID: "gone", Index: 49}},
 		Events:     []*state.EventRow{{Serial: 4, Event: state.Event{Index: 49, UnixMilli: now.UnixMilli(), Type: state.EventKeys}}}}
 }
@@ -217,7 +239,10 @@ func TestNextGeneration(t *testing.T) {
 			if last := after.Events[1]; last.Serial != 5 || last.Event.Type != state.EventGeneration || !strings.Contains(last.Event.Message, "generation 2, by reset on name-a") {
 				t.Errorf("event %+v", last)
 			}
-			if d.Mesh.Generation != 1 || d.Peers[1].Role != state.RoleVoter || len(d.Events) != 1 {
+			if p := raftfsm.PartOf(snap, "a", 0); p.Keys == nil || p.Keys.ModifyIndex != 1000 {
+				t.Errorf("keys %+v", p.Keys)
+			}
+			if d.Mesh.Generation != 1 || d.Keys.ModifyIndex != 2 || d.Peers[1].Role != state.RoleVoter || len(d.Events) != 1 {
 				t.Error("the state from before was changed")
 			}
 			// Who knew the first generation is told all of the second.
