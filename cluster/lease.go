@@ -18,6 +18,9 @@ import (
 // lease holds is for who reads Leases. They are no part of the log.
 const leaseEvery = 3 * time.Second
 
+// leaseTries is how often a lease may not be renewed before somebody should know.
+const leaseTries = 5
+
 // leases is what the leader knows of who is there. Safe for concurrent use.
 type leases struct {
 	mu sync.Mutex // guards what follows
@@ -154,19 +157,19 @@ func sinceBoot() time.Duration {
 
 // keepLease renews this peer's lease until ctx ends.
 func (m *Mesh) keepLease(ctx context.Context) {
-	failing := false
+	failures := 0
 	for ctx.Err() == nil {
 		err := m.renewLease(ctx)
-		if lost := err != nil && ctx.Err() == nil; lost != failing {
-			failing = lost
-			if lost {
-				m.cfg.Log.WarnContext(ctx, "lease not renewed; will retry", "err", err)
-			}
-		}
 		m.refused.Store(errors.Is(err, transport.ErrRefused))
 		wait := leaseEvery
-		if err != nil {
+		if failures++; err == nil {
+			failures = 0
+		} else {
 			wait = leaseEvery / 6
+		}
+		// An election, or a start, takes a few.
+		if failures == leaseTries && ctx.Err() == nil {
+			m.cfg.Log.WarnContext(ctx, "lease not renewed; will retry", "err", err)
 		}
 		pause(ctx, wait)
 	}

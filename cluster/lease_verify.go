@@ -138,7 +138,8 @@ func (m *Mesh) termOf(ctx context.Context, id string) (term uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return term, json.Unmarshal(b, &term)
+	err = json.Unmarshal(b, &term)
+	return term, err
 }
 
 func (s rpcServer) term(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.m.log.Term()) }

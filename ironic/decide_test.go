@@ -87,6 +87,7 @@ func TestNext(t *testing.T) {
 		"leaves maintenance of others":           {have: change{State: stAvailable, Maintenance: true, Reason: "mine"}, want: settled},
 		"does not move a port under an instance": {have: change{State: stActive, Phase: "enrolled", MovedPort: true}, want: settled, problem: "node tk0 is active in Ironic, which refuses to change its ports: it is done once the node is available"},
 		"does not change the driver when active": {have: change{State: stActive, Phase: "enrolled", Set: map[string]any{"/driver": "redfish"}}, want: settled, problem: "node tk0 is active in Ironic, which refuses to change driver: it is done once the node is available"},
+		"follows an active node to another host": {have: change{State: stActive, Phase: "enrolled", Set: map[string]any{"/driver_info/ipmi_address": "192.0.2.9", "/driver_info/ipmi_port": 1.0}}, want: patchNode, patched: []string{"/driver_info/ipmi_address", "/driver_info/ipmi_port"}},
 		"changes the rest of an active node":     {have: change{State: stActive, Phase: "enrolled", Set: map[string]any{"/driver": "redfish", "/driver_info/ipmi_port": 1.0}}, want: patchNode, patched: []string{"/driver_info/ipmi_port"}},
 	} {
 		t.Run(name, func(t *testing.T) {
