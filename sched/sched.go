@@ -28,8 +28,11 @@ const worthQueues = 8
 // place is Place with another bound than worthQueues, which changes nothing but the
 // time that it takes.
 func place(snap *state.Snapshot, extra []*state.Node, worth int) Result {
-	hosts, known := candidates(snap)
 	nodes := unplaced(snap, extra)
+	if len(nodes) == 0 {
+		return Result{} // as after nearly every change: hosts are not looked at for nothing
+	}
+	hosts, known := candidates(snap)
 	of := make([]*class, len(nodes))
 	for i, n := range nodes {
 		of[i] = known.of(n)
