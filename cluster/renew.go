@@ -16,6 +16,9 @@ import (
 const (
 	filesEvery = 5 * time.Second
 	renewEvery = time.Minute
+	// recheckEvery is how often open connections are verified anew though nothing has
+	// changed: a certificate may have ended. It costs a signature for each of them.
+	recheckEvery = time.Minute
 	// renewSpread is how much time there is for each peer's renewal when all renew.
 	renewSpread = 50 * time.Millisecond
 )
@@ -24,6 +27,8 @@ const (
 // and gives gossip the keys that the state has.
 func (m *Mesh) keepFiles(ctx context.Context) {
 	written := m.files
+	var checked membership
+	var checkedAt time.Time
 	for ctx.Err() == nil {
 		now := m.membership()
 		if !reflect.DeepEqual(now, written) {
@@ -38,7 +43,11 @@ func (m *Mesh) keepFiles(ctx context.Context) {
 		} else {
 			m.noteKept(written)
 		}
-		m.transport.Recheck()
+		// Who is removed and which authority goes is in the membership.
+		if time.Since(checkedAt) > recheckEvery || !reflect.DeepEqual(now, checked) {
+			m.transport.Recheck()
+			checked, checkedAt = now, time.Now()
+		}
 		pause(ctx, filesEvery)
 	}
 }
