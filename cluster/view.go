@@ -45,6 +45,8 @@ type View struct {
 	// Gossip are the keys of the gossip ring; the first one encrypts.
 	Gossip     [][]byte
 	Generation uint64
+	// ByID finds peers; nil: they are looked through.
+	ByID map[string]Peer
 }
 
 // view is what the state says. A peer that came over to a recovered mesh may still have
@@ -59,6 +61,10 @@ func (m *Mesh) view() View {
 
 // peer finds a peer by ID.
 func (v View) peer(id string) (Peer, bool) {
+	if v.ByID != nil {
+		p, ok := v.ByID[id]
+		return p, ok
+	}
 	for _, p := range v.Peers {
 		if p.ID == id {
 			return p, true

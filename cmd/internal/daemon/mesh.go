@@ -36,16 +36,20 @@ func (a *agent) openMesh(ctx context.Context) (*cluster.Mesh, error) {
 		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Log: a.log})
 }
 
-// views turns the newest snapshot into what a mesh needs to know of it, once for
-// each snapshot. It is safe for concurrent use.
+// views turns the newest snapshot into what a mesh needs to know of it, once for all
+// snapshots with the same peers, mesh and keys: nodes change much more often, and a mesh
+// of a thousand peers is asked for in every handshake. It is safe for concurrent use.
 type views struct {
 	source interface {
 		Snapshot() (*state.Snapshot, <-chan struct{})
 	}
 
-	mu   sync.Mutex // guards what follows
-	snap *state.Snapshot
+	mu sync.Mutex // guards what follows
+	// same is closed once peers, mesh or keys are no longer as in last.
+	same <-chan struct{}
 	last cluster.View
+	// snap is what last is of while a peer drains: its part in the log depends on nodes.
+	snap *state.Snapshot
 	// keys is the index of the keys that last was made of.
 	keys uint64
 }
@@ -54,14 +58,21 @@ func (v *views) view() cluster.View {
 	snap, _ := v.source.Snapshot()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if snap == v.snap {
+	same := snap.WatchPeers()
+	if same == v.same && (v.snap == nil || v.snap == snap) {
 		return v.last
 	}
-	v.snap, v.last.Generation = snap, snap.Mesh().Generation
-	v.last.Peers = nil
+	v.same, v.snap, v.last.Generation = same, nil, snap.Mesh().Generation
+	v.last.Peers, v.last.ByID = nil, map[string]cluster.Peer{}
 	for _, p := range snap.Peers() {
+		if p.Draining {
+			v.snap = snap
+		}
 		v.last.Peers = append(v.last.Peers, cluster.Peer{ID: p.ID, Name: p.Name, Address: p.Address, Gossip: p.Gossip,
 			Zone: p.Zone, Role: cluster.Role(p.Role), Removed: p.Removed, Barred: barred(snap, p)})
+	}
+	for _, p := range v.last.Peers {
+		v.last.ByID[p.ID] = p
 	}
 	if k, ok := snap.Keys(); ok && k.ModifyIndex != v.keys {
 		v.keys = k.ModifyIndex
