@@ -11,12 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tenks/cluster"
 	"tenks/cluster/pki"
@@ -127,7 +130,8 @@ func (a *agent) start() {
 		a.m.Fatal(err)
 	}
 	defer log.Close()
-	a.process = exec.Command(os.Args[0]) //nolint:gosec // this program
+	// Light peers would have processors of their own: they take what agents leave.
+	a.process = exec.Command("nice", "-n", "-10", os.Args[0]) //nolint:gosec // this program
 	a.process.Env = append(os.Environ(), agentVariable+"="+a.file())
 	a.process.Stderr = log
 	if a.stdin, err = a.process.StdinPipe(); err != nil {
@@ -205,15 +209,60 @@ func (a *agent) cpu() time.Duration {
 	if err != nil {
 		a.m.Fatal(err)
 	}
-	// proc_pid_stat(5): utime and stime are fields 14 and 15, in 1/100 s; the name in
-	// field 2 may hold spaces and is in parentheses.
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	user, err := strconv.Atoi(f[11])
-	system, err2 := strconv.Atoi(f[12])
-	if err := errors.Join(err, err2); err != nil {
-		a.m.Fatal(err)
+	// proc_pid_stat(5): utime and stime are fields 14 and 15; the name in field 2 may hold
+	// spaces and is in parentheses.
+	return ticks(a.m, strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))[11:13])
+}
+
+// ticks adds up times of 1/100 s.
+func ticks(tb testing.TB, fields []string) time.Duration {
+	tb.Helper()
+	var sum time.Duration
+	for _, f := range fields {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		sum += time.Duration(n) * 10 * time.Millisecond
 	}
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return sum
+}
+
+// clock is the time that processors have spent on each.
+type clock struct {
+	at                     time.Time
+	leader, agents, others time.Duration
+}
+
+// clock reads it; others is all that this process and the agents are not.
+func (m *mesh) clock(leader *agent) clock {
+	m.Helper()
+	c := clock{at: time.Now(), leader: leader.cpu()}
+	for _, a := range m.agents {
+		if a.process != nil {
+			c.agents += a.cpu()
+		}
+	}
+	var own unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &own); err != nil {
+		m.Fatal(err)
+	}
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		m.Fatal(err)
+	}
+	// proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal.
+	f := strings.Fields(string(b[:bytes.IndexByte(b, '\n')]))
+	busy := ticks(m, slices.Concat(f[1:4], f[6:9]))
+	c.others = busy - c.agents - time.Duration(own.Utime.Nano()+own.Stime.Nano())
+	return c
+}
+
+// since says what was spent from then to c.
+func (c clock) since(then clock) string {
+	took := c.at.Sub(then.at)
+	return fmt.Sprintf("%.2f s of the leader's processors, %.2f s of all agents'; others kept %.1f of %d processors busy",
+		(c.leader - then.leader).Seconds(), (c.agents - then.agents).Seconds(), max(0, (c.others-then.others).Seconds()/took.Seconds()), runtime.NumCPU())
 }
 
 // rss is the process' resident memory in bytes.

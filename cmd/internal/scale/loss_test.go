@@ -39,9 +39,15 @@ func catchUp(m *mesh, s size, t *table) {
 	m.Helper()
 	gone, rest := m.peers[0], m.peers[1:]
 	gone.detach()
+	gone.forget()
+	gone.attach(m.Context())
+	m.eventually(time.Minute, "all of its part", func() bool { return gone.snapshot().Index() > 0 })
+	gone.detach()
 	// Reports of hosts, and now and then a peer that changes, which all are told.
 	entries := make([]int, s.away)
-	began, used := time.Now(), m.leader().cpu()
+	leader := m.leader()
+	defer leader.profile("away", 8*time.Second)()
+	began, used := time.Now(), leader.cpu()
 	each(m, entries, func(ctx context.Context, i int, _ int) error {
 		p := rest[i%len(rest)]
 		var c state.Command
@@ -56,7 +62,7 @@ func catchUp(m *mesh, s size, t *table) {
 		return err
 	})
 	t.row("entries while one is away", "entries/s", float64(s.away)/time.Since(began).Seconds(), "/s", "leader %.2f ms of CPU each",
-		(m.leader().cpu()-used).Seconds()*1e3/float64(s.away))
+		(leader.cpu()-used).Seconds()*1e3/float64(s.away))
 	back := func(what, metric string) {
 		want, _ := rest[0].propose(m.Context(), state.PutPeer{Peer: state.Peer{ID: rest[0].id, Name: rest[0].name, Address: rest[0].transport.Addr(), Version: what}})
 		pause(m.Context(), time.Second) // all others have it

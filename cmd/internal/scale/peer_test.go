@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,7 +76,8 @@ func (c *countedConn) Write(b []byte) (int, error) {
 }
 
 // peer is a peer that does not follow the log, without what it would do on its host, and
-// without gossip.
+// without gossip. Of other peers it keeps those that follow the log: a thousand copies of
+// a thousand peers would measure this process.
 type peer struct {
 	m         *mesh
 	id, name  string
@@ -91,6 +93,8 @@ type peer struct {
 	replica *raftfsm.Replica
 	feeding string // whose feed it has
 	fed     time.Time
+	// whole peers keep all that they are told.
+	whole bool
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -299,7 +303,7 @@ func (p *peer) register(ctx context.Context, offers state.Hypervisor) error {
 func (p *peer) live(ctx context.Context) {
 	ctx, p.stop = context.WithCancel(ctx)
 	p.work.Go(func() {
-		pause(ctx, rand.N(leaseEvery)) // hosts do not start all at once
+		pause(ctx, rand.N(leaseEvery)) // peers do not start all at once
 		for ctx.Err() == nil {
 			wait := leaseEvery
 			if p.renew(ctx) != nil {
@@ -370,8 +374,15 @@ func (p *peer) eat(ctx context.Context, from string) error {
 			return err
 		}
 		p.mu.Lock()
-		replica := p.replica
+		replica, whole := p.replica, p.whole
 		p.mu.Unlock()
+		if !whole {
+			known, _ := replica.Snapshot()
+			part.Peers = slices.DeleteFunc(part.Peers, func(row *state.Peer) bool {
+				_, has := known.Peer(row.ID)
+				return !has && row.Role == state.RoleClient && row.ID != p.id
+			})
+		}
 		if err := replica.Apply(part); err != nil {
 			return err
 		}
@@ -401,9 +412,9 @@ func (p *peer) detach() {
 	p.meal.Wait()
 }
 
-// forget makes the peer know nothing.
+// forget makes the peer know nothing, and keep all that it is told then.
 func (p *peer) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.replica = raftfsm.NewReplica()
+	p.replica, p.whole = raftfsm.NewReplica(), true
 }
