@@ -27,7 +27,11 @@ import "time"
 //
 // What it cannot do: an agent that is dead, or whose driver hangs, stops nothing. The unit
 // starts a dead agent again within seconds, and that counts from the lease before. A host
-// where that fails, too, must be powered off (DeclareLost) to be sure.
+// where that fails, too, must be powered off (DeclareLost) to be sure. A host that stood
+// still as a whole (suspended, or a guest of a host that was) and goes on runs what it ran
+// for up to a second, until it looks at its lease; while it stood still, nothing ran. And
+// whoever changes a node between hold and rebuild twice within the flight of one report, and
+// loses the host in that moment, may have a promise in the state that its host forgot.
 const FenceMargin = 15 * time.Second
 
 // Promise is what the host of a node shall report in HostStatus.StopAfterMilli.
