@@ -91,7 +91,7 @@ func newPlan(seed uint64, length time.Duration) plan {
 		p.rules = consensus.Rules{Stable: ms(1000, 3000), Gone: ms(4000, 10000)}
 	}
 	if r.IntN(2) == 0 {
-		p.snapshots = consensus.Snapshots{Interval: ms(500, 4000), Threshold: uint64(20 + r.IntN(100)), Trailing: uint64(1 + r.IntN(60))}
+		p.snapshots = consensus.Snapshots{Interval: ms(500, 4000), Threshold: uint64(20 + r.IntN(100)), Trailing: uint64(10 + r.IntN(60))}
 	}
 	kinds := [2][]kind{
 		{parted, parted, oneWay, oneWay, isolated, isolated, deaf, congested, bridged},
