@@ -155,9 +155,7 @@ func TestIntegrationAMeshIsRecoveredByTheRunbookWithoutTouchingItsGuests(t *test
 		h.spawnAgent()
 	}
 	for _, h := range others {
-		h.wait(60*time.Second, h.Name()+" in the second generation", func() bool {
-			return h.api.Ready(t.Context()) == nil && h.report().Generation == 2
-		})
+		h.inGeneration(2)
 		if _, err := os.Stat(h.Path(filepath.Join(dataDir, "mesh", "raft.gen1", "raft.db"))); err != nil {
 			t.Errorf("%s did not keep its old log: %v", h.Name(), err)
 		}
@@ -173,6 +171,44 @@ func TestIntegrationAMeshIsRecoveredByTheRunbookWithoutTouchingItsGuests(t *test
 		}
 	}
 	t.Logf("tenks recover status on %s:\n%s", others[0].Name(), others[0].tenks("recover", "status"))
+
+	// A backup from before all that: everybody goes back to it, and its guests run on.
+	survivor.follow("restore")
+	for _, h := range hosts {
+		h.inGeneration(3)
+		h.wait(30*time.Second, "the backup's clusters on "+h.Name(), func() bool {
+			clusters, err := h.api.Clusters(t.Context())
+			return err == nil && len(clusters) == 1 && clusters[0].Name == "demo"
+		})
+	}
+	survivor.sameDomains(hosts, before)
+
+	// Two operators, who do not know of each other.
+	for _, h := range hosts {
+		h.endAgent()
+	}
+	for _, h := range hosts[:2] {
+		t.Logf("%s: %s", h.Name(), h.tenks("recover", "reset", "--yes"))
+		h.spawnAgent()
+	}
+	survivor.wait(30*time.Second, "the two to notice", func() bool {
+		return strings.Contains(survivor.report().Advice, "two recoveries: decide between this host and "+hosts[1].Name())
+	})
+	survivor.follow("twice")
+	hosts[2].spawnAgent()
+	for _, h := range hosts {
+		h.inGeneration(5)
+	}
+	survivor.sameDomains(hosts, before)
+}
+
+// inGeneration waits until the host is in a generation of the mesh and knows its leader.
+func (h *host) inGeneration(n uint64) {
+	h.t.Helper()
+	h.wait(60*time.Second, fmt.Sprintf("%s in generation %d", h.Name(), n), func() bool {
+		st, err := h.api.Status(h.t.Context())
+		return err == nil && st.Leader != "" && h.report().Generation == n
+	})
 }
 
 func TestIntegrationAMeshWhoseLogsAreGoneIsRebuiltOfWhatItsHostsKnow(t *testing.T) {

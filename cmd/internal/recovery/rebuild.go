@@ -73,7 +73,7 @@ func PrepareRebuild(ctx context.Context, p Place, from Sources, o Options) (*Ste
 	s := &Step{Generation: g, Summary: slices.Concat([]string{fmt.Sprintf("mesh %s goes from generation %d to %d with a state of %d peers, %d clusters, %d nodes",
 		m.dump.Mesh.Name, local.Number, g.Number, len(after.Peers()), len(m.dump.Clusters), len(m.dump.Nodes)), baseLine}, lines, m.notes)}
 	s.run = func() error {
-		s.Follow = m.follow(local, lines)
+		s.Follow = m.follow(lines)
 		return found(p, l, after, g, o.Now)
 	}
 	return s, nil
@@ -96,7 +96,7 @@ func (m *merged) complete() error {
 }
 
 // follow says what a person has to do next.
-func (m *merged) follow(local cluster.Local, lines []string) []string {
+func (m *merged) follow(lines []string) []string {
 	var out []string
 	if slices.ContainsFunc(lines, func(s string) bool { return strings.Contains(s, "new authority") }) {
 		out = append(out, "let each other host in again: tenks token create here, tenks join TOKEN there; it keeps its nodes")

@@ -19,35 +19,27 @@ func PrepareRestore(ctx context.Context, p Place, file string, o Options) (*Step
 	if err != nil {
 		return nil, err
 	}
-	if d.Mesh.ID != local.Mesh {
-		return nil, fmt.Errorf("%s: a backup of mesh %s (%s), and this host is in mesh %s", file, info.Mesh, info.MeshID, local.Mesh)
-	}
-	if info.Generation < local.Number && !o.Force {
-		return nil, fmt.Errorf("%s: of generation %d, and the mesh is in %d: what was done since it was recovered would be lost; --force goes on in spite of that", file, info.Generation, local.Number)
+	if err := fits(info, local); err != nil && (info.MeshID != local.Mesh || !o.Force) {
+		return nil, err
 	}
 	l := loaded{dump: d, index: d.Index}
 	mine, voters, ownErr := own(p)
 	if ownErr == nil {
 		l.term, l.index = mine.term, max(mine.index, d.Index)
 	}
+	if len(voters) == 0 {
+		voters = votersOf(local.Peers)
+	}
 	answers, err := ask(ctx, p, local.Peers)
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range sortedKeys(answers) {
-		if a := answers[id]; a.Err == nil {
-			l.index = max(l.index, a.Index)
-		}
-	}
-	if len(voters) == 0 {
-		voters = votersOf(local.Peers)
-	}
+	l.index = max(l.index, highest(answers))
 	// That others know more is what a restore undoes.
 	if err := alive(local, voters, l.index, local.Peers, answers); err != nil && !o.Force {
 		return nil, fmt.Errorf("%w; --force restores all the same, and the others come over", err)
 	}
-	from := cluster.Generation{Number: max(local.Number, info.Generation)}
-	g, err := from.Next(o.Number, l.index)
+	g, err := cluster.Generation{Number: max(local.Number, info.Generation)}.Next(o.Number, l.index)
 	if err != nil {
 		return nil, err
 	}
@@ -72,4 +64,26 @@ func PrepareRestore(ctx context.Context, p Place, file string, o Options) (*Step
 		return found(p, l, after, g, o.Now)
 	}
 	return s, nil
+}
+
+// fits says why a backup is not for this host.
+func fits(b Info, local cluster.Local) error {
+	if b.MeshID != local.Mesh {
+		return fmt.Errorf("%s: a backup of mesh %s (%s), and this host is in mesh %s", b.File, b.Mesh, b.MeshID, local.Mesh)
+	}
+	if b.Generation < local.Number {
+		return fmt.Errorf("%s: of generation %d, and the mesh is in %d: what was done since it was recovered would be lost; --force goes on in spite of that", b.File, b.Generation, local.Number)
+	}
+	return nil
+}
+
+// highest is the newest log index of those that answer.
+func highest(answers map[string]cluster.Answer) uint64 {
+	newest := uint64(0)
+	for _, a := range answers {
+		if a.Err == nil {
+			newest = max(newest, a.Index)
+		}
+	}
+	return newest
 }
