@@ -25,8 +25,9 @@ import "time"
 //     host that is cut off does not hear of that. It keeps to a promise until the state has
 //     another.
 //
-// What it cannot do: an agent that is dead, or whose driver hangs, stops nothing. The unit
-// starts a dead agent again within seconds, and that counts from the lease before. A host
+// What it cannot do: an agent that is dead stops nothing. The unit starts it again within
+// seconds, and it counts from the lease before; one that is told to end first takes its
+// promise back. A driver that hangs is helped out by killing what it does not stop. A host
 // where that fails, too, must be powered off (DeclareLost) to be sure. A host that stood
 // still as a whole (suspended, or a guest of a host that was) and goes on runs what it ran
 // for up to a second, until it looks at its lease; while it stood still, nothing ran. And

@@ -104,6 +104,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	}
 	// Last to stop, because every part below writes through it.
 	defer func() { err = errors.Join(err, a.mesh.Close()) }()
+	defer a.withdraw(context.WithoutCancel(ctx))
 	if t := a.mesh.Transport(); t != nil {
 		a.peerHTTP = peerClient(t)
 		defer a.peerHTTP.CloseIdleConnections()

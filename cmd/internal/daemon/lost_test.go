@@ -140,3 +140,23 @@ func TestManyNodesOfALostHostAreTakenOffInBatches(t *testing.T) {
 		t.Errorf("%d hosts, the first with %d nodes", len(due), len(due[0].nodes))
 	}
 }
+
+func TestAnAgentThatEndsTakesBackWhatItPromisedOfNodesThatRun(t *testing.T) {
+	made := func(name, on string, promise int64) *state.Node {
+		return &state.Node{UUID: name, Name: name, LinkName: name, Cluster: "demo", Placement: &state.Placement{Hypervisor: on, Epoch: 9, BMC: state.Endpoint{Address: name}},
+			Host: state.HostStatus{Phase: state.HostReady, StopAfterMilli: promise}}
+	}
+	snap := loaded(t, state.Dump{Nodes: []*state.Node{made("runs", "h1", 30000), made("off", "h1", 30000), made("unknown", "h1", 30000),
+		made("hold", "h1", 0), made("elsewhere", "h2", 30000)}})
+	c := withdrawn(snap, "h1", map[string]state.Power{"runs": state.PowerOn, "off": state.PowerOff, "hold": state.PowerOn, "elsewhere": state.PowerOn})
+	var got []string
+	for _, n := range c.Nodes {
+		got = append(got, n.UUID)
+		if n.Epoch != 9 || n.Status.StopAfterMilli != 0 || n.Status.Phase != state.HostReady {
+			t.Errorf("report %+v", n)
+		}
+	}
+	if want := []string{"runs", "unknown"}; !slices.Equal(got, want) || c.Hypervisor != "h1" {
+		t.Errorf("withdraws %v of %s, want %v", got, c.Hypervisor, want)
+	}
+}

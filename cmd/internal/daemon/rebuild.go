@@ -98,6 +98,44 @@ func (a *agent) rebuild(ctx context.Context, due []displaced) {
 	}
 }
 
+// withdrawTime bounds the report of an agent that ends.
+const withdrawTime = 3 * time.Second
+
+// withdraw takes back what this host promised about nodes that run: an agent that was told to
+// end stops none for want of a lease. It is the last that this host reports.
+func (a *agent) withdraw(ctx context.Context) {
+	if a.host == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, withdrawTime)
+	defer cancel()
+	snap, _ := a.source.Snapshot()
+	c := withdrawn(snap, a.mesh.ID(), a.host.Powers())
+	if len(c.Nodes) == 0 {
+		return
+	}
+	entry, err := raftfsm.Encode(state.Envelope{Request: uuid.NewString(), UnixMilli: time.Now().UnixMilli(), Command: c})
+	if err == nil {
+		_, err = a.mesh.Propose(ctx, entry)
+	}
+	if err != nil {
+		a.log.ErrorContext(ctx, "the mesh does not know that this agent ends: nodes that run here may be made anew elsewhere; start it again, or switch them off", "nodes", len(c.Nodes), "err", err)
+	}
+}
+
+// withdrawn are the statuses of a host's nodes that run, without its promises.
+func withdrawn(snap *state.Snapshot, hypervisor string, powers map[string]state.Power) state.ReportHost {
+	c := state.ReportHost{Hypervisor: hypervisor}
+	for _, n := range snap.NodesOn(hypervisor) {
+		if n.Host.StopAfterMilli > 0 && powers[n.UUID] != state.PowerOff {
+			status := n.Host
+			status.StopAfterMilli = 0
+			c.Nodes = append(c.Nodes, state.NodeHostReport{UUID: n.UUID, Epoch: n.Placement.Epoch, Status: status})
+		}
+	}
+	return c
+}
+
 // confirmTime is how long the log may take to bring this peer up to date before its part
 // of the state is asked for.
 const confirmTime = 3 * time.Second
