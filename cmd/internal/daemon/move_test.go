@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
+	"tenks/raftfsm/state"
 )
 
 const threeDisks = `cluster: demo
@@ -54,11 +58,16 @@ func writeDisk(t *testing.T, path string) [32]byte {
 
 func sumFile(t *testing.T, path string) [32]byte {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sha256.Sum256(b)
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		t.Fatal(err)
+	}
+	return [32]byte(sum.Sum(nil))
 }
 
 func byName(t *testing.T, peers []*running, name string) *running {
@@ -168,5 +177,81 @@ func TestUndrainEndsWhatWaits(t *testing.T) {
 	}
 	if n := r.nodeNamed("tk0"); n.Reason != "" || n.Phase != "ready" {
 		t.Errorf("node %+v", n)
+	}
+}
+
+const oneDisk = `cluster: demo
+node_types: {large: {memory_mb: 512, vcpus: 1, driver: fake, volumes: [{capacity: 512MiB}], physical_networks: []}}
+specs: [{type: large, count: 1}]
+`
+
+func TestAMoveGoesOnOnceItsSourceIsBack(t *testing.T) {
+	c := newMesh(t)
+	first := start(t, c)
+	first.apply(oneDisk)
+	disk := first.diskOf("tk0")
+	if err := os.MkdirAll(filepath.Dir(disk), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{1}), 256<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(512<<20), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	sum := sumFile(t, disk)
+	second := first.joined("hv2", nil)
+	first.offered(2)
+	if err := first.ChangePeer(t.Context(), "hv1", "drain"); err != nil {
+		t.Fatal(err)
+	}
+	came := func() int {
+		b, err := os.ReadFile(filepath.Join(second.config.DataDir, "fake", "disks", "tk0.move", progressName))
+		if err != nil {
+			return 0
+		}
+		return bytes.Count(b, []byte{'\n'})
+	}
+	second.eventually("begun", func() bool { return came() > moveBatch })
+	first.stopped()
+	had := came()
+	if had >= 64 {
+		t.Fatal("the move was over before its source stopped")
+	}
+	first = start(t, c)
+	first.eventuallyIn(60*time.Second, "moved", func() bool {
+		n, err := first.Node(t.Context(), "tk0", api.HideSecrets)
+		return err == nil && n.Hypervisor == "hv2" && n.Phase == "ready"
+	})
+	if got := sumFile(t, second.diskOf("tk0")); got != sum {
+		t.Error("the disk is another one")
+	}
+	first.eventually("deleted where it was", func() bool {
+		_, err := os.Stat(disk)
+		return err != nil
+	})
+	t.Logf("%d of 64 chunks had come before", had)
+}
+
+func TestImagesMustBeTheSameOnBothHosts(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "base.img")
+	tr, n := &transfer{in: &incoming{}}, &state.Node{Name: "tk0"}
+	l := api.Luggage{Files: []api.LuggageFile{{Name: "vol0"}, {Name: "vol1", Image: image, ImageSum: sumOf([]byte("base"))}}}
+	if err := tr.checkImages(n, l); err == nil || !strings.Contains(err.Error(), "is not on this host: copy it here") {
+		t.Errorf("no image: %v", err)
+	}
+	for text, want := range map[string]string{"base": "", "bass": "is another one on this host"} {
+		if err := os.WriteFile(image, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tr.in = &incoming{}
+		switch err := tr.checkImages(n, l); {
+		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("image %q: %v, want %q", text, err, want)
+		}
 	}
 }

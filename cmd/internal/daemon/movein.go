@@ -26,7 +26,8 @@ const (
 	// moveAgain is the first pause after a failure, doubled up to moveAgainMax for as long
 	// as nothing comes.
 	moveAgain, moveAgainMax = time.Second, 30 * time.Second
-	// moveBusy is how often a driver may be busy, as one is that starts, until that is told.
+	// moveBusy is how often a driver or the other host may be busy, as what starts is,
+	// until that is told.
 	moveBusy = 4
 	// moveReport is how often the mesh may be told how far moves are.
 	moveReport = time.Second
@@ -202,12 +203,10 @@ func (t *transfer) fetch(ctx context.Context) error {
 			return err
 		}
 	}
+	t.in.a.log.InfoContext(ctx, "all of a node is here", "node", n.Name, "received", t.received.Load())
 	_, err = t.in.a.propose(ctx, "", state.FinishMove{UUID: t.uuid, Start: t.start})
 	if errors.Is(err, state.ErrConflict) {
 		return nil // it was cancelled
-	}
-	if err == nil {
-		t.in.a.log.InfoContext(ctx, "node has moved here", "node", n.Name, "received", t.received.Load())
 	}
 	return err
 }
@@ -426,7 +425,7 @@ func (t *transfer) get(ctx context.Context, n *state.Node, path, part string) (*
 	}
 	resp, err := t.in.a.peerHTTP.RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("%s does not answer: %w", name, err)
+		return nil, passing{fmt.Errorf("%s does not answer: %w", name, err)}
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp, nil
@@ -436,5 +435,15 @@ func (t *transfer) get(ctx context.Context, n *state.Node, path, part string) (*
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&e); err != nil || e.Error == "" {
 		e.Error = resp.Status
 	}
-	return nil, fmt.Errorf("%s: %s", name, e.Error)
+	err = fmt.Errorf("%s: %s", name, e.Error)
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusServiceUnavailable {
+		err = passing{err} // it does not know of the move yet, or has just started
+	}
+	return nil, err
 }
+
+// passing is an error that is likely to be over soon. It is state.ErrBusy.
+type passing struct{ error }
+
+// Unwrap makes it so.
+func (p passing) Unwrap() []error { return []error{p.error, state.ErrBusy} }
