@@ -88,7 +88,7 @@ func (s *Store) Apply(index uint64, e Envelope) error {
 	if e.Request != "" {
 		t.rememberRequest(e.Request, err)
 	}
-	t.trimEvents()
+	t.recordEvents()
 	s.commit(t)
 	return err
 }
@@ -111,7 +111,8 @@ type tx struct {
 	*memdb.Txn
 	index uint64
 	now   int64
-	seq   int
+	// events are what recordEvents puts into the history.
+	events []Event
 	// touched are the views that were touched, and wake the channels of who waited for
 	// them.
 	touched map[string]bool
@@ -121,21 +122,25 @@ type tx struct {
 func (t *tx) put(table string, row any) { must(t.Insert(table, row)) }
 
 func (t *tx) event(kind, cluster, node, format string, args ...any) {
-	row := &EventRow{Serial: 1, Event: Event{Index: t.index, Seq: t.seq, UnixMilli: t.now, Type: kind,
-		Cluster: cluster, Node: node, Message: fmt.Sprintf(format, args...)}}
-	if last, ok := last[*EventRow](t.Txn, tableEvents, "id"); ok {
-		row.Serial = last.Serial + 1
-	}
-	t.put(tableEvents, row)
-	t.seq++
+	t.events = append(t.events, Event{Index: t.index, Seq: len(t.events), UnixMilli: t.now, Type: kind,
+		Cluster: cluster, Node: node, Message: fmt.Sprintf(format, args...)})
 }
 
-func (t *tx) trimEvents() {
-	if t.seq == 0 {
+// recordEvents adds the newest events to the history and trims it. What a command of
+// ten thousand nodes says first never gets into it.
+func (t *tx) recordEvents() {
+	if len(t.events) == 0 {
 		return
 	}
-	if newest, ok := last[*EventRow](t.Txn, tableEvents, "id"); ok {
-		trim(t, tableEvents, "id", func(e *EventRow) bool { return e.Serial+keepEvents <= newest.Serial })
+	var newest uint64
+	if last, ok := last[*EventRow](t.Txn, tableEvents, "id"); ok {
+		newest = last.Serial
+	}
+	newest += uint64(len(t.events))
+	trim(t, tableEvents, "id", func(e *EventRow) bool { return e.Serial+keepEvents <= newest })
+	first := max(0, len(t.events)-keepEvents)
+	for i, e := range t.events[first:] {
+		t.put(tableEvents, &EventRow{Serial: newest - uint64(len(t.events)-first-i-1), Event: e})
 	}
 }
 
