@@ -57,6 +57,8 @@ type fence struct {
 	who string
 	// over is closed once this peer can go over; made on first use.
 	over chan struct{}
+	// rival says why a peer of the same generation is refused.
+	rival error
 	// told are the recoveries that were complained of.
 	told map[string]bool
 }
@@ -103,6 +105,14 @@ func (m *Mesh) Generation() Generation { return m.files.Generation }
 // for it to come over: close the Mesh, and open it again.
 func (m *Mesh) Superseded() <-chan struct{} { return m.fence.done() }
 
+// Rival says that the mesh was recovered twice, if this peer met one of the other
+// recovery; nil: it did not.
+func (m *Mesh) Rival() error {
+	m.fence.mu.Lock()
+	defer m.fence.mu.Unlock()
+	return m.fence.rival
+}
+
 // hear takes in what generation another peer is in; the error is that it must not be
 // heard. If it is in a newer one, this peer stops voting, leading and proposing at once.
 func (m *Mesh) hear(peer string, theirs Generation) error {
@@ -115,6 +125,9 @@ func (m *Mesh) hear(peer string, theirs Generation) error {
 	case newer:
 		m.leaveLog(peer, theirs)
 	case rival:
+		m.fence.mu.Lock()
+		m.fence.rival = err
+		m.fence.mu.Unlock()
 		if m.fence.first(theirs.String()) {
 			m.cfg.Log.Error("another peer is not heard", "peer", peer, "err", err)
 		}

@@ -219,6 +219,9 @@ func TestTwoRecoveriesOfOneNumberRefuseEachOther(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "recovered twice to generation 2") {
 		t.Errorf("the rival is heard: %v", err)
 	}
+	if err := first.Rival(); !errors.Is(err, ErrGeneration) || second.Rival() == nil {
+		t.Errorf("rivals: %v, %v", err, second.Rival())
+	}
 	if votes(first) != 1 || votes(second) != 1 {
 		t.Error("rivals took each other in")
 	}

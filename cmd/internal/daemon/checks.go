@@ -12,6 +12,9 @@ import (
 // checks are doctor's findings about the running agent.
 func (a *agent) checks(ctx context.Context) []api.Check {
 	out := []api.Check{a.checkLog()}
+	if err := a.mesh.Rival(); err != nil {
+		out = append(out, api.Check{Name: "generation", State: "error", Detail: err.Error(), Fix: "see docs/recovery.md"})
+	}
 	for _, d := range a.drivers {
 		out = append(out, checkDriver(ctx, d))
 	}
