@@ -132,7 +132,7 @@ func (t *tool) waitRotated(ctx context.Context, c *client.Client, limit time.Dur
 				return fmt.Errorf("not done after %s, and goes on by itself: %s", limit, last)
 			}
 			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 	}
 }

@@ -21,6 +21,8 @@ case $(uname -m) in
 *) fail "the program is for @ARCH@, and this host is $(uname -m): install Tenks for it by hand, then tenks join" ;;
 esac
 [ -n "${TENKS_TOKEN:-}" ] || fail 'there is no join token in TENKS_TOKEN'
+token=$TENKS_TOKEN
+unset TENKS_TOKEN # nothing but tenks join gets it: what is installed may start services
 
 mkdir -p "${to%/*}"
 tmp=$(mktemp "$to.XXXXXX")
@@ -33,4 +35,5 @@ mv "$tmp" "$to"
 trap - EXIT
 "$to" host check >/dev/null 2>&1 || "$to" host setup ||
 	echo "tenks: this host still lacks what is named above; it joins all the same" >&2
+export TENKS_TOKEN="$token"
 exec "$to" join "$@"

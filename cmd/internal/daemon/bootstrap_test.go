@@ -182,8 +182,8 @@ func pretend() bool {
 	}
 	defer f.Close()
 	fmt.Fprintln(f, strings.Join(os.Args[1:], " "))
-	if len(os.Args) > 1 && os.Args[1] == "join" {
-		fmt.Fprintln(f, "token", os.Getenv("TENKS_TOKEN"))
+	if token := os.Getenv("TENKS_TOKEN"); token != "" {
+		fmt.Fprintln(f, "token", token)
 	}
 	return true
 }

@@ -397,6 +397,7 @@ func part(t *testing.T, c config.Agent) *agent {
 	opt := options(t, c)
 	a := &agent{opt: opt, paths: PathsOf(c.DataDir), log: opt.Log, fsm: raftfsm.New()}
 	a.source = a.fsm.Source()
+	a.newest = newNewest(a.source, raftfsm.NewReplica())
 	var err error
 	a.views = &views{source: a.source}
 	if a.mesh, err = a.openMesh(t.Context()); err != nil {

@@ -13,7 +13,10 @@ import (
 )
 
 const (
+	// rotateEvery is how often the next step is looked for, and rotatePeer how much time
+	// there is for each peer that is asked.
 	rotateEvery = 2 * time.Second
+	rotatePeer  = 10 * time.Millisecond
 	// removalSettle is how long a peer must have been removed, with no part in the log,
 	// before a gossip key is made that it must not see: others end their connections with
 	// it every few seconds.
@@ -39,7 +42,7 @@ func (a *agent) rotate(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			a.log.WarnContext(ctx, "keys and tokens not looked after; will retry", "err", err)
 		}
-		sleep(ctx, rotateEvery)
+		sleep(ctx, max(rotateEvery, time.Duration(len(snap.Peers()))*rotatePeer))
 	}
 	return nil
 }
@@ -116,10 +119,13 @@ func present(snap *state.Snapshot) []*state.Peer {
 	return out
 }
 
-func idsOf(peers []*state.Peer) []string {
+// there are the IDs of the peers that are not lost: the others would only be waited for.
+func there(peers []*state.Peer) []string {
 	var out []string
 	for _, p := range peers {
-		out = append(out, p.ID)
+		if !p.Lost {
+			out = append(out, p.ID)
+		}
 	}
 	return out
 }
@@ -238,7 +244,7 @@ func (a *agent) rotation(ctx context.Context, snap *state.Snapshot, keys state.K
 	r := rotation{keys: keys, now: now.UnixMilli()}
 	if rotating(keys) {
 		r.peers = present(snap)
-		r.trusts = a.mesh.Trusts(ctx, idsOf(r.peers))
+		r.trusts = a.mesh.Trusts(ctx, there(r.peers))
 	}
 	return r
 }

@@ -151,6 +151,7 @@ func inUse(k api.Keys) (gossip, authority string, settled bool) {
 }
 
 func TestKeysAreRotatedAndTheMeshGoesOn(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers := trio(t)
 	early, err := peers[0].CreateToken(t.Context(), api.TokenRequest{Uses: -1})
 	if err != nil {
@@ -191,6 +192,7 @@ func TestKeysAreRotatedAndTheMeshGoesOn(t *testing.T) {
 }
 
 func TestARemovalStartsARotationThatALostPeerHoldsUpUnlessForced(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers := trio(t)
 	peers = append(peers, peers[0].joined("hv4", nil))
 	gossip, pin, _ := inUse(peers[0].ring())
@@ -227,4 +229,48 @@ func TestARemovalStartsARotationThatALostPeerHoldsUpUnlessForced(t *testing.T) {
 		now, _, _ := inUse(peers[0].ring())
 		return g != "" && g == now
 	})
+}
+
+func TestARotationGoesOnWithoutItsLeaderAndReachesPeersThatDoNotFollowTheLog(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	peers := trio(t)
+	for i := 4; i <= 6; i++ {
+		peers = append(peers, peers[0].joined(fmt.Sprintf("hv%d", i), nil))
+	}
+	peers[0].eventuallyIn(60*time.Second, "five that follow the log, and one that does not", func() bool {
+		raft, err := peers[0].Raft(t.Context())
+		return err == nil && len(raft) == 5
+	})
+	gossip, pin, _ := inUse(peers[0].ring())
+	if err := peers[5].RotateAuthority(t.Context(), api.RotateRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := peers[5].RotateGossipKey(t.Context(), api.RotateRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := peers[0].Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := slices.IndexFunc(peers, func(p *running) bool { return p.config.Name == st.Leader })
+	peers[leader].stopped()
+	other := peers[(leader+1)%3]
+	other.eventuallyIn(120*time.Second, "both are in use, and only the one that is away is waited for", func() bool {
+		k := other.ring()
+		if g, c, _ := inUse(k); g == gossip || c == pin || len(k.Gossip) != 2 || len(k.Authorities) != 2 {
+			return false
+		}
+		return fmt.Sprint(k.Gossip[1].Waiting, k.Authorities[1].Waiting) == fmt.Sprintf("[%[1]s] [%[1]s]", peers[leader].config.Name)
+	})
+	peers[leader] = start(t, peers[leader].config)
+	other.eventuallyIn(120*time.Second, "both are rotated", func() bool {
+		_, _, settled := inUse(other.ring())
+		return settled
+	})
+	for _, p := range peers {
+		p.eventuallyIn(60*time.Second, "six peers that are there", func() bool {
+			all, err := p.Peers(t.Context())
+			return err == nil && len(all) == 6 && !slices.ContainsFunc(all, func(q api.Peer) bool { return q.State == "lost" })
+		})
+	}
 }

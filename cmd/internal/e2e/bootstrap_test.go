@@ -71,7 +71,42 @@ func TestIntegrationAHostWithOnlyCurlJoinsByOneLine(t *testing.T) {
 	if out, err := h.try("sh", h.write("again.sh", line)); err == nil || !strings.Contains(out, "404") {
 		t.Errorf("a second time: %v: %s", err, out)
 	}
-	h.try(installed, "leave")
+
+	before := gossipKeys(t, h)
+	for _, what := range []string{"gossip-key", "ca"} {
+		out, err := h.try(installed, what, "rotate", "--wait", "90s")
+		t.Logf("tenks %s rotate:\n%s", what, out)
+		if err != nil || !strings.Contains(out, "is in use, and no other is accepted") {
+			t.Errorf("%s rotate: %v", what, err)
+		}
+		t.Logf("tenks %s list:\n%s", what, h.run(installed, what, "list"))
+	}
+	after := gossipKeys(t, h)
+	if len(after) != 1 || after[0] == before[0] {
+		t.Errorf("%d gossip keys are written down, and the first is the old one: %v", len(after), after[0] == before[0])
+	}
+	for _, key := range append(before, after...) {
+		if strings.Contains(h.logTail()+hosts[0].logTail(), key) {
+			t.Error("a gossip key is in a log")
+		}
+	}
+	t.Logf("leave:\n%s", h.run(installed, "leave"))
+}
+
+// gossipKeys are those that a peer has written down, in base64.
+func gossipKeys(t *testing.T, h *host) []string {
+	t.Helper()
+	b, err := os.ReadFile(h.Path(dataDir + "/mesh/mesh.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct {
+		Gossip []string `json:"gossip"`
+	}
+	if err := json.Unmarshal(b, &m); err != nil || len(m.Gossip) == 0 {
+		t.Fatalf("mesh.json: %v, %d gossip keys", err, len(m.Gossip))
+	}
+	return m.Gossip
 }
 
 func (h *host) agentPID() string {
