@@ -185,7 +185,7 @@ node_types: {large: {memory_mb: 512, vcpus: 1, driver: fake, volumes: [{capacity
 specs: [{type: large, count: 1}]
 `
 
-func TestAMoveGoesOnOnceItsSourceIsBack(t *testing.T) {
+func TestAMoveCanBeCancelledAndGoesOnOnceItsSourceIsBack(t *testing.T) {
 	c := newMesh(t)
 	first := start(t, c)
 	first.apply(oneDisk)
@@ -206,17 +206,40 @@ func TestAMoveGoesOnOnceItsSourceIsBack(t *testing.T) {
 	sum := sumFile(t, disk)
 	second := first.joined("hv2", nil)
 	first.offered(2)
-	if err := first.ChangePeer(t.Context(), "hv1", "drain"); err != nil {
-		t.Fatal(err)
+	change := func(what string) {
+		t.Helper()
+		if err := first.ChangePeer(t.Context(), "hv1", what); err != nil {
+			t.Fatal(err)
+		}
 	}
+	stage := filepath.Join(second.config.DataDir, "fake", "disks", "tk0.move")
 	came := func() int {
-		b, err := os.ReadFile(filepath.Join(second.config.DataDir, "fake", "disks", "tk0.move", progressName))
+		b, err := os.ReadFile(filepath.Join(stage, progressName))
 		if err != nil {
 			return 0
 		}
 		return bytes.Count(b, []byte{'\n'})
 	}
+	change("drain")
 	second.eventually("begun", func() bool { return came() > moveBatch })
+	if _, err := first.Power(t.Context(), "tk0", "on"); err == nil || !strings.Contains(err.Error(), "moving to hv2") {
+		t.Errorf("power on while it moves: %v", err)
+	}
+	change("undrain")
+	second.eventually("deleted where it was coming", func() bool {
+		left, err := os.ReadFile(filepath.Join(second.config.DataDir, "fake", "nodes.json"))
+		_, there := os.Stat(stage)
+		return err == nil && !strings.Contains(string(left), "tk0") && there != nil
+	})
+	for _, action := range []string{"on", "off"} {
+		if _, err := first.Power(t.Context(), "tk0", action); err != nil {
+			t.Errorf("power %s after the move was cancelled: %v", action, err)
+		}
+		first.eventually(action, func() bool { return first.nodeNamed("tk0").Power == action })
+	}
+
+	change("drain")
+	second.eventually("begun again", func() bool { return came() > moveBatch })
 	first.stopped()
 	had := came()
 	if had >= 64 {
