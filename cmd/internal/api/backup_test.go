@@ -15,7 +15,7 @@ func TestABackupIsTheWholeState(t *testing.T) {
 		if a.status != http.StatusOK {
 			t.Fatalf("%s: %d %s", path, a.status, a.body)
 		}
-		d, err := raftfsm.ReadSnapshot(strings.NewReader(string(a.body)))
+		d, err := raftfsm.ReadSnapshot(strings.NewReader(a.body))
 		if err != nil || d.Mesh.ID != "mesh-id" || len(d.Hypervisors) != 1 {
 			t.Errorf("%s: %+v, %v", path, d, err)
 		}

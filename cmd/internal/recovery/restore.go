@@ -19,7 +19,7 @@ func PrepareRestore(ctx context.Context, p Place, file string, o Options) (*Step
 	if err != nil {
 		return nil, err
 	}
-	if err := fits(info, local); err != nil && (info.MeshID != local.Mesh || !o.Force) {
+	if err := fits(info, local, o); err != nil {
 		return nil, err
 	}
 	l := loaded{dump: d, index: d.Index}
@@ -67,11 +67,11 @@ func PrepareRestore(ctx context.Context, p Place, file string, o Options) (*Step
 }
 
 // fits says why a backup is not for this host.
-func fits(b Info, local cluster.Local) error {
+func fits(b Info, local cluster.Local, o Options) error {
 	if b.MeshID != local.Mesh {
 		return fmt.Errorf("%s: a backup of mesh %s (%s), and this host is in mesh %s", b.File, b.Mesh, b.MeshID, local.Mesh)
 	}
-	if b.Generation < local.Number {
+	if b.Generation < local.Number && !o.Force {
 		return fmt.Errorf("%s: of generation %d, and the mesh is in %d: what was done since it was recovered would be lost; --force goes on in spite of that", b.File, b.Generation, local.Number)
 	}
 	return nil
