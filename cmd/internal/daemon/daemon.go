@@ -116,9 +116,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	if err := a.known(ctx); err != nil {
 		return errors.Join(err, stop(g))
 	}
-	g.Go(func() error { return a.notify(ctx) })
-	g.Go(func() error { return a.keepPart(ctx) })
-	g.Go(func() error { return a.keepBackups(ctx) })
+	begin(ctx, g, a.notify, a.keepPart, a.keepBackups)
 	a.driversOpened = time.Now()
 	if err := a.openDrivers(); err != nil {
 		return errors.Join(err, stop(g))
@@ -144,19 +142,24 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	a.outgoing = newOutgoing(a)
 	a.metrics = newMetrics(a)
 
-	g.Go(func() error { return a.publish(ctx) })
-	g.Go(func() error { return a.host.Run(ctx) })
-	g.Go(func() error { return a.endpoints(ctx) })
-	g.Go(func() error { return a.whileLeader(ctx, a.schedule) })
-	g.Go(func() error { return a.whileLeader(ctx, a.ironic.Run) })
-	g.Go(func() error { return a.whileLeader(ctx, a.watchPeers) })
-	g.Go(func() error { return a.whileLeader(ctx, a.rotate) })
-	g.Go(func() error { return a.whileLeader(ctx, a.drain) })
-	g.Go(func() error { return (&incoming{a: a}).run(ctx) })
-	g.Go(func() error { return a.serveBootstrap(ctx) })
-	g.Go(func() error { return a.serve(ctx) })
+	a.work(ctx, g)
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()
+}
+
+// begin starts what runs until ctx ends.
+func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context) error) {
+	for _, run := range runs {
+		g.Go(func() error { return run(ctx) })
+	}
+}
+
+// work starts what reads snapshots, and answers.
+func (a *agent) work(ctx context.Context, g *errgroup.Group) {
+	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.serveBootstrap, a.serve)
+	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain} {
+		g.Go(func() error { return a.whileLeader(ctx, decide) })
+	}
 }
 
 // whileLeader runs what decides for the mesh: it reads the whole state only.
