@@ -162,6 +162,25 @@ func (g *gate) done(s *source, refused bool) {
 	}
 }
 
+// Knock says whether a stranger's request may go on: admits decides, and is not even asked
+// for a source that was refused too often. What is refused is logged, as refused joins are.
+func (m *Mesh) Knock(r *http.Request, token string, admits func() error) error {
+	leave, err := m.gate.enter(r.Context(), r.RemoteAddr)
+	if err != nil {
+		return err
+	}
+	err = admits()
+	leave(err != nil)
+	if err != nil {
+		m.cfg.Log.WarnContext(r.Context(), "request of a stranger refused", "source", r.RemoteAddr,
+			"path", told(r.URL.Path), "token", told(token), "reason", told(err.Error()))
+	}
+	return err
+}
+
+// Callers bounds the connections of each source that a listener accepts, and of all.
+func Callers(l net.Listener) net.Listener { return newCallers(l) }
+
 // gated wraps a handler of requests that strangers make: serve returns the status and
 // the reason of a refusal, or nil. Each refusal is logged: the gate bounds how many come.
 func (m *Mesh) gated(what string, serve func(w http.ResponseWriter, r *http.Request) *refusal) http.HandlerFunc {

@@ -121,7 +121,7 @@ func (a *agent) serveBootstrap(ctx context.Context) error {
 	server.SetKeepAlivesEnabled(false) // the next one also takes its turn with the handshakes
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := closed(server.Serve(t.Listener(transport.Bootstrap))); err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+	if err := closed(server.Serve(cluster.Callers(t.Listener(transport.Bootstrap)))); err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	<-ctx.Done()
@@ -134,7 +134,7 @@ func (a *agent) bootstrapHandler() http.Handler {
 	serve := func(path string, answer func(w http.ResponseWriter, r *http.Request, token string)) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			token := r.PathValue("token")
-			if !a.admits(token) {
+			if a.mesh.Knock(r, token, func() error { return a.admits(token) }) != nil {
 				http.NotFound(w, r)
 				return
 			}
@@ -169,12 +169,22 @@ func (a *agent) bootstrapHandler() http.Handler {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		http.ServeContent(w, r, "", time.Time{}, f)
 	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		_ = a.mesh.Knock(r, "", func() error { return errors.New("a certificate is needed") })
+		http.Error(w, "a certificate of a peer is needed", http.StatusForbidden)
+	})
 	return mux
 }
 
-// admits reports whether somebody new can come by a token.
-func (a *agent) admits(token string) bool {
+// admits says why nobody new can come by a token.
+func (a *agent) admits(token string) error {
 	snap, _ := a.source.Snapshot()
 	k, ok := snap.Token(token)
-	return ok && k.Usable(time.Now().UnixMilli()) == ""
+	if !ok {
+		return errors.New("this mesh has no such token")
+	}
+	if why := k.Usable(time.Now().UnixMilli()); why != "" {
+		return errors.New(why)
+	}
+	return nil
 }

@@ -184,18 +184,30 @@ func (p *progress) count() {
 	}
 }
 
-// checkLuggage refuses what no peer of ours would send: its names become paths.
+// What a node may have in its files, in bytes: each chunk of data is remembered.
+const (
+	maxFile = 1 << 50
+	maxData = 16 << 40
+)
+
+// checkLuggage refuses what no peer of ours would send: its names become paths, and its
+// numbers memory.
 func checkLuggage(l api.Luggage) error {
+	names, left := map[string]bool{}, int64(maxData)
 	for _, f := range l.Files {
-		if f.Name == "" || f.Name != filepath.Base(f.Name) || f.Name[0] == '.' || f.Size < 0 {
+		if f.Name == "" || f.Name != filepath.Base(f.Name) || f.Name[0] == '.' || f.Size < 0 || f.Size > maxFile || names[f.Name] {
 			return fmt.Errorf("file %q of %d bytes: not one that a node has", f.Name, f.Size)
 		}
+		names[f.Name] = true
 		at := int64(0)
 		for _, d := range f.Data {
 			if d[0] < at || d[0]%api.MoveChunk != 0 || d[1] <= 0 || d[1] > f.Size-d[0] {
 				return fmt.Errorf("file %s: parts %v", f.Name, f.Data)
 			}
 			at = d[0] + d[1]
+			if left -= d[1]; left < 0 {
+				return fmt.Errorf("file %s: more than %d bytes to move", f.Name, int64(maxData))
+			}
 		}
 	}
 	return nil
