@@ -10,7 +10,7 @@ import (
 
 // Move decides where nodes that are placed could be instead, in their order, as Place
 // would decide it: not where they are, and not where they were before and something of
-// them may be left.
+// them may be left. Their BMCs keep their ports where those are free.
 func Move(snap *state.Snapshot, nodes []*state.Node) Result {
 	hosts, known := candidates(snap)
 	var r Result
@@ -31,7 +31,7 @@ func Move(snap *state.Snapshot, nodes []*state.Node) Result {
 				Reason: fmt.Sprintf("no other hypervisor can take node %s: %s", n.Name, strings.Join(why, "; "))})
 			continue
 		}
-		r.Placements = append(r.Placements, state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: h.take(c, 0)})
+		r.Placements = append(r.Placements, state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: h.take(c, n.Placement.BMC.Port)})
 		c.counts.add(h)
 	}
 	return r

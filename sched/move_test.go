@@ -28,7 +28,7 @@ func TestMove(t *testing.T) {
 			[]*state.Node{node("n1", on("a", 6230)), node("n2", on("b", 6230))}, []string{"n1"}, "n1=c:6230"},
 		"one after the other": {
 			[]*state.Hypervisor{hypervisor("a"), hypervisor("b"), hypervisor("c")},
-			[]*state.Node{node("n1", on("a", 6230)), node("n2", on("a", 6231))}, []string{"n1", "n2"}, "n1=b:6230 n2=c:6230"},
+			[]*state.Node{node("n1", on("a", 6230)), node("n2", on("a", 6231))}, []string{"n1", "n2"}, "n1=b:6230 n2=c:6231"},
 		"not to a port that is promised": {
 			[]*state.Hypervisor{hypervisor("a"), hypervisor("b")},
 			[]*state.Node{node("n1", on("a", 6230), to("b", 6230)), node("n2", on("a", 6231))}, []string{"n2"}, "n2=b:6231"},
