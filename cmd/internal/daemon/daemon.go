@@ -110,9 +110,8 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		defer a.peerHTTP.CloseIdleConnections()
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.superseded(ctx) })
 	g.Go(func() error { a.newest.run(ctx); return nil })
-	g.Go(func() error { return a.follow(ctx) })
+	begin(ctx, g, a.superseded, a.follow)
 	if err := a.known(ctx); err != nil {
 		return errors.Join(err, stop(g))
 	}
