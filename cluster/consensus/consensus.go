@@ -97,6 +97,12 @@ type Log struct {
 	// closed refuses new proposals; inflight counts those under way.
 	closed   bool
 	inflight sync.WaitGroup
+	// failed is the term in which a transfer of leadership last failed, and until when
+	// there is no other one in it.
+	failed struct {
+		term  uint64
+		until time.Time
+	}
 	// barred is the newest term in which a barrier was passed.
 	barred uint64
 }

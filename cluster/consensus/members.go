@@ -87,9 +87,27 @@ func (r retimed) Error() error {
 	return err
 }
 
-// Transfer hands leadership to another voter; empty: to the one that is furthest.
-// Errors: ErrNotLeader; ErrUnknown if ctx ends first.
+// transferPause is how long Raft may go on with what a transfer that failed asked of it:
+// for as long as it takes to connect to a peer, to ask it, and to wait before the next
+// try. Asked once more meanwhile, Raft can be left with a transfer under way for ever, and
+// this peer then refuses every proposal if it leads again (hashicorp/raft issue 696).
+const transferPause = 2*networkTimeout + 15*time.Second
+
+// Transfer hands leadership to another voter; empty: to the one that is furthest. One
+// that failed is not tried again before transferPause is over, unless leadership changed
+// since. Errors: ErrNotLeader; ErrUnknown if ctx ends first.
 func (l *Log) Transfer(ctx context.Context, peer string) error {
+	term := l.raft.CurrentTerm()
+	l.mu.Lock()
+	wait := time.Until(l.failed.until)
+	again := l.failed.term == term && wait > 0
+	l.mu.Unlock()
+	if again {
+		return fmt.Errorf("transfer leadership: the last try failed: try again in %s", (wait + time.Second).Truncate(time.Second))
+	}
+	if peer != "" && l.Members()[peer] != Voter {
+		return fmt.Errorf("transfer leadership: peer %s does not vote", peer)
+	}
 	_, err := l.do(ctx, func(time.Duration) raft.Future { // Raft bounds it by its election timeout
 		if peer == "" {
 			return l.raft.LeadershipTransfer()
@@ -97,6 +115,11 @@ func (l *Log) Transfer(ctx context.Context, peer string) error {
 		return l.raft.LeadershipTransferToServer(raft.ServerID(peer), raft.ServerAddress(peer))
 	})
 	if err != nil {
+		if !errors.Is(err, ErrNotLeader) {
+			l.mu.Lock()
+			l.failed.term, l.failed.until = term, time.Now().Add(transferPause)
+			l.mu.Unlock()
+		}
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
 	return nil
