@@ -110,8 +110,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		defer a.peerHTTP.CloseIdleConnections()
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { a.newest.run(ctx); return nil })
-	begin(ctx, g, a.superseded, a.follow)
+	begin(ctx, g, a.superseded, a.keepNewest, a.follow)
 	if err := a.known(ctx); err != nil {
 		return errors.Join(err, stop(g))
 	}
@@ -144,6 +143,12 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	a.work(ctx, g)
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()
+}
+
+// keepNewest looks which of the two states is the newer until ctx ends.
+func (a *agent) keepNewest(ctx context.Context) error {
+	a.newest.run(ctx)
+	return nil
 }
 
 // begin starts what runs until ctx ends.
