@@ -97,8 +97,8 @@ func OpenReplica(path string) (*Replica, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
-	if err != nil {
-		return r, err
+	if err == nil {
+		err = r.Apply(p)
 	}
-	return r, r.Apply(p)
+	return r, err
 }

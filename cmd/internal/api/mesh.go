@@ -10,25 +10,30 @@ import (
 	"tenks/raftfsm/state"
 )
 
+// Others are the other peers, which requests are sent on to.
+type Others interface {
+	// Serve answers a request at another peer; empty: at one that may lead. The error is
+	// that it could not be asked.
+	Serve(w http.ResponseWriter, r *http.Request, peer string) error
+	// ServeWhole is Serve at a peer that has the whole state.
+	ServeWhole(w http.ResponseWriter, r *http.Request) error
+	// PeerPowers returns the power states of nodes on other peers, by UUID.
+	PeerPowers(ctx context.Context, peers []string) map[string]state.Power
+}
+
 // Mesh is the part of the mesh that requests reach.
 type Mesh interface {
+	Others
 	// MakeToken makes a join token and returns its text, which only it holds.
 	MakeToken(ctx context.Context, r TokenRequest) (Token, error)
 	// Raft returns who follows the log.
 	Raft() []RaftPeer
 	// Transfer hands leadership to a voter, by ID; empty: to any.
 	Transfer(ctx context.Context, peer string) error
-	// Serve answers a request at another peer; empty: at one that may lead. The error is
-	// that it could not be asked.
-	Serve(w http.ResponseWriter, r *http.Request, peer string) error
 	// Whole reports whether this peer has the whole state, or only its part.
 	Whole() bool
-	// ServeWhole is Serve at a peer that has the whole state.
-	ServeWhole(w http.ResponseWriter, r *http.Request) error
 	// Current waits until the state here has everything that was acknowledged before.
 	Current(ctx context.Context) error
-	// PeerPowers returns the power states of nodes on other peers, by UUID.
-	PeerPowers(ctx context.Context, peers []string) map[string]state.Power
 }
 
 // forwardedHeader marks a request that a peer sent on: it is answered there, or not

@@ -93,13 +93,8 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 
-	a.fsm = raftfsm.New()
-	a.openReplica()
-	a.newest = newNewest(a.fsm.Source(), a.replica)
-	a.source = a.newest
-	a.views = &views{source: a.source}
-	a.mesh, err = a.openMesh(ctx)
-	if err != nil {
+	a.openState()
+	if a.mesh, err = a.openMesh(ctx); err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}
 	// Last to stop, because every part below writes through it.
@@ -149,6 +144,15 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 func (a *agent) keepNewest(ctx context.Context) error {
 	a.newest.run(ctx)
 	return nil
+}
+
+// openState makes what the log and other peers fill, and takes over what is on disk.
+func (a *agent) openState() {
+	a.fsm = raftfsm.New()
+	a.openReplica()
+	a.newest = newNewest(a.fsm.Source(), a.replica)
+	a.source = a.newest
+	a.views = &views{source: a.source}
 }
 
 // begin starts what runs until ctx ends.

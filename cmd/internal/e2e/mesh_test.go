@@ -82,8 +82,8 @@ func inSwitch(t *testing.T, l *lab.Lab) *ironiclab.Ironic {
 // endpoint: in none.
 func spread(name, endpoint string, count int) string {
 	if endpoint == "" {
-		whole := spread(name, "none", count)
-		return whole[:strings.Index(whole, "ironic: {")]
+		without, _, _ := strings.Cut(spread(name, "none", count), "ironic: {")
+		return without
 	}
 	return fmt.Sprintf(`cluster: %[1]s
 node_types:
