@@ -32,8 +32,8 @@ const (
 	joinIdle = 10 * time.Second
 )
 
-// errTooMany is the answer to who was refused too often.
-var errTooMany = errors.New("too many refused requests came from this address: try again in a minute")
+// ErrTooMany is the answer to who was refused too often.
+var ErrTooMany = errors.New("too many refused requests came from this address: try again in a minute")
 
 // gate slows down who is refused. Safe for concurrent use.
 type gate struct {
@@ -76,7 +76,7 @@ func sourceOf(remote string) string {
 	return network.String()
 }
 
-// enter waits for a turn. It returns errTooMany, or what to call when the request is
+// enter waits for a turn. It returns ErrTooMany, or what to call when the request is
 // over, with whether it was refused.
 func (g *gate) enter(ctx context.Context, remote string) (leave func(refused bool), err error) {
 	name := sourceOf(remote)
@@ -96,7 +96,7 @@ func (g *gate) enter(ctx context.Context, remote string) (leave func(refused boo
 			g.log.WarnContext(ctx, "join refused", "source", remote, "reason", "too many refused requests", "not_logged", more)
 		}
 		leave(false)
-		return nil, errTooMany
+		return nil, ErrTooMany
 	}
 	return leave, nil
 }

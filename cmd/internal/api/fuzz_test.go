@@ -12,7 +12,7 @@ import (
 	"tenks/cmd/internal/api"
 )
 
-// FuzzRequests sends bytes to every route that takes a body.
+// FuzzRequests sends bytes to every route that takes a body: it is told what is wrong.
 func FuzzRequests(f *testing.F) {
 	seed := func(path string, v any) {
 		b, err := json.Marshal(v)
@@ -38,8 +38,9 @@ func FuzzRequests(f *testing.F) {
 			if slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusMovedPermanently, http.StatusTemporaryRedirect}, rec.Code) {
 				continue
 			}
-			if rec.Code == http.StatusInternalServerError {
-				t.Errorf("%s %s: %s", method, path, rec.Body)
+			var said api.ErrorBody
+			if rec.Code >= http.StatusBadRequest && (json.Unmarshal(rec.Body.Bytes(), &said) != nil || said.Error == "") {
+				t.Errorf("%s %s: %d without a reason: %s", method, path, rec.Code, rec.Body)
 			}
 		}
 	})

@@ -134,7 +134,12 @@ func (a *agent) bootstrapHandler() http.Handler {
 	serve := func(path string, answer func(w http.ResponseWriter, r *http.Request, token string)) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			token := r.PathValue("token")
-			if a.mesh.Knock(r, token, func() error { return a.admits(token) }) != nil {
+			err := a.mesh.Knock(r, token, func() error { return a.admits(token) })
+			if errors.Is(err, cluster.ErrTooMany) {
+				http.Error(w, err.Error(), http.StatusTooManyRequests)
+				return
+			}
+			if err != nil {
 				http.NotFound(w, r)
 				return
 			}
