@@ -58,7 +58,7 @@ PACKED := cmd/internal/drivers/bin/tenks-libvirt.gz
 INTEGRATION = $(shell grep -rl --include='*_test.go' '^func TestIntegration' . | xargs -r -n1 dirname | sort -u)
 PROTOS = $(shell find . -name '*.proto')
 
-.PHONY: all driver check lint tidy generated policy test unit integration race bench fuzz generate tools needs lab clean install
+.PHONY: all driver check lint tidy generated policy test unit integration race bench bench-scale fuzz generate tools needs lab clean install
 
 # go build decides what is out of date, and does nothing if nothing is.
 all: driver
@@ -113,6 +113,17 @@ bench: all
 	@if [ -f $(BENCH_OUT) ]; then mv $(BENCH_OUT) $(dir $(BENCH_OUT))old.txt; fi
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(GO) test -p 1 -tags $(TEST_TAGS) -timeout 60m -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./... | tee $(BENCH_OUT)
 	@if [ -x $(TOOLS)/benchstat-$(BENCHSTAT) ]; then $(TOOLS)/benchstat-$(BENCHSTAT) $$(ls $(dir $(BENCH_OUT))old.txt 2>/dev/null) $(BENCH_OUT); fi
+
+# A mesh of this size on this host, for some minutes; see docs/scale.md. For example:
+# TENKS_SCALE_PEERS=300 TENKS_SCALE_PROFILE=/tmp make bench-scale
+bench-scale: export TENKS_SCALE_AGENTS ?= 5
+bench-scale: export TENKS_SCALE_PEERS ?= 1000
+bench-scale: export TENKS_SCALE_NODES ?= 10000
+bench-scale: export TENKS_SCALE_REST ?= 30
+bench-scale: export TENKS_SCALE_AWAY ?= 5000
+bench-scale: export TENKS_SCALE_KILLS ?= 3
+bench-scale:
+	$(GO) test -tags $(TAGS) -timeout 30m -run '^$$' -bench '^BenchmarkMesh$$' -benchtime 1x -v ./cmd/internal/scale
 
 fuzz:
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \

@@ -125,7 +125,11 @@ func (a *agent) at(port int) string { return net.JoinHostPort(a.address, strconv
 // start runs the agent and waits until it answers for the mesh.
 func (a *agent) start() {
 	a.m.Helper()
-	log, err := os.OpenFile(filepath.Join(a.dir, "out.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	name := filepath.Join(a.dir, "agent.log")
+	if to := os.Getenv("TENKS_SCALE_PROFILE"); to != "" {
+		name = filepath.Join(to, a.name+".log") // it stays
+	}
+	log, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		a.m.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func sizes(tb testing.TB) size {
 		return n
 	}
 	s := size{agents: number("AGENTS", 3), peers: number("PEERS", 50), nodes: number("NODES", 500),
-		rest: time.Duration(number("REST", 5)) * time.Second, away: number("AWAY", 500), kills: number("KILLS", 1)}
+		rest: time.Duration(number("REST", 3)) * time.Second, away: number("AWAY", 500), kills: number("KILLS", 1)}
 	if s.agents < 3 || s.peers <= s.agents {
 		tb.Fatal("want 3 agents or more, and more peers than agents")
 	}
@@ -314,6 +314,9 @@ func (m *mesh) apply(s size) applied {
 	r := applied{answered: time.Since(began)}
 	watch.Wait()
 	r.bytes, r.spent = float64(m.traffic.sum()-before), m.clock(leader).since(then)
+	if m.leader() != leader {
+		r.spent += "; the leader was replaced meanwhile"
+	}
 	nodes, index := 0, seen[0].index
 	first := time.Time{}
 	for _, a := range seen {

@@ -82,7 +82,10 @@ func catchUp(m *mesh, s size, t *table) {
 func failover(m *mesh, s size, t *table) {
 	m.Helper()
 	var proposed, leased, fed []time.Duration
-	for range s.kills {
+	for i := range s.kills {
+		if i > 0 {
+			pause(m.Context(), 15*time.Second) // who was killed catches up, and may vote
+		}
 		old := m.leader()
 		began := time.Now()
 		old.kill()
@@ -102,8 +105,9 @@ func failover(m *mesh, s size, t *table) {
 			return !slices.ContainsFunc(m.peers, func(p *peer) bool { by, _ := p.fedBy(); return by == old.id || by == "" })
 		})
 		fed = append(fed, time.Since(began))
-		old.start()
-		pause(m.Context(), 5*time.Second) // it catches up
+		if i+1 < s.kills {
+			old.start()
+		}
 	}
 	t.row("leader killed, until a peer's proposal is committed", "failover-s", worst(proposed), "s", "worst of %s", list(proposed))
 	t.row("leader killed, until all leases are renewed", "leases-s", worst(leased), "s", "worst of %s", list(leased))
