@@ -42,14 +42,13 @@ var (
 type Config struct {
 	// Dir is what Init or Join made.
 	Dir string
-	// FSM is the replicated state. Open replays into it.
+	// FSM is the replicated state. Open replays into it. One that says how far it is
+	// (Index() uint64) makes reads wait for no more than that.
 	FSM raft.FSM
 	// Answers carries what the state machine answered from the leader to other peers.
 	Answers Answers
 	// View returns what the state here says now. It must not block.
 	View func() View
-	// Index is the log index of the newest state here. Required for ReadIndex.
-	Index func() uint64
 	// Admit lets a peer in that shows a token, in the log, or says why not. A repeat by
 	// the same peer is no error.
 	Admit func(ctx context.Context, a Admission) error

@@ -126,13 +126,8 @@ func (m *Mesh) Propose(ctx context.Context, command []byte) (answer any, err err
 // acknowledged before the call, by any peer. Errors: ErrNotLeader.
 func (m *Mesh) ReadIndex(ctx context.Context) (index uint64, err error) {
 	err = m.atLeader(ctx, func(ctx context.Context) error {
-		// Raft says only what it handed to the state machine, not what that has applied,
-		// and its index counts entries that are no commands. A barrier is sure.
-		if err := m.log.Barrier(ctx); err != nil {
-			return err
-		}
-		index = m.cfg.Index()
-		return nil
+		index, err = m.log.ReadIndex(ctx)
+		return err
 	}, func(ctx context.Context, leader string) error {
 		b, err := m.rpc.call(ctx, leader, http.MethodGet, pathIndex, nil)
 		if err != nil {

@@ -125,7 +125,7 @@ func (b *testbed) recovered(p *place, number uint64) Generation {
 func (b *testbed) again(p *place) {
 	b.Helper()
 	p.fsm = &counted{}
-	p.config.FSM, p.config.Index = p.fsm, p.fsm.index
+	p.config.FSM = p.fsm
 	b.open(p)
 }
 

@@ -88,7 +88,7 @@ func (c *counted) Apply(l *raft.Log) any {
 	return c.words.Apply(l)
 }
 
-func (c *counted) index() uint64 { return c.at.Load() }
+func (c *counted) Index() uint64 { return c.at.Load() }
 
 type numbers struct{}
 
@@ -132,7 +132,7 @@ func founded(t *testing.T) *testbed {
 func (b *testbed) place() *place {
 	p := &place{dir: filepath.Join(b.TempDir(), "mesh"), fsm: &counted{}}
 	p.config = testConfig(p.dir, p.fsm)
-	p.config.Answers, p.config.View, p.config.Index = numbers{}, b.view, p.fsm.index
+	p.config.Answers, p.config.View = numbers{}, b.view
 	p.config.Admit, p.config.Roles = b.admit, b.roles
 	p.config.Rules = consensus.Rules{Stable: time.Millisecond, Gone: time.Second}
 	b.places = append(b.places, p)
@@ -229,7 +229,7 @@ func TestPeersJoinAndVoteAndAnyOfThemProposesAndReads(t *testing.T) {
 	if err != nil || index < 2 {
 		t.Fatalf("read index %d, %v", index, err)
 	}
-	b.eventually("the state at the read index", func() bool { return third.fsm.index() >= index })
+	b.eventually("the state at the read index", func() bool { return third.fsm.Index() >= index })
 	if got := strings.Join(third.fsm.all(), " "); got != "first forwarded" {
 		t.Errorf("after the read index there is %q", got)
 	}

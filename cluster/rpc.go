@@ -87,11 +87,12 @@ func (s rpcServer) refuse(w http.ResponseWriter, err error) {
 }
 
 func (s rpcServer) index(w http.ResponseWriter, r *http.Request) {
-	if err := s.m.log.Barrier(r.Context()); err != nil {
+	index, err := s.m.log.ReadIndex(r.Context())
+	if err != nil {
 		s.refuse(w, err)
 		return
 	}
-	writeJSON(w, s.m.cfg.Index())
+	writeJSON(w, index)
 }
 
 func (s rpcServer) status(w http.ResponseWriter, _ *http.Request) {

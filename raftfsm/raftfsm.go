@@ -126,6 +126,12 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 // Release implements raft.FSMSnapshot.
 func (s *snapshot) Release() {}
 
+// Index is the newest log entry that the state has seen.
+func (f *FSM) Index() uint64 {
+	snap, _ := f.store.Snapshot()
+	return snap.Index()
+}
+
 // WaitIndex blocks until the state is at a log index or beyond.
 func WaitIndex(ctx context.Context, source reconcile.Source, index uint64) (*state.Snapshot, error) {
 	for {

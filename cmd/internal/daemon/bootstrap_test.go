@@ -76,10 +76,14 @@ func TestAHostWithoutACertificateGetsOnlyScriptAndProgram(t *testing.T) {
 	if status != http.StatusOK || sha256.Sum256(program) != sum {
 		t.Errorf("program: %d, %d bytes", status, len(program))
 	}
-	for _, path := range []string{"/bootstrap/" + revoked.ID, "/bootstrap/" + revoked.ID + "/tenks", "/bootstrap/0102030405060708", "/bootstrap/",
-		"/v1/status", "/v1/nodes?secrets=true", "/healthz", "/join", "/propose"} {
-		if status, body := fetch(t, host+path); status != http.StatusNotFound {
-			t.Errorf("%s: %d %.100s", path, status, body)
+	for status, paths := range map[int][]string{
+		http.StatusNotFound:  {"/bootstrap/" + revoked.ID, "/bootstrap/" + revoked.ID + "/tenks", "/bootstrap/0102030405060708"},
+		http.StatusForbidden: {"/bootstrap/", "/v1/status", "/v1/nodes?secrets=true", "/healthz", "/join", "/propose"},
+	} {
+		for _, path := range paths {
+			if got, body := fetch(t, host+path); got != status {
+				t.Errorf("%s: %d %.100s, want %d", path, got, body, status)
+			}
 		}
 	}
 	secret := strings.Split(token.Token, ".")[1]

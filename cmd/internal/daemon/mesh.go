@@ -31,7 +31,7 @@ func (a *agent) openMesh(ctx context.Context) (*cluster.Mesh, error) {
 	c := a.opt.Config
 	listen := func(port int) string { return net.JoinHostPort(c.Advertise, strconv.Itoa(port)) }
 	return cluster.Open(ctx, cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Answers: raftfsm.Answers{},
-		View: a.views.view, Feed: a.feed, Index: func() uint64 { snap, _ := a.fsm.Source().Snapshot(); return snap.Index() }, Admit: a.admit, Roles: a.recordRoles,
+		View: a.views.view, Feed: a.feed, Admit: a.admit, Roles: a.recordRoles,
 		Listen: listen(c.Mesh.Port), Gossip: listen(c.Mesh.GossipPort), Advertise: c.Advertise,
 		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Log: a.log})
 }

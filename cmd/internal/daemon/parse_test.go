@@ -35,6 +35,8 @@ specs:
       description: a machine
       network_interface: noop
     placement: {spread: zone, require: {disk: nvme}}
+    on_host_loss: rebuild
+    stop_after: 40s
   - {type: compute, count: 1}
   - {type: compute, count: 2, ironic_config: {resource_class: other}}
   - {type: compute, count: 4, node_name_prefix: compute}
@@ -57,7 +59,7 @@ func TestParseClusterTakesEverythingOver(t *testing.T) {
 			Physnets: []string{"physnet1", "storage"},
 			Volumes:  []state.Volume{{CapacityBytes: 20 << 30}, {CapacityBytes: 10 << 30, Image: "/images/base.qcow2"}}}},
 		Specs: []state.Spec{
-			{Key: "compute/compute/0", Type: "compute", Count: 3, Prefix: "compute", Enrol: enrol, OnHostLoss: state.LossHold,
+			{Key: "compute/compute/0", Type: "compute", Count: 3, Prefix: "compute", Enrol: enrol, OnHostLoss: state.LossRebuild, StopAfterMilli: 40_000,
 				Constraints: state.Constraints{Spread: "zone", Require: map[string]string{"disk": "nvme"}}},
 			{Key: "compute/tk/0", Type: "compute", Count: 1, Prefix: "tk", OnHostLoss: state.LossHold},
 			{Key: "compute/tk/1", Type: "compute", Count: 2, Prefix: "tk", Enrol: &state.Enrolment{ResourceClass: "other"}, OnHostLoss: state.LossHold},
@@ -122,6 +124,9 @@ func TestEveryFieldOfAClusterFileReachesTheState(t *testing.T) {
 	c, err := config.LoadCluster("full", []byte(fullFile))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range c.Specs {
+		c.Specs[i].OnHostLoss = "rebuild" // for stop_after
 	}
 	c.Ironic.Cloud = "" // not beside an endpoint: TestParseClusterOfACloud
 	// As text: convert shares lists and maps with what it converts.

@@ -89,7 +89,7 @@ func (h *host) start(ctx context.Context) error {
 		return errors.Join(err, packets.Close())
 	}
 	p.mesh, err = cluster.Open(ctx, cluster.Config{Dir: h.mesh(), FSM: p.fsm, Answers: raftfsm.Answers{},
-		View: p.view, Index: func() uint64 { return p.snap().Index() }, Admit: p.admit, Roles: p.recordRoles,
+		View: p.view, Admit: p.admit, Roles: p.recordRoles,
 		Listen: at(meshPort), Gossip: at(gossipPort), Advertise: address, Rules: h.world.plan.rules,
 		Net: inside, GossipNet: gossip.Transport{Packets: packets, Streams: streams, Dial: inside.Dial}, Disk: h.disk.under, Snapshots: h.world.plan.snapshots,
 		Facts: gossip.Facts{Name: h.name, Zone: h.zone}, Log: h.world.log.With("on", h.name)})
