@@ -34,8 +34,8 @@ PREFIX ?= /usr/local
 
 # Packages built or tested at a time, and how long a package's tests may take.
 P ?= 2
-UNIT_TIMEOUT ?= 8m
-INTEGRATION_TIMEOUT ?= 20m
+UNIT_TIMEOUT ?= 12m
+INTEGRATION_TIMEOUT ?= 30m
 FUZZTIME ?= 30s
 COUNT ?= 10
 # What make race is about.
@@ -99,10 +99,11 @@ integration: needs all $(TOOLS)/testsum
 	@$(RUN_INTEGRATION) | $(TOOLS)/testsum -show '$(SHOW)'
 
 RUN_UNIT = $(GO) test -json -p $(P) -tags $(TEST_TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
-# One package at a time: they share libvirt and the two cores of a small machine.
+# Two packages at a time: the longest, e2e, mostly waits, and each has hosts or a libvirtd
+# of its own.
 RUN_INTEGRATION = { pkgs='$(INTEGRATION)'; \
 	[ -z "$$pkgs" ] || PATH="$(CURDIR)/$(BIN):$$PATH" \
-	$(GO) test -json -p 1 -count=1 -tags $(TEST_TAGS) -timeout $(INTEGRATION_TIMEOUT) -run '^TestIntegration' $$pkgs; }
+	$(GO) test -json -p 2 -count=1 -tags $(TEST_TAGS) -timeout $(INTEGRATION_TIMEOUT) -run '^TestIntegration' $$pkgs; }
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -tags $(TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' $(RACE)
