@@ -111,7 +111,8 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete, settle
 		cancel()
 		if err != nil {
 			complete = complete && d.missing != nil
-			settled = settled && (d.missing != nil || errors.Is(err, driver.ErrNotStarted))
+			// What is busy may be starting; another error is an answer.
+			settled = settled && (d.missing != nil || errors.Is(err, driver.ErrNotStarted) || !errors.Is(err, state.ErrBusy))
 			continue
 		}
 		h.Drivers = append(h.Drivers, d.name)
