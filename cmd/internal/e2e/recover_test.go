@@ -183,7 +183,8 @@ func TestIntegrationAMeshIsRecoveredByTheRunbookWithoutTouchingItsGuests(t *test
 	}
 	survivor.sameDomains(hosts, before)
 
-	// Two operators, who do not know of each other.
+	// Two operators, who do not know of each other, on hosts that follow the log again.
+	leaderOf(t, hosts)
 	for _, h := range hosts {
 		h.endAgent()
 	}
