@@ -196,9 +196,9 @@ func TestWhatItsDriverDoesNotStopIsKilled(t *testing.T) {
 	simulate(t, func(t *testing.T, e *env) {
 		var killed []string
 		e.config.Kill = func(uuid string) (bool, error) {
-			killed = append(killed, uuid)
-			e.nodes.mu.Lock()
+			e.nodes.mu.Lock() // and killed
 			defer e.nodes.mu.Unlock()
+			killed = append(killed, uuid)
 			e.nodes.nodes[uuid].power = state.PowerOff
 			return true, nil
 		}
@@ -213,14 +213,19 @@ func TestWhatItsDriverDoesNotStopIsKilled(t *testing.T) {
 			}
 			e.nodes.mu.Unlock()
 			l.set(true, nil)
+			so := func() []string {
+				e.nodes.mu.Lock()
+				defer e.nodes.mu.Unlock()
+				return slices.Clone(killed)
+			}
 			elapse(32 * time.Second)
-			if len(killed) > 0 {
-				t.Errorf("killed %v while its driver may still stop it", killed)
+			if got := so(); len(got) > 0 {
+				t.Errorf("killed %v while its driver may still stop it", got)
 			}
 			elapse(3 * time.Second)
 			e.powers(state.PowerOff, state.PowerOn, "although the driver fails")
-			if !slices.Equal(killed, []string{"a"}) {
-				t.Errorf("killed %v, want a, once", killed)
+			if got := so(); !slices.Equal(got, []string{"a"}) {
+				t.Errorf("killed %v, want a, once", got)
 			}
 		})
 	})
