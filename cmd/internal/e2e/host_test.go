@@ -97,7 +97,7 @@ func (h *host) logTail() string {
 		}
 	}
 	lines := strings.Split(string(all), "\n")
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+	return strings.Join(lines[max(0, len(lines)-150):], "\n")
 }
 
 // try runs a program in the host and returns what it printed on both outputs.
