@@ -18,9 +18,11 @@ node_types: {small: {memory_mb: 512, vcpus: 1, driver: fake}}
 specs: [{type: small, count: 14}]
 `
 
-func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
+// seven is a mesh of seven peers, and which of them is one that does not follow the log.
+func seven(t *testing.T) (peers []*running, fed int) {
+	t.Helper()
 	first := start(t, newMesh(t))
-	peers := []*running{first}
+	peers = []*running{first}
 	for i := 2; i <= 7; i++ {
 		peers = append(peers, first.joined(fmt.Sprintf("hv%d", i), nil))
 	}
@@ -31,9 +33,14 @@ func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
 		return err == nil && len(follows) == 5
 	})
 	first.offered(7)
-	i := slices.IndexFunc(peers, func(p *running) bool {
+	fed = slices.IndexFunc(peers, func(p *running) bool {
 		return !slices.ContainsFunc(follows, func(f api.RaftPeer) bool { return f.Name == p.config.Name })
 	})
+	return peers, fed
+}
+
+func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
+	peers, i := seven(t)
 	last, rest := peers[i], slices.Delete(slices.Clone(peers), i, i+1)
 	if _, err := last.Apply(t.Context(), api.ApplyRequest{File: fourteenNodes}); err != nil {
 		t.Fatal(err)

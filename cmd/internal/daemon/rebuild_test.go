@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -15,21 +14,7 @@ import (
 var fourteenRebuilt = strings.Replace(fourteenNodes, "count: 14", "count: 14, on_host_loss: rebuild, stop_after: 15s", 1)
 
 func TestNodesOfAPeerThatIsGoneAreMadeAnewAndItsOwnAreInQuarantine(t *testing.T) {
-	first := start(t, newMesh(t))
-	peers := []*running{first}
-	for i := 2; i <= 7; i++ {
-		peers = append(peers, first.joined(fmt.Sprintf("hv%d", i), nil))
-	}
-	var follows []api.RaftPeer
-	first.eventuallyIn(90*time.Second, "five peers that follow the log", func() bool {
-		var err error
-		follows, err = first.Raft(t.Context())
-		return err == nil && len(follows) == 5
-	})
-	first.offered(7)
-	i := slices.IndexFunc(peers, func(p *running) bool {
-		return !slices.ContainsFunc(follows, func(f api.RaftPeer) bool { return f.Name == p.config.Name })
-	})
+	peers, i := seven(t)
 	gone := peers[i] // it gets its part of the state by a feed
 	other := peers[(i+1)%len(peers)]
 	if _, err := other.Apply(t.Context(), api.ApplyRequest{File: fourteenRebuilt}); err != nil {
