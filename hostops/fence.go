@@ -221,7 +221,8 @@ func (h *Host) guardOnce(ctx context.Context) {
 			h.log.WarnContext(ctx, "lease not written down; will retry", "err", err)
 		}
 	}
-	if guarded && fresh && age < closeAfter {
+	// Before there is such a node: the first one can then be switched on at once.
+	if fresh && age < closeAfter {
 		h.confirm(ctx)
 	}
 }

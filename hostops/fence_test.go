@@ -115,6 +115,24 @@ func TestAHostWithoutALeaseStopsWhatIsMadeAnewElsewhere(t *testing.T) {
 	})
 }
 
+func TestTheFirstNodeThatIsMadeAnewElsewhereCanBeSwitchedOnAtOnce(t *testing.T) {
+	simulate(t, func(t *testing.T, e *env) {
+		l, began := &meshLease{}, time.Now()
+		e.config.LeaseAge, e.config.Confirm = l.age, l.read
+		e.config.clock = func() time.Duration { return time.Hour + time.Since(began) }
+		e.restart()
+		e.run()
+		elapse(5 * time.Second)
+		a := node("a")
+		a.OnHostLoss, a.StopAfterMilli = state.LossRebuild, 30000
+		e.place(a)
+		elapse(guardEvery / 5)
+		if err := e.chassis("a").Power(t.Context(), state.ActionOn); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAShortLossOfTheLeaseStopsNothing(t *testing.T) {
 	guarded(t, func(t *testing.T, e *env, l *meshLease) {
 		calls := len(e.nodes.calls)

@@ -80,15 +80,37 @@ func newBareHost(t testing.TB) *host {
 		t.Fatal(err)
 	}
 	h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, "agent.log")}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("end of the agent's log:\n%s", h.logTail())
-		}
-	})
+	t.Cleanup(h.tellLog)
 	return h
 }
 
-func (h *host) logTail() string {
+// tellLog logs the end of what the agent wrote, where the test failed. Where TENKS_LOGS
+// names a directory, all of it is copied there, with the stack of each goroutine.
+func (h *host) tellLog() {
+	if !h.t.Failed() {
+		return
+	}
+	h.t.Logf("end of %s's log:\n%s", h.Name(), h.logTail())
+	keep := os.Getenv("TENKS_LOGS")
+	if keep == "" {
+		return
+	}
+	if pid, err := os.ReadFile(h.Path(dataDir + "/agent.lock")); err == nil && len(pid) > 0 {
+		_, _ = h.try("kill", "-QUIT", strings.TrimSpace(string(pid))) // it may have ended
+		pause(context.WithoutCancel(h.t.Context()), time.Second)
+	}
+	keepLog(h.t, h.Name(), h.logs())
+}
+
+// keepLog copies a log to the directory that TENKS_LOGS names.
+func keepLog(t testing.TB, name string, log []byte) {
+	name = strings.ReplaceAll(t.Name(), "/", "_") + "-" + name + ".log"
+	if err := os.WriteFile(filepath.Join(os.Getenv("TENKS_LOGS"), name), log, 0o600); err != nil {
+		t.Log(err)
+	}
+}
+
+func (h *host) logs() []byte {
 	var all []byte
 	for _, path := range []string{h.log, h.Path(dataDir + "/agent.log")} {
 		b, err := os.ReadFile(path)
@@ -96,7 +118,11 @@ func (h *host) logTail() string {
 			all = append(all, b...)
 		}
 	}
-	lines := strings.Split(string(all), "\n")
+	return all
+}
+
+func (h *host) logTail() string {
+	lines := strings.Split(string(h.logs()), "\n")
 	return strings.Join(lines[max(0, len(lines)-150):], "\n")
 }
 

@@ -40,11 +40,7 @@ func newMeshOf(t *testing.T, n int, programs string) (*lab.Lab, []*host) {
 			t.Fatal(err)
 		}
 		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log"), programs: programs}
-		t.Cleanup(func() {
-			if t.Failed() {
-				t.Logf("end of %s's log:\n%s", lh.Name(), h.logTail())
-			}
-		})
+		t.Cleanup(h.tellLog)
 		h.enter(hosts, i+1)
 		hosts = append(hosts, h)
 	}
@@ -75,7 +71,13 @@ func inSwitch(t *testing.T, l *lab.Lab) *ironiclab.Ironic {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return ironiclab.Start(t.Context(), t, ironiclab.Options{Dir: dir, Netns: l.Switch(), Bind: "10.77.0.254"})
+	ironic := ironiclab.Start(t.Context(), t, ironiclab.Options{Dir: dir, Netns: l.Switch(), Bind: "10.77.0.254"})
+	t.Cleanup(func() {
+		if log, err := os.ReadFile(ironic.Log); err == nil && t.Failed() && os.Getenv("TENKS_LOGS") != "" {
+			keepLog(t, "ironic", log)
+		}
+	})
+	return ironic
 }
 
 // spread is a cluster file of nodes spread over zones and enrolled in an Ironic; no

@@ -147,11 +147,7 @@ func newPair(t *testing.T) (hosts []*host) {
 			t.Fatal(err)
 		}
 		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log")}
-		t.Cleanup(func() {
-			if t.Failed() {
-				t.Logf("end of %s's log:\n%s", lh.Name(), h.logTail())
-			}
-		})
+		t.Cleanup(h.tellLog)
 		h.enter(hosts, i+1)
 		hosts = append(hosts, h)
 	}
