@@ -35,10 +35,13 @@ type Config struct {
 type Manager struct {
 	cfg  Config
 	open map[string]listener // by node UUID
+	// closing are servers that listen no more and whose last commands still run.
+	closing sync.WaitGroup
 
-	// mu guards errs.
-	mu   sync.Mutex
-	errs map[string]error
+	// mu guards what Err answers from: who listens, and why somebody does not.
+	mu     sync.Mutex
+	listen map[string]state.Endpoint
+	errs   map[string]error
 }
 
 // listener is a BMC that is open, and what it was opened for.
@@ -95,17 +98,21 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 		if _, ok := m.open[uuid]; ok {
 			continue
 		}
-		if err := m.listen(ctx, uuid, want[uuid]); err != nil {
+		if err := m.start(ctx, uuid, want[uuid]); err != nil {
 			errs[uuid] = err
 		}
 	}
+	listening := make(map[string]state.Endpoint, len(m.open))
+	for uuid, l := range m.open {
+		listening[uuid] = l.want.endpoint
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.errs = errs
+	m.errs, m.listen = errs, listening
 	return summary(errs)
 }
 
-func (m *Manager) listen(ctx context.Context, uuid string, w want) error {
+func (m *Manager) start(ctx context.Context, uuid string, w want) error {
 	addr := net.JoinHostPort(w.endpoint.Address, strconv.Itoa(w.endpoint.Port))
 	server, err := ipmi.Listen(ctx, addr, ipmi.Config{
 		Chassis: lookUp{uuid, m.cfg.Chassis}, UUID: uuid, Account: w.account, Log: m.cfg.Log,
@@ -131,29 +138,42 @@ func summary(errs map[string]error) error {
 	return errors.Join(list...)
 }
 
-// Err returns why the last Do could not open a node's BMC, or nil.
-func (m *Manager) Err(uuid string) error {
+// ErrNotOpen says that a node's BMC is not open yet.
+var ErrNotOpen = errors.New("its BMC is not open yet")
+
+// Err returns why a node's BMC does not listen where it should, or nil. A node of a
+// protocol that is not served here has none.
+func (m *Manager) Err(n *state.Node) error {
+	w, ok := wanted([]*state.Node{n})[n.UUID]
+	if !ok {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.errs[uuid]
+	if err := m.errs[n.UUID]; err != nil {
+		return err
+	}
+	if at, open := m.listen[n.UUID]; !open || at != w.endpoint {
+		return ErrNotOpen
+	}
+	return nil
 }
 
 // Close closes every listener and returns once their goroutines have ended.
 func (m *Manager) Close() {
 	m.close(slices.Collect(maps.Keys(m.open)))
+	m.closing.Wait()
 }
 
-// close closes listeners side by side, because each waits for the commands it runs.
+// close makes listeners stop listening. It does not wait for the commands that they
+// run: nobody's port is kept by those.
 func (m *Manager) close(uuids []string) {
-	var wg sync.WaitGroup
 	for _, uuid := range uuids {
 		l := m.open[uuid]
 		delete(m.open, uuid)
-		wg.Go(func() {
-			if err := l.server.Close(); err != nil {
-				m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
-			}
-		})
+		if err := l.server.Stop(); err != nil {
+			m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
+		}
+		m.closing.Go(l.server.Wait)
 	}
-	wg.Wait()
 }

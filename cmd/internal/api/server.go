@@ -145,7 +145,13 @@ func (s *Server) wrap(called route) http.HandlerFunc {
 		if leader, _ := s.Leader(); leader == "" && !everywhere && w.Header().Get(WarningHeader) == "" {
 			w.Header().Set(WarningHeader, "no peer leads the mesh: what is shown may be out of date, and nothing can be changed")
 		}
-		err := called.serve(w, r)
+		var err error
+		if !everywhere {
+			err = s.current(r)
+		}
+		if err == nil {
+			err = called.serve(w, r)
+		}
 		if err == nil {
 			return
 		}

@@ -225,7 +225,7 @@ func (a *agent) openHost(mesh string) error {
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
-		Ready:     func(uuid string) error { return a.bmcs.Err(uuid) },
+		Ready:     func(n *state.Node) error { return a.bmcs.Err(n) },
 		Discarded: a.reportDiscarded,
 	})
 	if err != nil {
