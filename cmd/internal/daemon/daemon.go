@@ -43,7 +43,10 @@ type Options struct {
 	LibvirtDriver func(dataDir string) (string, error)
 	// Notify tells systemd how the agent is; its zero value tells nobody.
 	Notify service.Notifier
-	Log    *slog.Logger
+	// SetGCPercent is debug.SetGCPercent where the process is the agent's own; nil: it is not
+	// changed.
+	SetGCPercent func(percent int) (previous int)
+	Log          *slog.Logger
 }
 
 // agent holds the parts, in the order in which they are opened.
@@ -164,7 +167,7 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
-	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.serveBootstrap, a.serve)
+	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.serveBootstrap, a.size, a.serve)
 	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
