@@ -37,7 +37,7 @@ func ShiftProcessClock(pid int, by time.Duration) error {
 		if !errors.Is(err, errBusy) || try == patchTries {
 			break
 		}
-		time.Sleep(haltPoll) // it went on
+		wait(nil, haltPoll) // it went on
 	}
 	if err != nil {
 		return fmt.Errorf("process %d: shift its clock: %w", pid, err)
@@ -220,13 +220,16 @@ func (c *clock) shiftAll() error {
 
 // shift shifts a process of the host. Any other, and one that has ended, is no error.
 func (c *clock) shift(pid int) error {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)) // empty if it has ended
 	p := process{pid: pid, name: strings.TrimSpace(string(comm))}
-	if err != nil || p.isTruthful() || !inside(pid, c.namespaces) || stateOf(pid) == 'Z' {
+	if p.isTruthful() || !c.has(pid) {
 		return nil
 	}
-	if err := ShiftProcessClock(pid, c.by); err != nil && inside(pid, c.namespaces) && stateOf(pid) != 'Z' {
+	if err := ShiftProcessClock(pid, c.by); err != nil && c.has(pid) {
 		return fmt.Errorf("%w (%s)", err, p.name)
 	}
 	return nil
 }
+
+// has reports whether a process is in the host, and lives.
+func (c *clock) has(pid int) bool { return inside(pid, c.namespaces) && stateOf(pid) != 'Z' }

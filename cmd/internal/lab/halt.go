@@ -76,7 +76,7 @@ func haltedChild(pid int, f func() error) (err error) {
 		case time.Now().After(deadline):
 			return fmt.Errorf("it does not stand still after %s", haltTime)
 		}
-		time.Sleep(haltPoll)
+		wait(nil, haltPoll)
 	}
 }
 
@@ -167,7 +167,7 @@ func awaitTrap(tid int, deadline time.Time) (alive bool, err error) {
 		case time.Now().After(deadline):
 			return true, fmt.Errorf("it does not stand still after %s", haltTime)
 		}
-		time.Sleep(haltPoll)
+		wait(nil, haltPoll)
 	}
 }
 
