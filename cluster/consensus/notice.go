@@ -52,7 +52,7 @@ func (l *Log) lookNow() {
 	longer.ElectionTimeout += time.Millisecond // Raft wants it to be no less
 	for _, c := range []raft.ReloadableConfig{longer, r} {
 		if err := l.raft.ReloadConfig(c); err != nil {
-			l.out.Warn("Raft not told to look for its leader", "err", err)
+			l.out.Warn("not made to look for its leader", "err", err)
 			return
 		}
 	}

@@ -110,7 +110,7 @@ type Resources struct {
 	DiskGB   uint64 `json:"disk_gb"`
 }
 
-func (s *Server) peers(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) peers(w http.ResponseWriter, _ *http.Request) error {
 	snap, _ := s.Source.Snapshot()
 	leader, _ := s.Leader()
 	out := []Peer{}

@@ -147,6 +147,10 @@ func (s *Server) wrap(called route) http.HandlerFunc {
 		}
 		var err error
 		if !everywhere {
+			if r.Header.Get(wholeHeader) != "" {
+				w = &telling{ResponseWriter: w, source: func() *state.Snapshot { snap, _ := s.Source.Snapshot(); return snap }}
+			}
+			s.catchUp(r)
 			err = s.current(r)
 		}
 		if err == nil {

@@ -24,6 +24,7 @@ import (
 	"tenks/bmc"
 	"tenks/bmc/endpoint"
 	"tenks/cluster"
+	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/service"
 	"tenks/config"
 	"tenks/hostops"
@@ -80,6 +81,8 @@ type agent struct {
 	// fed is closed once another peer told this one its part of the state.
 	fed     chan struct{}
 	fedOnce sync.Once
+	// toldOf is the newest state that a peer which answered for this one told of.
+	toldOf atomic.Pointer[api.Seen]
 	// published says that the mesh knows what this host offers.
 	published atomic.Bool
 }

@@ -218,8 +218,16 @@ func (a *agent) tokenAddresses(snap *state.Snapshot) []string {
 	return out
 }
 
-// Whole implements api.Mesh.
-func (a *agent) Whole() bool { return a.newest.isWhole() }
+// Whole implements api.Mesh. A peer that has just begun to follow the log may not have
+// yet what it was told by those who answered for it.
+func (a *agent) Whole() bool {
+	if !a.newest.isWhole() {
+		return false
+	}
+	snap, _ := a.source.Snapshot()
+	have := api.Seen{Generation: snap.Mesh().Generation, Index: snap.Index()}
+	return !have.Before(a.seen())
+}
 
 // Raft implements api.Mesh.
 func (a *agent) Raft() []api.RaftPeer {
