@@ -188,8 +188,10 @@ func TestIntegrationAMeshIsRecoveredByTheRunbookWithoutTouchingItsGuests(t *test
 	for _, h := range hosts {
 		h.endAgent()
 	}
-	for _, h := range hosts[:2] {
+	for _, h := range hosts[:2] { // before either agent runs: the second is refused once it hears of the first
 		t.Logf("%s: %s", h.Name(), h.tenks("recover", "reset", "--yes"))
+	}
+	for _, h := range hosts[:2] {
 		h.spawnAgent()
 	}
 	survivor.wait(30*time.Second, "the two to notice", func() bool {
