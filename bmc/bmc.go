@@ -6,6 +6,8 @@ package bmc
 
 import (
 	"context"
+	"io"
+	"time"
 
 	"tenks/raftfsm/state"
 )
@@ -23,7 +25,80 @@ type Chassis interface {
 	SetBoot(ctx context.Context, boot state.Boot) error
 	// SetRestorePolicy says what happens when the host comes back.
 	SetRestorePolicy(ctx context.Context, policy state.RestorePolicy) error
+	// Console attaches to the serial console of the running node; closing the result, or
+	// the end of ctx, detaches. Read returns io.EOF once the node is off. Several may be
+	// attached at a time: each sees all output. state.ErrWrongState: it is off.
+	Console(ctx context.Context) (io.ReadWriteCloser, error)
+	// Hardware says what the node consists of, from memory.
+	Hardware() Hardware
+	// Load returns what the node's guest used of its hardware lately, from memory; ok is
+	// false while nothing is known, as when the node is off.
+	Load() (l Load, ok bool)
+	// Subscribe calls on for each event of the chassis, in order and one at a time, until
+	// cancel was called. on must not wait, and may call no method of the chassis.
+	Subscribe(on func(Event)) (cancel func())
+	Memory
 }
+
+// Memory is what a BMC keeps of its node over restarts of agent and host, by a key per
+// purpose such as "ipmi/sel". It goes where the node goes.
+type Memory interface {
+	// Recall returns what was kept under the key, or nil. It does not wait. The result is
+	// not to be changed.
+	Recall(key string) []byte
+	// Keep writes value, at most 64 KiB; it is on disk when Keep returns. A nil value
+	// forgets the key.
+	Keep(ctx context.Context, key string, value []byte) error
+}
+
+// Hardware is what a node consists of.
+type Hardware struct {
+	// UUID is the node's, in lower case with hyphens; Name its name in the mesh.
+	UUID, Name string
+	MemoryMB   uint64 // in MiB
+	VCPUs      int
+	// Arch is libvirt's name, such as "x86_64".
+	Arch     string
+	BootMode state.BootMode
+	NICs     []NIC
+	Disks    []Disk
+}
+
+// NIC is a network interface of a node.
+type NIC struct {
+	// MAC is in lower case with colons.
+	MAC     string
+	Physnet string
+}
+
+// Disk is a volume of a node.
+type Disk struct{ CapacityBytes uint64 }
+
+// Load is what a guest used of its hardware over the last seconds.
+type Load struct {
+	// At is when it was measured.
+	At time.Time
+	// CPU is the share of all its vCPUs, 0 to 1.
+	CPU float64
+}
+
+// Event is something that happened to a chassis.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	// ByCommand says that a BMC command was the reason.
+	ByCommand bool
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventOn    EventKind = "on"    // power came
+	EventOff   EventKind = "off"   // power went
+	EventReset EventKind = "reset" // the machine began anew under power
+)
 
 // Status is what a chassis says of itself.
 type Status struct {

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"tenks/bmc"
 	"tenks/raftfsm/state"
@@ -37,6 +38,52 @@ func (l lookUp) SetBoot(ctx context.Context, boot state.Boot) error {
 // SetRestorePolicy implements bmc.Chassis.
 func (l lookUp) SetRestorePolicy(ctx context.Context, policy state.RestorePolicy) error {
 	return l.with(func(c bmc.Chassis) error { return c.SetRestorePolicy(ctx, policy) })
+}
+
+// Console implements bmc.Chassis.
+func (l lookUp) Console(ctx context.Context) (rw io.ReadWriteCloser, err error) {
+	err = l.with(func(c bmc.Chassis) error {
+		rw, err = c.Console(ctx)
+		return err
+	})
+	return rw, err
+}
+
+// Hardware implements bmc.Chassis.
+func (l lookUp) Hardware() bmc.Hardware {
+	if c, ok := l.find(l.uuid); ok {
+		return c.Hardware()
+	}
+	return bmc.Hardware{UUID: l.uuid}
+}
+
+// Load implements bmc.Chassis.
+func (l lookUp) Load() (bmc.Load, bool) {
+	if c, ok := l.find(l.uuid); ok {
+		return c.Load()
+	}
+	return bmc.Load{}, false
+}
+
+// Subscribe implements bmc.Chassis.
+func (l lookUp) Subscribe(on func(bmc.Event)) (cancel func()) {
+	if c, ok := l.find(l.uuid); ok {
+		return c.Subscribe(on)
+	}
+	return func() {}
+}
+
+// Recall implements bmc.Chassis.
+func (l lookUp) Recall(key string) []byte {
+	if c, ok := l.find(l.uuid); ok {
+		return c.Recall(key)
+	}
+	return nil
+}
+
+// Keep implements bmc.Chassis.
+func (l lookUp) Keep(ctx context.Context, key string, value []byte) error {
+	return l.with(func(c bmc.Chassis) error { return c.Keep(ctx, key, value) })
 }
 
 func (l lookUp) with(do func(bmc.Chassis) error) error {

@@ -21,7 +21,6 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"tenks/bmc"
 	"tenks/bmc/endpoint"
 	"tenks/cluster"
 	"tenks/cmd/internal/service"
@@ -291,20 +290,6 @@ func (a *agent) Powers() map[string]state.Power { return a.host.Powers() }
 func (a *agent) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
 	return a.host.Console(ctx, uuid)
 }
-
-// Chassis implements api.Host and what bmc/endpoint needs.
-func (a *agent) Chassis(uuid string) (bmc.Chassis, bool) {
-	c, ok := a.host.Chassis(uuid)
-	if !ok {
-		return nil, false
-	}
-	return chassis{c}, true
-}
-
-// chassis gives a host's chassis the type that protocols expect.
-type chassis struct{ *hostops.Chassis }
-
-func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
 
 // Paths are the files of an agent.
 type Paths struct {
