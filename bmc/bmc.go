@@ -16,6 +16,14 @@ import (
 // the driver; requests wait a moment for it, and return state.ErrBusy when it
 // cannot take them now. Other errors: state.ErrWrongState, state.ErrUnsupported.
 type Chassis interface {
+	Control
+	Machine
+	Memory
+	Drive
+}
+
+// Control is what is set on the chassis.
+type Control interface {
 	// Status returns the state of the chassis.
 	Status() Status
 	// Power asks for a power change. It returns once the change is made, or is under
@@ -25,9 +33,14 @@ type Chassis interface {
 	SetBoot(ctx context.Context, boot state.Boot) error
 	// SetRestorePolicy says what happens when the host comes back.
 	SetRestorePolicy(ctx context.Context, policy state.RestorePolicy) error
+}
+
+// Machine is what is in the chassis.
+type Machine interface {
 	// Console attaches to the serial console of the running node; closing the result, or
 	// the end of ctx, detaches. Read returns io.EOF once the node is off. Several may be
-	// attached at a time: each sees all output. state.ErrWrongState: it is off.
+	// attached at a time: each sees all output, and first what others have seen lately.
+	// state.ErrWrongState: it is off.
 	Console(ctx context.Context) (io.ReadWriteCloser, error)
 	// Hardware says what the node consists of, from memory.
 	Hardware() Hardware
@@ -37,7 +50,45 @@ type Chassis interface {
 	// Subscribe calls on for each event of the chassis, in order and one at a time, until
 	// cancel was called. on must not wait, and may call no method of the chassis.
 	Subscribe(on func(Event)) (cancel func())
-	Memory
+}
+
+// Drive is the chassis' CD-ROM drive, which is always there (Redfish DSP0266: virtual
+// media). Boot it with state.BootCDROM.
+type Drive interface {
+	// InsertMedia fetches an image and puts it into the drive, at once also where the guest
+	// runs, in place of what is there. It waits until that is done, which may take long: the
+	// end of ctx, EjectMedia or another InsertMedia ends it. It stays over restarts of agent
+	// and host. Errors, besides those of any request: state.ErrRefused (the URL, or an image
+	// that is too large: asking again does not help), and what the image's server said.
+	InsertMedia(ctx context.Context, m Media) error
+	// EjectMedia empties the drive, whatever the guest says; an empty one is no error.
+	EjectMedia(ctx context.Context) error
+	// Media says what is in the drive, from memory.
+	Media() MediaStatus
+}
+
+// Media is an image to put into the drive.
+type Media struct {
+	// URL is of http or https.
+	URL string
+	// Username and Password are for basic authentication; both empty: none.
+	Username string
+	Password state.Secret
+	// VerifyCertificate checks an https server's certificate, against CACert (PEM) if that is
+	// not empty, otherwise against the host's certificate authorities.
+	VerifyCertificate bool
+	CACert            []byte
+}
+
+// MediaStatus is what is in the drive.
+type MediaStatus struct {
+	Inserted bool
+	// URL is where it came from, without user and password; Name is the last part of its path.
+	URL, Name string
+	// Fetching says that an image is being fetched, of which Fetched bytes are here. The drive
+	// is as it was meanwhile.
+	Fetching bool
+	Fetched  uint64
 }
 
 // Memory is what a BMC keeps of its node over restarts of agent and host, by a key per

@@ -34,6 +34,9 @@ type Chassis struct {
 	nextSub  int
 	// guest is the guest's end of the last console.
 	guest net.Conn
+	// media is what is in the drive; inserted, all that ever was.
+	media    bmc.MediaStatus
+	inserted []bmc.Media
 }
 
 var _ bmc.Chassis = (*Chassis)(nil)
@@ -136,7 +139,7 @@ func (c *Chassis) Keep(ctx context.Context, key string, value []byte) error {
 	})
 }
 
-// FailNext makes the next request (Power, SetBoot or SetRestorePolicy) change
+// FailNext makes the next request (whatever takes a context, but Console) change
 // nothing and return err; called again, the one after it.
 func (c *Chassis) FailNext(err error) {
 	c.mu.Lock()

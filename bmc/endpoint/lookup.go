@@ -86,6 +86,24 @@ func (l lookUp) Keep(ctx context.Context, key string, value []byte) error {
 	return l.with(func(c bmc.Chassis) error { return c.Keep(ctx, key, value) })
 }
 
+// InsertMedia implements bmc.Chassis.
+func (l lookUp) InsertMedia(ctx context.Context, m bmc.Media) error {
+	return l.with(func(c bmc.Chassis) error { return c.InsertMedia(ctx, m) })
+}
+
+// EjectMedia implements bmc.Chassis.
+func (l lookUp) EjectMedia(ctx context.Context) error {
+	return l.with(func(c bmc.Chassis) error { return c.EjectMedia(ctx) })
+}
+
+// Media implements bmc.Chassis.
+func (l lookUp) Media() bmc.MediaStatus {
+	if c, ok := l.find(l.uuid); ok {
+		return c.Media()
+	}
+	return bmc.MediaStatus{}
+}
+
 func (l lookUp) with(do func(bmc.Chassis) error) error {
 	c, ok := l.find(l.uuid)
 	if !ok {

@@ -40,3 +40,9 @@ func (c chassis) Subscribe(func(bmc.Event)) (cancel func()) { return func() {} }
 func (c chassis) Recall(string) []byte { return nil }
 
 func (c chassis) Keep(context.Context, string, []byte) error { return state.ErrUnsupported }
+
+func (c chassis) InsertMedia(context.Context, bmc.Media) error { return state.ErrUnsupported }
+
+func (c chassis) EjectMedia(context.Context) error { return state.ErrUnsupported }
+
+func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus{} }
