@@ -50,7 +50,7 @@ func encode(t testing.TB, e state.Envelope) []byte {
 }
 
 func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5()} {
+	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5(), "v6": samplesV6()} {
 		for kind, want := range samples {
 			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
 			got, err := Decode(b)
@@ -72,6 +72,7 @@ func samples() map[string]state.Envelope {
 	maps.Copy(out, samplesV3())
 	maps.Copy(out, samplesV4())
 	maps.Copy(out, samplesV5())
+	maps.Copy(out, samplesV6())
 	return out
 }
 
@@ -109,12 +110,14 @@ func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 		"apply-cluster.Create[0].Host.StopAfterMilli":   "v5/apply-cluster.entry",
 		"apply-cluster.Change[0].StopAfterMilli":        "v5/apply-cluster.entry",
 		"report-host.Nodes[0].Status.StopAfterMilli":    "v5/report-host.entry",
+		"apply-cluster.Create[0].Audit":                 "v6/apply-cluster.entry",
 	}
 	setEveryField(t, samplesV1(), newer)
 }
 
 func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV2(), map[string]string{
+		"apply-cluster.Create[0].Audit":                 "v6/apply-cluster.entry",
 		"apply-cluster.Cluster.Specs[0].StopAfterMilli": "v5/apply-cluster.entry",
 		"apply-cluster.Create[0].StopAfterMilli":        "v5/apply-cluster.entry",
 		"apply-cluster.Create[0].Host.StopAfterMilli":   "v5/apply-cluster.entry",
@@ -138,6 +141,7 @@ func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 
 func TestSamplesOfVersion3SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV3(), map[string]string{
+		"apply-cluster.Create[0].Audit":                 "v6/apply-cluster.entry",
 		"apply-cluster.Cluster.Specs[0].StopAfterMilli": "v5/apply-cluster.entry",
 		"apply-cluster.Create[0].StopAfterMilli":        "v5/apply-cluster.entry",
 		"apply-cluster.Create[0].Host.StopAfterMilli":   "v5/apply-cluster.entry",
@@ -150,7 +154,11 @@ func TestSamplesOfVersion4SetEveryField(t *testing.T) {
 }
 
 func TestSamplesOfVersion5SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV5(), map[string]string{})
+	setEveryField(t, samplesV5(), map[string]string{"apply-cluster.Create[0].Audit": "v6/apply-cluster.entry"})
+}
+
+func TestSamplesOfVersion6SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV6(), map[string]string{})
 }
 
 // setEveryField fails for each field that no sample sets and that is not newer.

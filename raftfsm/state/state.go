@@ -181,6 +181,8 @@ type Node struct {
 	// stops the node, so that it can be made anew elsewhere. 0 without LossRebuild: never.
 	StopAfterMilli int64
 	Ports          []Port
+	// Audit says that every request to its BMC is noted in a file on its host.
+	Audit bool
 	// LinkName stands for the node in interface names: at most 6 bytes, unique in
 	// the mesh.
 	LinkName string
