@@ -27,7 +27,7 @@ func TestAFaultIsThereUntilItIsEnded(t *testing.T) {
 	if !ok || got.AddedMilli != began || got.EndsMilli() != began+60_000 || got.CreateIndex != l.index {
 		t.Errorf("fault %+v, want one added at %d", got, began)
 	}
-	if e := lastEvent(l); e.Type != EventFaultAdded || !strings.Contains(e.Message, "f1 drop of node tk0 until 1970-01-01T00:01:") {
+	if e := lastEvent(l); e.Type != EventFaultAdded || !strings.Contains(e.Message, "f1 drop of node u0 until 1970-01-01T00:01:") {
 		t.Errorf("event %+v", e)
 	}
 	l.must(EndFaults{IDs: []string{"f0", "f1"}, Expired: true})
@@ -143,23 +143,23 @@ func TestAStateThatWasRestoredTellsOfItsFaultsAnew(t *testing.T) {
 
 func TestAuditStaysWhateverIsDeclared(t *testing.T) {
 	l := demo(t)
-	l.must(SetAudit{Nodes: []string{"u0", "none"}, On: true})
-	if e := lastEvent(l); e.Type != EventNodeAudit || e.Node != "tk0" || e.Message != "on" {
+	l.must(SetAudit{Nodes: []string{"u1", "none"}, On: true})
+	if e := lastEvent(l); e.Type != EventNodeAudit || e.Node != "tk1" || e.Message != "on" {
 		t.Errorf("event %+v", e)
 	}
 	cluster, _ := l.snap().Cluster("demo")
-	n := l.node("tk0")
-	l.must(ApplyCluster{Cluster: Cluster{Name: "demo"}, Expect: cluster.ModifyIndex, Change: []NodeChange{{UUID: "u0", Ports: n.Ports}}})
-	if !l.node("tk0").Audit || l.node("tk1").Audit {
-		t.Error("want an audit of tk0 only")
+	n := l.node("tk1")
+	l.must(ApplyCluster{Cluster: Cluster{Name: "demo"}, Expect: cluster.ModifyIndex, Change: []NodeChange{{UUID: "u1", Ports: n.Ports}}})
+	if !l.node("tk1").Audit || l.node("tk2").Audit {
+		t.Error("want an audit of tk1 only")
 	}
 	before := l.snap().Digest()
-	l.must(SetAudit{Nodes: []string{"u0"}, On: true})
+	l.must(SetAudit{Nodes: []string{"u1"}, On: true})
 	if l.snap().Digest() != before {
 		t.Error("setting it again changed the state")
 	}
-	l.must(SetAudit{Nodes: []string{"u0"}})
-	if l.node("tk0").Audit {
+	l.must(SetAudit{Nodes: []string{"u1"}})
+	if l.node("tk1").Audit {
 		t.Error("it is on still")
 	}
 }
