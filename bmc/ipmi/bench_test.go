@@ -98,13 +98,14 @@ func BenchmarkEngine(b *testing.B) {
 // open.
 func BenchmarkListen(b *testing.B) {
 	const n = 2000
+	chassis := bmctest.NewChassis()
 	for b.Loop() {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		servers := make([]*Server, n)
 		for i := range servers {
-			s, err := Listen(b.Context(), "127.0.0.1:0", testConfig(nil))
+			s, err := Listen(b.Context(), "127.0.0.1:0", testConfig(chassis))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -3,6 +3,7 @@ package ipmi
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -36,7 +37,9 @@ type handler func(ctx context.Context, c *call) ([]byte, error)
 type call struct {
 	*engine
 	request
-	now time.Time
+	row  *command
+	now  time.Time
+	from netip.AddrPort
 	// session, seq and privilege (of the session, when the request came) are zero
 	// outside of sessions.
 	session   *session

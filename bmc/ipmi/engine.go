@@ -34,12 +34,17 @@ type engine struct {
 	random   io.Reader
 	log      *slog.Logger
 	opened   time.Time
+	observer func(Call)
+	// since says how long ago a time was that receive was given; nil: it is not measured.
+	since func(time.Time) time.Duration
 
 	// mu guards what follows. The chassis is never called while it is held.
 	mu       sync.Mutex
 	sessions sessions
 	guard    guard
 	boot     bootOptions
+	// pending is what the next tick hands out, which comes at once.
+	pending []func(context.Context)
 	// woken is the wake-up that the reader was last told.
 	woken time.Time
 }
@@ -56,7 +61,7 @@ func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
 	if len(password) < 1 || len(password) > maxPasswordLen {
 		return nil, fmt.Errorf("user %q: the password must have 1 to %d bytes", name, maxPasswordLen)
 	}
-	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random,
+	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random, observer: cfg.Observe,
 		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now}
 	if _, err := io.ReadFull(random, e.decoy); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
@@ -102,11 +107,11 @@ func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.Addr
 	case p.flags != 0:
 		return nil, nil
 	case p.v15 || p.kind == types.PayloadTypeIPMI:
-		return e.outside(ctx, now, p), nil
+		return e.outside(ctx, now, from, p), nil
 	}
-	answer, bad := e.handshake(now, from, p)
-	if bad != nil {
-		e.logBadLogin(ctx, bad)
+	answer, end := e.handshake(now, from, p)
+	if end != nil {
+		e.loginEnded(ctx, now, end)
 	}
 	if answer == nil {
 		return nil, nil
@@ -115,37 +120,32 @@ func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.Addr
 }
 
 // handshake answers the messages of a login.
-func (e *engine) handshake(now time.Time, from netip.AddrPort, p packet) ([]byte, *badLogin) {
+func (e *engine) handshake(now time.Time, from netip.AddrPort, p packet) ([]byte, *loginEnd) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch p.kind {
 	case types.PayloadTypeRmcpOpenSessionRequest:
-		return e.openSession(now, from, p.payload), nil
+		return e.openSession(now, from, p.payload)
 	case types.PayloadTypeRAKPMessage1:
-		return e.rakp1(now, from, p.payload), nil
+		return e.rakp1(now, from, p.payload)
 	case types.PayloadTypeRAKPMessage3:
 		return e.rakp3(now, from, p.payload)
 	}
 	return nil, nil
 }
 
-func (e *engine) logBadLogin(ctx context.Context, bad *badLogin) {
-	e.log.InfoContext(ctx, "bmc: login refused", "node", e.uuid, "source", bad.source, "user", bad.name)
-	if bad.blocks {
-		e.log.WarnContext(ctx, "bmc: logins blocked after too many failures", "node", e.uuid, "source", bad.source, "user", bad.name, "for", blockFor)
-	}
-}
-
 // outside answers the few commands that need no session.
-func (e *engine) outside(ctx context.Context, now time.Time, p packet) []byte {
+func (e *engine) outside(ctx context.Context, now time.Time, from netip.AddrPort, p packet) []byte {
 	q, ok := parseRequest(p.payload)
 	if !ok {
 		return nil
 	}
 	code, data := types.CodeInsufficientPrivilege, []byte(nil)
-	if cmd, ok := commands[q.key()]; ok && cmd.anytime && q.lun == 0 && q.rsAddr == bmcAddress {
-		code, data = cmd.run(ctx, &call{engine: e, now: now, request: q})
+	c := &call{engine: e, now: now, from: from, row: lookUp(q), request: q}
+	if c.row.anytime && q.lun == 0 && q.rsAddr == bmcAddress {
+		code, data = c.row.run(ctx, c)
 	}
+	e.observe(c, code)
 	answer := q.response(code, data)
 	if p.v15 {
 		return frame15(answer)
@@ -156,58 +156,59 @@ func (e *engine) outside(ctx context.Context, now time.Time, p packet) []byte {
 // inSession answers a packet of an active session. Whatever is not encrypted and
 // authenticated, or comes from elsewhere, is dropped.
 func (e *engine) inSession(ctx context.Context, now time.Time, from netip.AddrPort, p packet) ([]byte, *job) {
-	c, cmd, answer := e.admit(now, from, p)
+	c, answer := e.admit(now, from, p)
 	if c == nil {
 		return answer, nil
 	}
-	if code := cmd.refusal(c); code != types.CodeOK {
+	if code := c.row.refusal(c); code != types.CodeOK {
 		return e.finish(c, code, nil), nil
 	}
-	if cmd.changes {
-		return nil, &job{cmd, c}
+	if c.row.changes {
+		return nil, &job{c}
 	}
-	code, data := cmd.run(ctx, c)
+	code, data := c.row.run(ctx, c)
 	return e.finish(c, code, data), nil
 }
 
 // admit checks a packet and returns the call it makes, or the kept answer if it is
 // a repeat.
-func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, *command, []byte) {
+func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s, ok := e.sessions.get(p.session)
 	if !ok || s.stage != stageActive || s.from != from || s.ended(now) || p.flags != payloadFlags || !s.verify(p) {
-		return nil, nil, nil
+		return nil, nil
 	}
 	plain, ok := s.decrypt(p.payload)
 	if !ok {
-		return nil, nil, nil
+		return nil, nil
 	}
 	switch s.window.accept(p.seq) {
 	case outside:
-		return nil, nil, nil
+		return nil, nil
 	case repeated:
-		return nil, nil, s.repeatOf(p.seq)
+		return nil, s.repeatOf(p.seq)
 	}
 	s.used = now
 	q, ok := parseRequest(plain)
 	if !ok || p.kind != types.PayloadTypeIPMI {
-		return nil, nil, nil
+		return nil, nil
 	}
 	cmd := lookUp(q)
 	var message []byte
 	if cmd.changes {
 		if r, again := s.repeatOfMessage(plain, now); again {
-			return nil, nil, r.packet
+			return nil, r.packet
 		}
 		message = plain
 	}
 	s.expect(p.seq, message, now)
-	return &call{engine: e, now: now, request: q, session: s, seq: p.seq, privilege: s.privilege}, cmd, nil
+	return &call{engine: e, now: now, from: from, row: cmd, request: q, session: s, seq: p.seq, privilege: s.privilege}, nil
 }
 
 // finish makes the packet that answers a call, and keeps it for repeats.
 func (e *engine) finish(c *call, code types.CompletionCode, data []byte) []byte {
+	e.observe(c, code)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	packet, err := c.session.seal(types.PayloadTypeIPMI, c.request.response(code, data), e.random)
@@ -221,13 +222,10 @@ func (e *engine) finish(c *call, code types.CompletionCode, data []byte) []byte 
 
 // job is a call that may wait for the chassis. Exactly one of its methods is
 // called, once.
-type job struct {
-	cmd  *command
-	call *call
-}
+type job struct{ call *call }
 
 func (j *job) run(ctx context.Context) []byte {
-	code, data := j.cmd.run(ctx, j.call)
+	code, data := j.call.row.run(ctx, j.call)
 	return j.call.engine.finish(j.call, code, data)
 }
 
@@ -235,20 +233,32 @@ func (j *job) refuse() []byte {
 	return j.call.engine.finish(j.call, types.CodeNodeBusy, nil)
 }
 
-// tick does what time asks for, at or after the time that wake returned. The
-// result, if any, waits for the chassis.
-func (e *engine) tick(now time.Time) func(context.Context) {
+// soon has work, which may wait for the chassis, done beside the reader. The caller
+// holds mu.
+func (e *engine) soon(work func(context.Context)) { e.pending = append(e.pending, work) }
+
+// happened notes an event of the chassis. It does not wait for anything.
+func (e *engine) happened(_ bmc.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+}
+
+// tick does what time asks for, at or after the time that wake returned. What it
+// returns waits for the chassis.
+func (e *engine) tick(now time.Time) []func(context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if now.Sub(e.sessions.swept) >= sweepEvery {
 		e.sessions.sweep(now)
 	}
 	e.woken = time.Time{}
-	if !e.boot.due(now) {
-		return nil
+	if e.boot.due(now) {
+		expired := e.boot.boot
+		e.soon(func(ctx context.Context) { e.expireBoot(ctx, now, expired) })
 	}
-	expired := e.boot.boot
-	return func(ctx context.Context) { e.expireBoot(ctx, now, expired) }
+	work := e.pending
+	e.pending = nil
+	return work
 }
 
 // wake returns when the next tick is due (zero: never), and whether that differs
@@ -257,6 +267,9 @@ func (e *engine) wake() (time.Time, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := e.boot.expires
+	if len(e.pending) > 0 {
+		at = e.opened // at once
+	}
 	if len(e.sessions.byID) > 0 {
 		if sweep := e.sessions.swept.Add(sweepEvery); at.IsZero() || sweep.Before(at) {
 			at = sweep

@@ -41,12 +41,14 @@ func newLab(tb testing.TB) *lab {
 		tb.Fatal(err)
 	}
 	l.engine = e
+	chassis.Subscribe(e.happened)
 	return l
 }
 
 // ask does what Server does: a datagram in, an answer (or nil) out. A job that the
 // chassis holds gets the time limit of a command.
 func (l *lab) ask(datagram []byte) []byte {
+	defer l.settle()
 	answer, j := l.engine.receive(l.tb.Context(), l.now, l.from, datagram)
 	if j == nil {
 		return answer
@@ -54,6 +56,19 @@ func (l *lab) ask(datagram []byte) []byte {
 	ctx, cancel := context.WithTimeout(l.tb.Context(), 10*time.Millisecond)
 	defer cancel()
 	return j.run(ctx)
+}
+
+// settle does what the engine wants done at once, as the server's reader would.
+func (l *lab) settle() {
+	for at, _ := l.engine.wake(); !at.IsZero() && !at.After(l.now); at, _ = l.engine.wake() {
+		l.tick()
+	}
+}
+
+func (l *lab) tick() {
+	for _, work := range l.engine.tick(l.now) {
+		work(l.tb.Context())
+	}
 }
 
 // wait moves the clock, and ticks as the server's reader would.
@@ -67,9 +82,7 @@ func (l *lab) wait(d time.Duration) {
 		if at.After(l.now) {
 			l.now = at
 		}
-		if expire := l.engine.tick(l.now); expire != nil {
-			expire(l.tb.Context())
-		}
+		l.tick()
 	}
 	l.now = end
 }

@@ -33,13 +33,13 @@ type login struct {
 }
 
 // openSession answers an Open Session Request (IPMI v2.0 §13.17). The caller holds mu.
-func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte) []byte {
+func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte) ([]byte, *loginEnd) {
 	var q rmcpplus.OpenSessionRequest
 	if len(payload) != rmcpplus.OpenSessionRequestSize || q.Unpack(payload) != nil {
-		return nil
+		return nil, nil
 	}
 	if answer := e.repeatOfOpen(from, payload); answer != nil {
-		return answer
+		return answer, nil
 	}
 	chosen, status := judgeOpen(&q)
 	id, ok := e.newSessionID()
@@ -48,7 +48,7 @@ func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte)
 	}
 	a := rmcpplus.OpenSessionResponse{MessageTag: q.MessageTag, RmcpStatusCode: status, RemoteConsoleSessionID: q.RemoteConsoleSessionID}
 	if status != types.RmcpStatusCodeNoErrors {
-		return a.Pack()
+		return a.Pack(), &loginEnd{from: from, status: status}
 	}
 	s := &session{id: id, console: q.RemoteConsoleSessionID, from: from, suite: chosen, used: now, limit: q.RequestedMaximumPrivilegeLevel}
 	if s.limit == types.PrivilegeLevelUnspecified { // the highest there is
@@ -59,7 +59,7 @@ func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte)
 		rmcpplus.NewAlgorithmPayloads(chosen.auth, chosen.integrity, chosen.crypt)
 	s.open = exchange{clone(payload), a.Pack()}
 	e.sessions.add(s)
-	return s.open.answer
+	return s.open.answer, nil
 }
 
 // repeatOfOpen returns the answer that a request got already. A client that reuses
@@ -109,20 +109,20 @@ func (e *engine) newSessionID() (uint32, bool) {
 
 // rakp1 answers RAKP Message 1 (IPMI v2.0 §13.20). An unknown user gets an answer
 // that looks like any other and fails at RAKP 3. The caller holds mu.
-func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte) []byte {
+func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte) ([]byte, *loginEnd) {
 	if len(b) < rakp1Len || len(b) != rakp1Len+int(b[27]) {
-		return nil
+		return nil, nil
 	}
 	tag, id := b[0], binary.LittleEndian.Uint32(b[4:])
 	s, ok := e.sessions.get(id)
 	if !ok || s.from != from {
-		return rakp2Refusal(tag, types.RmcpStatusCodeInvalidSessionID, 0)
+		return rakp2Refusal(tag, types.RmcpStatusCodeInvalidSessionID, 0), nil
 	}
 	if s.rakp1.repeats(b) {
-		return s.rakp1.answer
+		return s.rakp1.answer, nil
 	}
 	if s.stage != stageOpened && s.stage != stageNamed {
-		return nil
+		return nil, nil
 	}
 	role, name := types.PrivilegeLevel(b[24]&0x0f), string(b[rakp1Len:])
 	status := types.RmcpStatusCodeNoErrors
@@ -139,18 +139,18 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte) []byte {
 	if status != types.RmcpStatusCodeNoErrors {
 		s.stage = stageFailed
 		s.rakp1 = exchange{clone(b), rakp2Refusal(tag, status, s.console)}
-		return s.rakp1.answer
+		return s.rakp1.answer, &loginEnd{from: from, name: name, status: status}
 	}
 	answer, err := e.rakp2(s, tag, b, name)
 	if err != nil {
-		return rakp2Refusal(tag, types.RmcpStatusCodeNoResToCreateSess, s.console)
+		return rakp2Refusal(tag, types.RmcpStatusCodeNoResToCreateSess, s.console), nil
 	}
 	if role != types.PrivilegeLevelUnspecified {
 		s.limit = role
 	}
 	s.stage, s.used = stageNamed, now
 	s.rakp1 = exchange{clone(b), answer}
-	return answer
+	return answer, nil
 }
 
 func rakp2Refusal(tag byte, status types.RmcpStatusCode, console uint32) []byte {
@@ -184,15 +184,8 @@ func (e *engine) keyOf(name string) ([]byte, bool) {
 	return e.key, true
 }
 
-// badLogin is a login that failed, for the log.
-type badLogin struct {
-	suspect
-	// blocks says that it was one too many.
-	blocks bool
-}
-
 // rakp3 answers RAKP Message 3 (IPMI v2.0 §13.22). The caller holds mu.
-func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *badLogin) {
+func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *loginEnd) {
 	if len(b) < rakp3Len {
 		return nil, nil
 	}
@@ -211,7 +204,7 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *b
 		// The console gave up. The usual reason is a wrong password, which it notices
 		// by RAKP 2; not answered (IPMI v2.0 §13.22).
 		e.sessions.remove(s)
-		return nil, &badLogin{who, e.guard.fail(who, now)}
+		return nil, &loginEnd{from, who.name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
 	if len(b) != rakp3Len+s.suite.authLen {
 		return nil, nil
@@ -220,13 +213,13 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *b
 	if err != nil {
 		s.stage = stageFailed
 		s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeInvalidIntegrityCheckValue, s.console, nil)}
-		return s.rakp3.answer, &badLogin{who, e.guard.fail(who, now)}
+		return s.rakp3.answer, &loginEnd{from, who.name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
 	e.guard.succeed(who)
 	e.sessions.promote(s)
-	s.used = now
+	s.used, s.user = now, who.name
 	s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeNoErrors, s.console, icv)}
-	return s.rakp3.answer, nil
+	return s.rakp3.answer, &loginEnd{from: from, name: who.name}
 }
 
 // finishLogin checks the console's code, gives the session its keys and returns

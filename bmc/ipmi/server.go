@@ -47,6 +47,9 @@ type Config struct {
 	// password 1 to 20.
 	Account state.Account
 	Log     *slog.Logger
+	// Observe, if not nil, is called for every command that is answered and every login
+	// that ends. It must not wait, and is called from several goroutines.
+	Observe func(Call)
 }
 
 // Server is one BMC that listens. It is safe for concurrent use.
@@ -57,6 +60,8 @@ type Server struct {
 	log    *slog.Logger
 
 	cancel context.CancelFunc
+	// unsubscribe ends the chassis' events.
+	unsubscribe func()
 	jobs   chan struct{} // a token per running job
 	wg     sync.WaitGroup
 
@@ -81,8 +86,13 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bmc %s: %w", addr, err), conn.Close())
 	}
+	e.since = time.Since
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs)}
+	s.unsubscribe = cfg.Chassis.Subscribe(func(ev bmc.Event) {
+		e.happened(ev)
+		s.rearm()
+	})
 	s.wg.Go(func() { s.read(run) })
 	return s, nil
 }
@@ -92,6 +102,7 @@ func (s *Server) Addr() netip.AddrPort { return s.conn.LocalAddr().(*net.UDPAddr
 
 // Close stops listening and returns once every goroutine has ended.
 func (s *Server) Close() error {
+	s.unsubscribe()
 	s.cancel()
 	err := s.conn.Close()
 	s.wg.Wait()
@@ -145,8 +156,8 @@ func (s *Server) handle(ctx context.Context, from client, datagram []byte) {
 
 func (s *Server) tick(ctx context.Context) {
 	defer s.survive(ctx)
-	if expire := s.engine.tick(time.Now()); expire != nil {
-		s.wg.Go(func() { s.limited(ctx, expire) })
+	for _, work := range s.engine.tick(time.Now()) {
+		s.wg.Go(func() { s.limited(ctx, work) })
 	}
 	s.rearm()
 }

@@ -39,6 +39,9 @@ type session struct {
 	from        netip.AddrPort
 	suite       *suite
 	stage       stage
+	// user is the name it was logged in with, userID that user's.
+	user   string
+	userID byte
 	// limit is the highest privilege the session may get, privilege its present one.
 	limit, privilege types.PrivilegeLevel
 	used             time.Time
