@@ -149,6 +149,9 @@ const (
 	EventOn    EventKind = "on"    // power came
 	EventOff   EventKind = "off"   // power went
 	EventReset EventKind = "reset" // the machine began anew under power
+
+	EventInsert EventKind = "insert" // an image was put into the drive
+	EventEject  EventKind = "eject"  // the drive was emptied
 )
 
 // Status is what a chassis says of itself.

@@ -22,6 +22,7 @@ func (c *Chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
 		u.User = nil
 		c.media = bmc.MediaStatus{Inserted: true, URL: u.String(), Name: path.Base(u.Path)}
 		c.inserted = append(c.inserted, m)
+		c.tell(bmc.EventInsert, true)
 		return nil
 	})
 }
@@ -29,6 +30,9 @@ func (c *Chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
 // EjectMedia implements bmc.Chassis.
 func (c *Chassis) EjectMedia(ctx context.Context) error {
 	return c.request(ctx, "eject media", func() error {
+		if c.media.Inserted {
+			c.tell(bmc.EventEject, true)
+		}
 		c.media = bmc.MediaStatus{}
 		return nil
 	})
