@@ -39,6 +39,8 @@ type Chassis struct {
 	mu     sync.Mutex
 	driver string
 	row    row
+	// memory is what is kept for the BMC, by key. Values are not changed.
+	memory map[string][]byte
 	power  state.Power
 	// job is the power request under way.
 	job *job
@@ -47,6 +49,10 @@ type Chassis struct {
 	// changes counts what may have changed power: an observation that began before a
 	// change says nothing.
 	changes uint64
+	// told is the power that subscribers were last told of; softUntil is until when a
+	// guest's end is what a command to shut down asked for.
+	told      state.Power
+	softUntil time.Time
 	// hostOff says that the host, not a person or the guest, switched it off last.
 	hostOff bool
 	// late is until when the driver's report of a change that was asked for may still
@@ -55,7 +61,7 @@ type Chassis struct {
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, row: r, power: state.PowerUnknown, saving: make(chan struct{}, 1)}
+	return &Chassis{host: h, uuid: uuid, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1)}
 }
 
 // Status returns the state of the chassis, from memory.
@@ -174,6 +180,7 @@ func (c *Chassis) observed(ctx context.Context, p state.Power, seen uint64) {
 		return
 	}
 	c.power = p
+	c.turned(originNone)
 	hostOff := c.hostOff && p == state.PowerOff
 	c.mu.Unlock()
 	if p == state.PowerUnknown {
@@ -224,6 +231,11 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 	c.changes++
 	c.power = e.Power
 	c.hostOff = e.Power == state.PowerOff && e.Cause == driver.CauseHost
+	if e.Cause == driver.CauseRequest {
+		c.turned(c.asked())
+	} else {
+		c.turned(originNone)
+	}
 	asked, byHost := c.job != nil, c.hostOff
 	c.mu.Unlock()
 	c.remember(ctx, func(r *row) {
@@ -250,6 +262,9 @@ func (c *Chassis) rebootEvent(ctx context.Context) {
 	c.mu.Lock()
 	asked := c.job != nil || time.Now().Before(c.reset)
 	c.reset = time.Time{}
+	if !asked {
+		c.tell(ChassisReset, false)
+	}
 	started, boot := c.row.Started, c.row.Boot
 	c.mu.Unlock()
 	switch {

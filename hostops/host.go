@@ -129,6 +129,7 @@ type Host struct {
 	waking  atomic.Bool
 	reports reporter
 	fence   *fence
+	events  announcer
 
 	// discarding says that a report of deleted nodes is on its way.
 	discarding atomic.Bool
@@ -173,6 +174,7 @@ func Open(c Config) (*Host, error) {
 		reports: reporter{report: c.Report, log: c.Log, queue: map[string]state.NodeHostReport{}, sent: map[string]sentReport{}},
 		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
 	}
+	h.events.start = h.start
 	if err := h.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("host database %s: %w", c.DB, err), s.close())
 	}
@@ -186,6 +188,13 @@ func (h *Host) load() error {
 	}
 	for uuid, r := range rows {
 		h.chassis[uuid] = newChassis(h, uuid, r)
+	}
+	memories, err := h.store.memories()
+	if err != nil {
+		return err
+	}
+	for uuid, memory := range memories {
+		h.chassisNamed(uuid).memory = memory
 	}
 	if h.bridges, err = h.store.bridges(); err != nil {
 		return err
@@ -325,12 +334,18 @@ func (h *Host) known(uuid string) (*Chassis, bool) {
 func (h *Host) chassisOf(n *state.Node) *Chassis {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, ok := h.chassis[n.UUID]
-	if !ok {
-		c = newChassis(h, n.UUID, newRow(h.cfg.BootID))
-		h.chassis[n.UUID] = c
-	}
+	c := h.chassisNamed(n.UUID)
 	c.setDriver(n.Machine.Driver)
+	return c
+}
+
+// chassisNamed is chassisOf without a driver; h.mu is held.
+func (h *Host) chassisNamed(uuid string) *Chassis {
+	c, ok := h.chassis[uuid]
+	if !ok {
+		c = newChassis(h, uuid, newRow(h.cfg.BootID))
+		h.chassis[uuid] = c
+	}
 	return c
 }
 

@@ -80,7 +80,8 @@ func openStore(path string) (*store, error) {
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucketChassis)
 		_, err2 := tx.CreateBucketIfNotExists(bucketBridges)
-		return errors.Join(err, err2)
+		_, err3 := tx.CreateBucketIfNotExists(bucketMemory)
+		return errors.Join(err, err2, err3)
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -122,9 +123,11 @@ func (s *store) put(uuid string, r row) error {
 	return nil
 }
 
-// drop deletes a row; an absent one is no error.
+// drop deletes a row and all that was kept with it; an absent one is no error.
 func (s *store) drop(uuid string) error {
-	err := s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucketChassis).Delete([]byte(uuid)) })
+	err := s.db.Batch(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.Bucket(bucketChassis).Delete([]byte(uuid)), dropMemory(tx, uuid))
+	})
 	if err != nil {
 		return fmt.Errorf("chassis %s: delete: %w", uuid, err)
 	}

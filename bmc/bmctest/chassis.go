@@ -32,8 +32,8 @@ type Chassis struct {
 	loaded   bool
 	subs     map[int]func(bmc.Event)
 	nextSub  int
-	// guest is the guest's end of the last console.
-	guest net.Conn
+	// guests are the guest's ends of consoles, the last one's last.
+	guests []net.Conn
 	// media is what is in the drive; inserted, all that ever was.
 	media    bmc.MediaStatus
 	inserted []bmc.Media
@@ -70,7 +70,10 @@ func (c *Chassis) SetHardware(h bmc.Hardware) {
 func (c *Chassis) Guest() net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.guest
+	if len(c.guests) == 0 {
+		return nil
+	}
+	return c.guests[len(c.guests)-1]
 }
 
 // Console implements bmc.Chassis; the end of ctx does not detach.
@@ -81,7 +84,7 @@ func (c *Chassis) Console(context.Context) (io.ReadWriteCloser, error) {
 		return nil, fmt.Errorf("chassis: console: %w", state.ErrWrongState)
 	}
 	ours, guest := net.Pipe()
-	c.guest = guest
+	c.guests = append(c.guests, guest)
 	return ours, nil
 }
 
@@ -133,6 +136,9 @@ func (c *Chassis) Keep(ctx context.Context, key string, value []byte) error {
 		if value == nil {
 			delete(c.kept, key)
 			return nil
+		}
+		if len(value) > 64<<10 {
+			return fmt.Errorf("%d bytes: %w", len(value), state.ErrUnsupported)
 		}
 		c.kept[key] = slices.Clone(value)
 		return nil
@@ -266,13 +272,13 @@ func (c *Chassis) restart(action state.PowerAction) {
 	}
 }
 
-// stop takes power away, and so ends the console.
+// stop takes power away, and so ends the consoles.
 func (c *Chassis) stop() {
 	c.status.Power = state.PowerOff
-	if c.guest != nil {
-		_ = c.guest.Close() // a pipe's Close does not fail
-		c.guest = nil
+	for _, g := range c.guests {
+		_ = g.Close() // a pipe's Close does not fail
 	}
+	c.guests = nil
 	c.tell(bmc.EventOff, true)
 }
 
