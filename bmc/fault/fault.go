@@ -28,8 +28,11 @@ type Call struct {
 	Protocol, Node string
 	// Command says what is asked for, such as "Chassis Control", or "POST" and a path.
 	Command string
-	// Login says that it logs somebody in; Power that it asks for another power state.
-	Login, Power bool
+	// Login says that it is part of a login, Password that it is the one that shows a
+	// password; Power that it asks for another power state.
+	Login, Password, Power bool
+	// Open says that it comes outside of sessions, where a BMC is never busy.
+	Open bool
 	// AtChassis says that it was accepted and is about to reach the chassis: where
 	// FaultStuckPower and FaultSlowPower are, and the others are not.
 	AtChassis bool
@@ -86,7 +89,10 @@ func Matches(f *Fault, call Call) bool {
 	if f.Protocol != "" && f.Protocol != call.Protocol || call.AtChassis != atChassis {
 		return false
 	}
-	if f.Kind == state.FaultBadCredentials && !call.Login {
+	if f.Kind == state.FaultBadCredentials && !call.Password {
+		return false
+	}
+	if call.Open && (f.Kind == state.FaultBusy || f.Kind == state.FaultError) {
 		return false
 	}
 	switch f.Call {

@@ -24,7 +24,7 @@ func with(f Fault, change func(*Fault)) Fault {
 func TestDecide(t *testing.T) {
 	status := Call{Protocol: IPMI, Node: node, Command: "Get Chassis Status"}
 	control := Call{Protocol: IPMI, Node: node, Command: "Chassis Control", Power: true}
-	login := Call{Protocol: IPMI, Node: node, Command: "RAKP 1", Login: true}
+	login := Call{Protocol: IPMI, Node: node, Command: "RAKP 1", Login: true, Password: true, Open: true}
 	get := Call{Protocol: Redfish, Node: node, Command: "GET /redfish/v1/Systems"}
 	power := Call{Protocol: IPMI, Node: node, Command: "power on", Power: true, AtChassis: true}
 	late := with(all(state.FaultDelay), func(f *Fault) { f.DelayMilli = 1500 })
@@ -46,6 +46,7 @@ func TestDecide(t *testing.T) {
 		"the first code counts":             {[]Fault{all(state.FaultBusy), all(state.FaultError)}, status, Effect{Code: 0xc0}},
 		"a wrong password":                  {[]Fault{all(state.FaultBadCredentials)}, login, Effect{WrongPassword: true}},
 		"no password is in a command":       {[]Fault{all(state.FaultBadCredentials)}, status, Effect{}},
+		"no login is refused as busy":       {[]Fault{all(state.FaultBusy), all(state.FaultError)}, login, Effect{}},
 		"another protocol":                  {[]Fault{with(all(state.FaultDrop), func(f *Fault) { f.Protocol = Redfish })}, status, Effect{}},
 		"this protocol":                     {[]Fault{with(all(state.FaultDrop), func(f *Fault) { f.Protocol = IPMI })}, status, Effect{Drop: true}},
 		"a command by a part of its name":   {[]Fault{with(all(state.FaultDrop), func(f *Fault) { f.Call = "chassis CONTROL" })}, control, Effect{Drop: true}},
@@ -187,7 +188,7 @@ func TestEveryKindParses(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
-		calls := []Call{{Login: true}, {Power: true, AtChassis: true}}
+		calls := []Call{{Login: true, Password: true}, {Power: true, AtChassis: true}}
 		if Decide([]Fault{f}, calls[0], 0) == (Effect{}) && Decide([]Fault{f}, calls[1], 0) == (Effect{}) {
 			t.Errorf("%s has no effect", kind)
 		}

@@ -25,8 +25,8 @@ func HTTPCall(node string, r *http.Request) Call {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	_, _, basic := r.BasicAuth()
 	post := r.Method == http.MethodPost
-	return Call{Protocol: Redfish, Node: node, Command: r.Method + " " + path,
-		Login: basic || post && (strings.HasSuffix(path, "/SessionService/Sessions") || strings.HasSuffix(path, "/SessionService/Sessions/Members")),
+	login := basic || post && (strings.HasSuffix(path, "/SessionService/Sessions") || strings.HasSuffix(path, "/SessionService/Sessions/Members"))
+	return Call{Protocol: Redfish, Node: node, Command: r.Method + " " + path, Login: login, Password: login,
 		Power: post && strings.HasSuffix(path, "/Actions/ComputerSystem.Reset")}
 }
 

@@ -111,7 +111,7 @@ func TestHTTPCall(t *testing.T) {
 		if tt.user != "" {
 			r.SetBasicAuth(tt.user, "secret")
 		}
-		tt.want.Protocol, tt.want.Node = Redfish, node
+		tt.want.Protocol, tt.want.Node, tt.want.Password = Redfish, node, tt.want.Login
 		if got := HTTPCall(node, r); got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, tt.want)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/types"
 
+	"tenks/bmc/fault"
 	"tenks/raftfsm/state"
 )
 
@@ -45,6 +46,7 @@ type call struct {
 	session   *session
 	seq       uint32
 	privilege types.PrivilegeLevel
+	effect    fault.Effect
 }
 
 // commandKey is network function and command.
@@ -78,6 +80,8 @@ func lookUp(q request) *command {
 // refusal returns why a call in a session is not even tried, or CodeOK.
 func (cmd *command) refusal(c *call) types.CompletionCode {
 	switch {
+	case c.effect.Code != 0:
+		return types.CompletionCode(c.effect.Code)
 	case c.rsAddr != bmcAddress:
 		return types.CodeDestinationUnavailable
 	case cmd.handle == nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"tenks/bmc"
+	"tenks/bmc/fault"
 )
 
 // userLimit is the highest privilege there is: the one user is an administrator.
@@ -35,6 +36,7 @@ type engine struct {
 	log      *slog.Logger
 	opened   time.Time
 	observer func(Call)
+	faults   func(fault.Call) fault.Effect // nil: there are none
 	// since says how long ago a time was that receive was given; nil: it is not measured.
 	since func(time.Time) time.Duration
 
@@ -61,7 +63,7 @@ func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
 	if len(password) < 1 || len(password) > maxPasswordLen {
 		return nil, fmt.Errorf("user %q: the password must have 1 to %d bytes", name, maxPasswordLen)
 	}
-	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random, observer: cfg.Observe,
+	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random, observer: cfg.Observe, faults: cfg.Fault,
 		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now}
 	if _, err := io.ReadFull(random, e.decoy); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
@@ -87,6 +89,9 @@ func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort
 	}
 	switch class {
 	case classASF:
+		if e.hit(fault.Call{Command: "Presence Ping", Open: true}).Drop {
+			return nil, nil
+		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if answer := pong(datagram); answer != nil && e.guard.mayPong(now) {
@@ -101,13 +106,16 @@ func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort
 }
 
 func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.AddrPort, p packet) ([]byte, *job) {
+	effect := e.hitOutside(&p)
 	switch {
+	case effect.Drop:
+		return nil, nil
 	case p.session != 0:
 		return e.inSession(ctx, now, from, p)
 	case p.flags != 0:
 		return nil, nil
 	case p.v15 || p.kind == types.PayloadTypeIPMI:
-		return e.outside(ctx, now, from, p), nil
+		return late(effect, e.outside(ctx, now, from, p), nil)
 	}
 	answer, end := e.handshake(now, from, p)
 	if end != nil {
@@ -116,7 +124,7 @@ func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.Addr
 	if answer == nil {
 		return nil, nil
 	}
-	return frame20(p.kind+1, answer), nil
+	return late(effect, frame20(p.kind+1, answer), nil)
 }
 
 // handshake answers the messages of a login.
@@ -161,13 +169,13 @@ func (e *engine) inSession(ctx context.Context, now time.Time, from netip.AddrPo
 		return answer, nil
 	}
 	if code := c.row.refusal(c); code != types.CodeOK {
-		return e.finish(c, code, nil), nil
+		return late(c.effect, e.finish(c, code, nil), nil)
 	}
 	if c.row.changes {
-		return nil, &job{c}
+		return late(c.effect, nil, &job{call: c})
 	}
 	code, data := c.row.run(ctx, c)
-	return e.finish(c, code, data), nil
+	return late(c.effect, e.finish(c, code, data), nil)
 }
 
 // admit checks a packet and returns the call it makes, or the kept answer if it is
@@ -181,6 +189,11 @@ func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []b
 	}
 	plain, ok := s.decrypt(p.payload)
 	if !ok {
+		return nil, nil
+	}
+	// Before anything is noted of it: what is dropped never came.
+	effect := e.hitInSession(p, plain)
+	if effect.Drop {
 		return nil, nil
 	}
 	switch s.window.accept(p.seq) {
@@ -203,7 +216,7 @@ func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []b
 		message = plain
 	}
 	s.expect(p.seq, message, now)
-	return &call{engine: e, now: now, from: from, row: cmd, request: q, session: s, seq: p.seq, privilege: s.privilege}, nil
+	return &call{engine: e, now: now, from: from, row: cmd, request: q, session: s, seq: p.seq, privilege: s.privilege, effect: effect}, nil
 }
 
 // finish makes the packet that answers a call, and keeps it for repeats.
@@ -222,7 +235,12 @@ func (e *engine) finish(c *call, code types.CompletionCode, data []byte) []byte 
 
 // job is a call that may wait for the chassis. Exactly one of its methods is
 // called, once.
-type job struct{ call *call }
+type job struct {
+	call *call
+	// after is how long a fault holds it back. Without a call it is an answer that is there.
+	after  time.Duration
+	answer []byte
+}
 
 func (j *job) run(ctx context.Context) []byte {
 	code, data := j.call.row.run(ctx, j.call)

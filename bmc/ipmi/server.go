@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"tenks/bmc"
+	"tenks/bmc/fault"
 	"tenks/raftfsm/state"
 )
 
@@ -50,6 +51,9 @@ type Config struct {
 	// Observe, if not nil, is called for every command that is answered and every login
 	// that ends. It must not wait, and is called from several goroutines.
 	Observe func(Call)
+	// Fault, if not nil, says what becomes of each packet. It must not wait, and is called
+	// while the BMC is locked.
+	Fault func(fault.Call) fault.Effect
 }
 
 // Server is one BMC that listens. It is safe for concurrent use.
@@ -62,8 +66,9 @@ type Server struct {
 	cancel context.CancelFunc
 	// unsubscribe ends the chassis' events.
 	unsubscribe func()
-	jobs   chan struct{} // a token per running job
-	wg     sync.WaitGroup
+	jobs        chan struct{} // a token per running job
+	late        chan struct{} // and one per packet that a fault holds back
+	wg          sync.WaitGroup
 
 	// mu makes asking the engine for its next wake-up and arming it one step.
 	mu sync.Mutex
@@ -88,7 +93,7 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 	}
 	e.since = time.Since
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs)}
+	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs), late: make(chan struct{}, maxLate)}
 	s.unsubscribe = cfg.Chassis.Subscribe(func(ev bmc.Event) {
 		e.happened(ev)
 		s.rearm()
@@ -148,7 +153,11 @@ func (s *Server) handle(ctx context.Context, from client, datagram []byte) {
 	peer := netip.AddrPortFrom(from.addr.Addr().Unmap(), from.addr.Port())
 	answer, j := s.engine.receive(ctx, time.Now(), peer, datagram)
 	s.send(from, answer)
-	if j != nil {
+	switch {
+	case j == nil:
+	case j.after > 0:
+		s.later(ctx, from, j)
+	default:
 		s.start(ctx, from, j)
 	}
 	s.rearm()
