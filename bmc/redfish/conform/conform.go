@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -47,7 +48,10 @@ const maxResources = 5000
 // the report. Sessions that it makes are deleted again.
 func Crawl(ctx context.Context, client *http.Client, o Options) (Report, error) {
 	started := time.Now()
-	c := &crawl{ctx: ctx, client: client, o: o, schemas: openSchemas(o.Schemas), resources: map[string]*resource{}}
+	newRequest := func(method, url string, body io.Reader) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, method, url, body)
+	}
+	c := &crawl{client: client, newRequest: newRequest, o: o, schemas: openSchemas(o.Schemas), resources: map[string]*resource{}}
 	c.report.Checked = map[string]int{}
 	if err := c.checkOptions(); err != nil {
 		return Report{}, err
