@@ -28,6 +28,7 @@ type ChassisStatus struct {
 type Chassis struct {
 	host *Host
 	uuid string
+	line line
 
 	// saving holds one while the row is changed and written, so that rows reach the
 	// disk in the order of their changes; it guards gone. It is no mutex because it is
@@ -61,7 +62,7 @@ type Chassis struct {
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1)}
+	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1)}
 }
 
 // Status returns the state of the chassis, from memory.
@@ -137,8 +138,9 @@ func (c *Chassis) drop() error {
 	return c.host.store.drop(c.uuid)
 }
 
-// stop ends the power request under way, and takes no more.
+// stop ends the power request under way, and consoles, and takes no more.
 func (c *Chassis) stop() {
+	c.line.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true

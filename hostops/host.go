@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"sync"
@@ -362,20 +361,6 @@ func (h *Host) forget(ctx context.Context, uuid string) {
 	if err := c.drop(); err != nil {
 		h.log.WarnContext(ctx, "chassis not forgotten", "node", uuid, "err", err)
 	}
-}
-
-// Console attaches to the serial console of a running node. Errors:
-// state.ErrNotFound, state.ErrBusy, state.ErrWrongState when it is off.
-func (h *Host) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
-	c, ok := h.Chassis(uuid)
-	if !ok {
-		return nil, fmt.Errorf("node %s: %w on this host", uuid, state.ErrNotFound)
-	}
-	d, err := h.driverOf(c.driverName())
-	if err != nil {
-		return nil, fmt.Errorf("node %s: console: %w", uuid, err)
-	}
-	return d.Console(ctx, uuid)
 }
 
 // Power returns a node's power state; PowerUnknown if it is not known.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"tenks/hostops/driver"
@@ -25,6 +27,7 @@ type provider struct {
 	fail     func(op, uuid string) error
 	down     error
 	watchers map[chan driver.Event]bool
+	ttys     []*tty
 	running  int
 	busiest  int
 }
@@ -149,6 +152,7 @@ func (p *provider) turn(g *guest, power state.Power, cause driver.Cause) {
 		return
 	}
 	g.power, g.pending = power, nil
+	p.hangUp(g.spec.UUID)
 	p.tell(driver.Event{Type: driver.EventPower, UUID: g.spec.UUID, Power: power, Cause: cause})
 }
 
@@ -218,7 +222,7 @@ func (p *provider) powers() []string {
 	defer p.mu.Unlock()
 	var out []string
 	for _, c := range p.calls {
-		if !slices.Contains([]string{"ensure", "remove"}, c[:min(6, len(c))]) {
+		if !slices.Contains([]string{"ensure", "remove", "consol"}, c[:min(6, len(c))]) {
 			out = append(out, c)
 		}
 	}
@@ -240,11 +244,49 @@ func (p *provider) count() int {
 	return len(p.nodes)
 }
 
-func (p *provider) Console(_ context.Context, uuid string) (io.ReadWriteCloser, error) {
-	if p.power(uuid) != state.PowerOn {
+// tty is a guest's end of a console.
+type tty struct {
+	net.Conn
+	uuid string
+}
+
+// Console attaches once at a time: who was attached before is thrown out.
+func (p *provider) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
+	if err := p.enter(ctx, "console", uuid, "console "+uuid); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := p.nodes[uuid]; g == nil || g.power != state.PowerOn {
 		return nil, state.ErrWrongState
 	}
-	return nil, errors.New("no console in this test")
+	p.hangUp(uuid)
+	ours, guest := net.Pipe()
+	p.ttys = append(p.ttys, &tty{guest, uuid})
+	return ours, nil
+}
+
+// hangUp ends a node's console; mu is held.
+func (p *provider) hangUp(uuid string) {
+	p.ttys = slices.DeleteFunc(p.ttys, func(t *tty) bool {
+		if t.uuid == uuid {
+			_ = t.Close() // a pipe's does not fail
+		}
+		return t.uuid == uuid
+	})
+}
+
+// tty returns the guest's end of a node's console, once somebody is attached.
+func (p *provider) tty(uuid string) net.Conn {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.ttys {
+		if t.uuid == uuid {
+			return t
+		}
+	}
+	return nil
 }
 
 func (p *provider) Watch(ctx context.Context, on func(driver.Event)) error {

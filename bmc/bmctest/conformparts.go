@@ -159,7 +159,11 @@ func saysHardware(t *testing.T, c bmc.Chassis) {
 
 func attachesConsoles(t *testing.T, c bmc.Chassis) {
 	t.Helper()
-	if _, err := c.Console(t.Context()); !errors.Is(err, state.ErrWrongState) {
+	err := ask(t, "console", func(ctx context.Context) error {
+		_, err := c.Console(ctx)
+		return err
+	})
+	if !errors.Is(err, state.ErrWrongState) {
 		t.Errorf("console of a node that is off: got %v, want %v", err, state.ErrWrongState)
 	}
 	power(t, c, state.ActionOn)
