@@ -140,7 +140,6 @@ func (c *crawl) checkRestrictions(r *resource) {
 		return
 	}
 	t, allow := r.payload.t, methods(r.header)
-	settings := strings.HasSuffix(r.uri, "/Settings") || at(r.body, "@Redfish.Settings") != nil
 	for _, m := range []struct {
 		method string
 		says   func(notes) *bool
@@ -154,12 +153,20 @@ func (c *crawl) checkRestrictions(r *resource) {
 			c.failf("capability", r.uri, "allows %s, which %s does not", m.method, t.space)
 		}
 	}
-	may := c.schemas.note(t, func(n notes) bool { return n.updatable != nil }).updatable
-	patch := slices.Contains(allow, http.MethodPatch) || slices.Contains(allow, http.MethodPut)
-	if may != nil && *may && !patch && !settings && len(r.payload.writable) > 0 {
+	c.checkWritable(r, slices.Contains(allow, http.MethodPatch) || slices.Contains(allow, http.MethodPut))
+}
+
+// checkWritable warns if PATCH and what the schema lets clients write do not go together.
+func (c *crawl) checkWritable(r *resource, patch bool) {
+	// The settings that apply later are written in a resource of their own.
+	if strings.HasSuffix(r.uri, "/Settings") || at(r.body, "@Redfish.Settings") != nil {
+		return
+	}
+	may := c.schemas.note(r.payload.t, func(n notes) bool { return n.updatable != nil }).updatable
+	if may != nil && *may && !patch && len(r.payload.writable) > 0 {
 		c.warnf("read-only", r.uri, "no PATCH, although the schema lets clients write %s", strings.Join(shorten(r.payload.writable), ", "))
 	}
-	if patch && len(r.payload.writable) == 0 && !settings {
+	if patch && len(r.payload.writable) == 0 {
 		c.warnf("nothing-to-write", r.uri, "PATCH, but no property that clients may write")
 	}
 }
