@@ -102,6 +102,9 @@ type Memory interface {
 	Keep(ctx context.Context, key string, value []byte) error
 }
 
+// KeyAssetTag is where every protocol keeps the asset tag: text of at most 63 bytes.
+const KeyAssetTag = "asset-tag"
+
 // Hardware is what a node consists of.
 type Hardware struct {
 	// UUID is the node's, in lower case with hyphens; Name its name in the mesh.
