@@ -159,6 +159,8 @@ func (f *fake) login(w http.ResponseWriter, body []byte) {
 		f.refuse(w, http.StatusBadRequest, "MalformedJSON")
 	case v["UserName"] != nil && !text:
 		f.refuse(w, http.StatusBadRequest, "PropertyValueTypeError", "UserName")
+	case v["Oem"] != nil && f.is("creates anything"):
+		w.WriteHeader(http.StatusCreated)
 	case !said:
 		f.refuse(w, http.StatusBadRequest, "CreateFailedMissingReqProperties", "Password")
 	case user != fakeUser || password != fakePassword:

@@ -54,6 +54,9 @@ func checkPayload(s *schemas, r *Report, uri string, body map[string]any) *paylo
 		return p
 	}
 	p.identity(body)
+	if body["Members@odata.count"] == nil && s.derives(p.t, "Resource.v1_0_0.ResourceCollection") {
+		p.fail("Members@odata.count", "count", "is missing")
+	}
 	p.object("", p.t, body)
 	return p
 }

@@ -62,7 +62,7 @@ var snippets = map[string]string{
 	"SessionService": entity("SessionService", "/redfish/v1/SessionService", "",
 		`<NavigationProperty Name="Sessions" Type="SessionCollection.SessionCollection"/>`, ""),
 	"Session": entity("Session", "/redfish/v1/SessionService/Sessions/{SessionId}", "Delete",
-		`<Property Name="UserName" Type="Edm.String"/><Property Name="Password" Type="Edm.String"/>`, ""),
+		`<Property Name="UserName" Type="Edm.String"/><Property Name="Password" Type="Edm.String"><Annotation Term="Redfish.RequiredOnCreate"/></Property>`, ""),
 	"MessageRegistryFile": entity("MessageRegistryFile", "/redfish/v1/Registries/{Id}", "",
 		`<Property Name="Registry" Type="Edm.String"/><Property Name="Location" Type="Collection(MessageRegistryFile.v1_0_0.Location)"/>`,
 		`<ComplexType Name="Location"><Property Name="Uri" Type="Edm.String"><Annotation Term="OData.IsURL"/></Property></ComplexType>`),

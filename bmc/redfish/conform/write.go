@@ -210,3 +210,26 @@ func (c *crawl) checkParameterValues(r *resource, name, target string) {
 		}
 	}
 }
+
+// checkCreates sends collections a member without what the schema requires of one
+// (Redfish.RequiredOnCreate).
+func (c *crawl) checkCreates() {
+	for _, r := range c.order {
+		if !c.o.Write || r.payload == nil || r.payload.t == nil || !slices.Contains(methods(r.header), http.MethodPost) {
+			continue
+		}
+		members := c.schemas.props(r.payload.t)["Members"]
+		if members == nil {
+			continue
+		}
+		t := c.schemas.newest(members.typ, "")
+		for _, name := range slices.Sorted(maps.Keys(c.schemas.props(t))) {
+			if !c.schemas.props(t)[name].notes.requiredOnCreate {
+				continue
+			}
+			c.expect("http-create", "without "+name, request{method: http.MethodPost, uri: r.uri, body: `{"Oem":{}}`}, []int{http.StatusBadRequest},
+				"CreateFailedMissingReqProperties", "PropertyMissing", "PropertyUnknown")
+			break
+		}
+	}
+}
