@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,9 @@ type guest struct {
 	power   state.Power
 	pending []string
 	boot    state.Boot
+	media   string
+	// cpu is what it used since it began.
+	cpu time.Duration
 }
 
 func newProvider() *provider {
@@ -81,7 +85,7 @@ func (p *provider) Instances(context.Context) ([]driver.Instance, error) {
 	}
 	var out []driver.Instance
 	for _, g := range p.nodes {
-		out = append(out, driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending)})
+		out = append(out, driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending), Media: g.media})
 	}
 	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
 	return out, nil
@@ -151,7 +155,7 @@ func (p *provider) turn(g *guest, power state.Power, cause driver.Cause) {
 	if g.power == power {
 		return
 	}
-	g.power, g.pending = power, nil
+	g.power, g.pending, g.cpu = power, nil, 0
 	p.hangUp(g.spec.UUID)
 	p.tell(driver.Event{Type: driver.EventPower, UUID: g.spec.UUID, Power: power, Cause: cause})
 }
@@ -216,13 +220,14 @@ func (p *provider) healthy() error {
 	return p.down
 }
 
-// said returns the calls so far that are about anything but making and removing.
+// powers returns the calls so far that are about power.
 func (p *provider) powers() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []string
 	for _, c := range p.calls {
-		if !slices.Contains([]string{"ensure", "remove", "consol"}, c[:min(6, len(c))]) {
+		op, _, _ := strings.Cut(c, " ")
+		if !slices.Contains([]string{"ensure", "remove", "console", "media", "loads"}, op) {
 			out = append(out, c)
 		}
 	}
@@ -242,6 +247,54 @@ func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.nodes)
+}
+
+// SetMedia records "media a path".
+func (p *provider) SetMedia(ctx context.Context, uuid, path string) error {
+	if err := p.enter(ctx, "media", uuid, "media "+uuid+" "+path); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.nodes[uuid]
+	if g == nil {
+		return state.ErrNotFound
+	}
+	g.media = path
+	return nil
+}
+
+// Loads records "loads".
+func (p *provider) Loads(ctx context.Context) ([]driver.Load, error) {
+	if err := p.enter(ctx, "loads", "", "loads"); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []driver.Load
+	for uuid, g := range p.nodes {
+		if g.power == state.PowerOn {
+			out = append(out, driver.Load{UUID: uuid, CPU: g.cpu})
+		}
+	}
+	return out, nil
+}
+
+// works makes a guest use its CPUs.
+func (p *provider) works(uuid string, cpu time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nodes[uuid].cpu += cpu
+}
+
+// media is the file in a node's drive.
+func (p *provider) media(uuid string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := p.nodes[uuid]; g != nil {
+		return g.media
+	}
+	return ""
 }
 
 // tty is a guest's end of a console.

@@ -178,7 +178,7 @@ func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec recor
 	if err != nil {
 		return i, false, err
 	}
-	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest}
+	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest, Media: next.media}
 	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
 		i.Digest = ""
 	}
