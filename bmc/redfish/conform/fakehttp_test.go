@@ -31,6 +31,10 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		f.login(w, body)
 	case !ok:
 		f.refuse(w, http.StatusNotFound, "ResourceMissingAtURI", uri)
+	case r.URL.RawQuery != "" && strings.Contains(f.docs[rootURI], "SelectQuery") && !f.is("any query") && !strings.Contains(r.URL.RawQuery, "unknown"):
+		if !f.query(w, doc, r.URL.Query()) {
+			f.refuse(w, http.StatusBadRequest, "QueryNotSupported")
+		}
 	case strings.Contains(r.URL.RawQuery, "$") && !f.is("any query"):
 		f.refuse(w, http.StatusNotImplemented, "QueryNotSupported")
 	default:
