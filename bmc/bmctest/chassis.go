@@ -32,6 +32,7 @@ type Chassis struct {
 	loaded   bool
 	subs     map[int]func(bmc.Event)
 	nextSub  int
+	now      func() time.Time
 	// guests are the guest's ends of consoles, the last one's last.
 	guests []net.Conn
 	// media is what is in the drive; inserted, all that ever was.
@@ -44,11 +45,18 @@ var _ bmc.Chassis = (*Chassis)(nil)
 // NewChassis returns a chassis that is off, without override, and restores power
 // as it was.
 func NewChassis() *Chassis {
-	return &Chassis{status: bmc.Status{Power: state.PowerOff, Policy: state.RestorePrevious},
+	return &Chassis{now: time.Now, status: bmc.Status{Power: state.PowerOff, Policy: state.RestorePrevious},
 		kept: map[string][]byte{}, subs: map[int]func(bmc.Event){}, hardware: bmc.Hardware{
 			UUID: "6b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b10", Name: "node0", MemoryMB: 2048, VCPUs: 2, Arch: "x86_64", BootMode: state.BootUEFI,
 			NICs:  []bmc.NIC{{MAC: "52:54:00:00:00:01", Physnet: "physnet1"}, {MAC: "52:54:00:00:00:02", Physnet: "physnet2"}},
 			Disks: []bmc.Disk{{CapacityBytes: 10 << 30}}}}
+}
+
+// SetClock says by which clock events happen.
+func (c *Chassis) SetClock(now func() time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
 }
 
 // SetLoad says what Load returns while the chassis is on.
@@ -119,7 +127,7 @@ func (c *Chassis) Subscribe(on func(bmc.Event)) (cancel func()) {
 // tell calls the subscribers; c.mu is held.
 func (c *Chassis) tell(kind bmc.EventKind, byCommand bool) {
 	for _, id := range slices.Sorted(maps.Keys(c.subs)) {
-		c.subs[id](bmc.Event{At: time.Now(), Kind: kind, ByCommand: byCommand})
+		c.subs[id](bmc.Event{At: c.now(), Kind: kind, ByCommand: byCommand})
 	}
 }
 
