@@ -54,6 +54,11 @@ type Chassis struct {
 	// guest's end is what a command to shut down asked for.
 	told      state.Power
 	softUntil time.Time
+	// sample is what the guest had used when it was last asked, sampled what changes was
+	// then; load is what came of it.
+	sample  sample
+	sampled uint64
+	load    ChassisLoad
 	// hostOff says that the host, not a person or the guest, switched it off last.
 	hostOff bool
 	// late is until when the driver's report of a change that was asked for may still
@@ -62,7 +67,7 @@ type Chassis struct {
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1)}
+	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1)}
 }
 
 // Status returns the state of the chassis, from memory.

@@ -62,7 +62,10 @@ type line struct {
 	// current is the attachment that new clients join; nil: there is none.
 	current *attachment
 	// seen is the end of all output so far, at most scrollback bytes.
-	seen   []byte
+	seen []byte
+	// end is the place of the end of seen in all output there ever was. The first place is
+	// the time in nanoseconds, so that places of an earlier line are lower.
+	end    int64
 	closed bool
 }
 
@@ -98,7 +101,13 @@ type consoleClient struct {
 	err error
 	// detach takes back the watch of the client's context.
 	detach func() bool
+	// position is the place of the first byte that is read.
+	position int64
 }
+
+// Position returns the place of the first byte that is read in all output of the node:
+// who attaches again knows by it what was read before.
+func (c *consoleClient) Position() int64 { return c.position }
 
 // attach adds a client, and attaches to the driver if it is the first.
 func (l *line) attach(ctx context.Context, d driver.Driver) (*consoleClient, error) {
@@ -144,7 +153,7 @@ func (l *line) join(d driver.Driver) (*consoleClient, error) {
 		}
 		l.current = a
 	}
-	c := &consoleClient{attachment: a, closed: make(chan struct{}), news: sync.NewCond(&l.mu), buf: slices.Clone(l.seen)}
+	c := &consoleClient{attachment: a, closed: make(chan struct{}), news: sync.NewCond(&l.mu), buf: slices.Clone(l.seen), position: l.end - int64(len(l.seen))}
 	a.clients = append(a.clients, c)
 	return c, nil
 }
@@ -212,6 +221,7 @@ func (a *attachment) show(b []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = append(l.seen, b...)
+	l.end += int64(len(b))
 	if over := len(l.seen) - scrollback; over > 0 {
 		l.seen = slices.Clone(l.seen[over:]) // what is before does not stay in memory
 	}

@@ -169,6 +169,22 @@ func TestScrollbackIsBounded(t *testing.T) {
 		}
 		first.wants(t, "one who was there", text)
 		e.screen("a").wants(t, "one who comes", text[len(text)-scrollback:])
+		read, err := e.host.Console(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = read.Close() }()
+		e.says("a", "more")
+		synctest.Wait()
+		next, err := e.host.Console(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = next.Close() }()
+		place := func(c io.ReadWriteCloser) int64 { return c.(interface{ Position() int64 }).Position() }
+		if got := place(next) - place(read); got != 4 {
+			t.Errorf("after 4 bytes of output the place of the next client differs by %d", got)
+		}
 	})
 }
 
