@@ -19,7 +19,9 @@ type console struct {
 	ask func([]byte) []byte
 
 	name, password string
-	suite          types.CipherSuiteID
+	// bmcKey is K_g; empty: the password is the one key.
+	bmcKey string
+	suite  types.CipherSuiteID
 	// role is the byte of RAKP 1: privilege, and 0x10 for lookup by name only.
 	role byte
 
@@ -129,7 +131,11 @@ func (c *console) rakp3() error {
 	if a.RmcpStatusCode != 0 {
 		return statusError{"rakp 3", a.RmcpStatusCode}
 	}
-	sik, k1, k2, err := crypto.DeriveSessionKeys(c.auth, c.random[:], c.ours[:], c.role, c.name, c.key())
+	key := c.key()
+	if c.bmcKey != "" {
+		key = crypto.PadPassword20([]byte(c.bmcKey))
+	}
+	sik, k1, k2, err := crypto.DeriveSessionKeys(c.auth, c.random[:], c.ours[:], c.role, c.name, key)
 	if err != nil {
 		return err
 	}

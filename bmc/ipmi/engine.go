@@ -32,6 +32,7 @@ type engine struct {
 	username string
 	key      []byte // K_uid: the password, zero-padded to 20 bytes
 	decoy    []byte
+	bmcKey   []byte // K_g, zero-padded to 20 bytes; nil for a login with one key
 	random   io.Reader
 	log      *slog.Logger
 	opened   time.Time
@@ -40,8 +41,13 @@ type engine struct {
 	// since says how long ago a time was that receive was given; nil: it is not measured.
 	since func(time.Time) time.Duration
 
+	// changing is held while a value of the memory is changed, which may wait.
+	changing sync.Mutex
+
 	// mu guards what follows. The chassis is never called while it is held.
 	mu       sync.Mutex
+	accounts kept[accounts]
+	settings kept[settings]
 	sessions sessions
 	guard    guard
 	boot     bootOptions
@@ -63,10 +69,18 @@ func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
 	if len(password) < 1 || len(password) > maxPasswordLen {
 		return nil, fmt.Errorf("user %q: the password must have 1 to %d bytes", name, maxPasswordLen)
 	}
+	key := cfg.BMCKey.Reveal()
+	if len(key) > bmcKeyLen {
+		return nil, fmt.Errorf("bmc key: must have at most %d bytes", bmcKeyLen)
+	}
 	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random, observer: cfg.Observe, faults: cfg.Fault,
 		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now}
 	if _, err := io.ReadFull(random, e.decoy); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
+	}
+	if key != "" {
+		e.bmcKey = make([]byte, bmcKeyLen)
+		copy(e.bmcKey, key)
 	}
 	return e, nil
 }
@@ -129,13 +143,17 @@ func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.Addr
 
 // handshake answers the messages of a login.
 func (e *engine) handshake(now time.Time, from netip.AddrPort, p packet) ([]byte, *loginEnd) {
+	var users recalled
+	if p.kind == types.PayloadTypeRAKPMessage1 {
+		users = e.recallUsers()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch p.kind {
 	case types.PayloadTypeRmcpOpenSessionRequest:
 		return e.openSession(now, from, p.payload)
 	case types.PayloadTypeRAKPMessage1:
-		return e.rakp1(now, from, p.payload)
+		return e.rakp1(now, from, p.payload, users)
 	case types.PayloadTypeRAKPMessage3:
 		return e.rakp3(now, from, p.payload)
 	}

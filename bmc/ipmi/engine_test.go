@@ -34,9 +34,17 @@ type lab struct {
 
 func newLab(tb testing.TB) *lab {
 	tb.Helper()
-	chassis := bmctest.NewChassis()
+	return newLabOf(tb, func(*Config) {})
+}
+
+// newLabOf makes a lab with another configuration, or with the chassis of another lab.
+func newLabOf(tb testing.TB, edit func(*Config)) *lab {
+	tb.Helper()
+	cfg := testConfig(bmctest.NewChassis())
+	edit(&cfg)
+	chassis := cfg.Chassis.(*bmctest.Chassis)
 	l := &lab{tb: tb, chassis: chassis, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), from: netip.MustParseAddrPort("192.0.2.1:1024")}
-	e, err := newEngine(testConfig(chassis), mathrand.NewChaCha8([32]byte{1}), l.now)
+	e, err := newEngine(cfg, mathrand.NewChaCha8([32]byte{1}), l.now)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	maxNameLen     = 16
-	maxPasswordLen = 20
 	// rakp1Len is RAKP 1 without the name (IPMI v2.0 §13.20).
 	rakp1Len = 28
 	rakp3Len = 8
@@ -27,9 +25,7 @@ type login struct {
 	// role is the byte that the codes are made over.
 	role byte
 	name string
-	// key is K_uid, or a decoy if there is no such user.
-	key   []byte
-	known bool
+	who  identity
 }
 
 // openSession answers an Open Session Request (IPMI v2.0 §13.17). The caller holds mu.
@@ -109,7 +105,7 @@ func (e *engine) newSessionID() (uint32, bool) {
 
 // rakp1 answers RAKP Message 1 (IPMI v2.0 §13.20). An unknown user gets an answer
 // that looks like any other and fails at RAKP 3. The caller holds mu.
-func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte) ([]byte, *loginEnd) {
+func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled) ([]byte, *loginEnd) {
 	if len(b) < rakp1Len || len(b) != rakp1Len+int(b[27]) {
 		return nil, nil
 	}
@@ -136,15 +132,24 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	case e.guard.blocked(suspect{from.Addr(), name}, now):
 		status = types.RmcpStatusCodeNoResToCreateSess
 	}
+	who, known := e.identify(of, name)
+	if !known {
+		who = e.nobody(name)
+	}
+	if status == types.RmcpStatusCodeNoErrors && role > who.limit {
+		status = types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
+	}
 	if status != types.RmcpStatusCodeNoErrors {
 		s.stage = stageFailed
 		s.rakp1 = exchange{clone(b), rakp2Refusal(tag, status, s.console)}
 		return s.rakp1.answer, &loginEnd{from: from, name: name, status: status}
 	}
-	answer, err := e.rakp2(s, tag, b, name)
+	answer, err := e.rakp2(s, tag, b, name, who)
 	if err != nil {
 		return rakp2Refusal(tag, types.RmcpStatusCodeNoResToCreateSess, s.console), nil
 	}
+	// Without a role the login is for the most that the user may.
+	s.limit = min(s.limit, who.limit)
 	if role != types.PrivilegeLevelUnspecified {
 		s.limit = role
 	}
@@ -158,13 +163,12 @@ func rakp2Refusal(tag byte, status types.RmcpStatusCode, console uint32) []byte 
 	return a.Pack()
 }
 
-func (e *engine) rakp2(s *session, tag byte, rakp1 []byte, name string) ([]byte, error) {
-	l := &login{consoleRandom: [16]byte(rakp1[8:24]), role: rakp1[24], name: name}
+func (e *engine) rakp2(s *session, tag byte, rakp1 []byte, name string, who identity) ([]byte, error) {
+	l := &login{consoleRandom: [16]byte(rakp1[8:24]), role: rakp1[24], name: name, who: who}
 	if _, err := io.ReadFull(e.random, l.ourRandom[:]); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
 	}
-	l.key, l.known = e.keyOf(name)
-	code, err := crypto.RAKP2AuthCode(s.suite.auth, s.console, s.id, l.consoleRandom[:], l.ourRandom[:], e.guid[:], l.role, name, l.key)
+	code, err := crypto.RAKP2AuthCode(s.suite.auth, s.console, s.id, l.consoleRandom[:], l.ourRandom[:], e.guid[:], l.role, name, who.key)
 	if err != nil {
 		return nil, fmt.Errorf("rakp 2: %w", err)
 	}
@@ -172,16 +176,6 @@ func (e *engine) rakp2(s *session, tag byte, rakp1 []byte, name string) ([]byte,
 	a := rmcpplus.RAKPMessage2{MessageTag: tag, RemoteConsoleSessionID: s.console, ManagedSystemRandomNumber: l.ourRandom,
 		ManagedSystemGUID: e.guid, KeyExchangeAuthenticationCode: code}
 	return a.Pack(), nil
-}
-
-// keyOf returns a user's K_uid. Who does not exist gets a key that nobody knows,
-// the same each time, by the same work.
-func (e *engine) keyOf(name string) ([]byte, bool) {
-	decoy, err := crypto.HMAC("sha1", []byte(name), e.decoy)
-	if err != nil || name != e.username {
-		return decoy, false
-	}
-	return e.key, true
 }
 
 // rakp3 answers RAKP Message 3 (IPMI v2.0 §13.22). The caller holds mu.
@@ -199,7 +193,7 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	case s.stage != stageNamed:
 		return nil, nil
 	}
-	who := suspect{from.Addr(), s.login.name}
+	who, user := suspect{from.Addr(), s.login.name}, s.login.who.id
 	if status != types.RmcpStatusCodeNoErrors {
 		// The console gave up. The usual reason is a wrong password, which it notices
 		// by RAKP 2; not answered (IPMI v2.0 §13.22).
@@ -217,7 +211,7 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	}
 	e.guard.succeed(who)
 	e.sessions.promote(s)
-	s.used, s.user = now, who.name
+	s.used, s.user, s.userID = now, who.name, user
 	s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeNoErrors, s.console, icv)}
 	return s.rakp3.answer, &loginEnd{from: from, name: who.name}
 }
@@ -226,14 +220,19 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 // RAKP 4's integrity check value.
 func (e *engine) finishLogin(s *session, code []byte) ([]byte, error) {
 	l := s.login
-	want, err := crypto.RAKP3AuthCode(s.suite.auth, l.ourRandom[:], s.console, l.role, l.name, l.key)
+	want, err := crypto.RAKP3AuthCode(s.suite.auth, l.ourRandom[:], s.console, l.role, l.name, l.who.key)
 	if err != nil {
 		return nil, fmt.Errorf("rakp 3: %w", err)
 	}
-	if !hmac.Equal(want, code) || !l.known {
+	if !hmac.Equal(want, code) || l.who.id == 0 {
 		return nil, errWrongPassword
 	}
-	sik, k1, k2, err := crypto.DeriveSessionKeys(s.suite.auth, l.consoleRandom[:], l.ourRandom[:], l.role, l.name, l.key)
+	// With two keys the session's come from K_g, so that the console must know both.
+	key := l.who.key
+	if e.bmcKey != nil {
+		key = e.bmcKey
+	}
+	sik, k1, k2, err := crypto.DeriveSessionKeys(s.suite.auth, l.consoleRandom[:], l.ourRandom[:], l.role, l.name, key)
 	if err != nil {
 		return nil, fmt.Errorf("session keys: %w", err)
 	}

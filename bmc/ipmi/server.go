@@ -48,6 +48,9 @@ type Config struct {
 	// password 1 to 20.
 	Account state.Account
 	Log     *slog.Logger
+	// BMCKey is K_g of the two-key login (IPMI v2.0 §13.31), at most 20 bytes; empty: logins
+	// need the user's password only.
+	BMCKey state.Secret
 	// Observe, if not nil, is called for every command that is answered and every login
 	// that ends. It must not wait, and is called from several goroutines.
 	Observe func(Call)
