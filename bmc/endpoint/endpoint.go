@@ -14,9 +14,13 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"tenks/bmc"
+	"tenks/bmc/fault"
 	"tenks/bmc/ipmi"
+	"tenks/bmc/record"
 	"tenks/raftfsm/state"
 )
 
@@ -27,7 +31,10 @@ type Config struct {
 	// Chassis returns a node's chassis, if there is one by now. It is asked for every
 	// request, never waits, and is safe for concurrent use.
 	Chassis func(uuid string) (bmc.Chassis, bool)
-	Log     *slog.Logger
+	// Record is told of every request that was answered. Optional; it does not wait, and is
+	// safe for concurrent use.
+	Record func(record.Call)
+	Log    *slog.Logger
 }
 
 // Manager holds the listeners. Do and Close are called by one goroutine at a time;
@@ -35,6 +42,9 @@ type Config struct {
 type Manager struct {
 	cfg  Config
 	open map[string]listener // by node UUID
+
+	faults faults
+	about  atomic.Pointer[map[string]about] // by node UUID
 
 	// mu guards errs.
 	mu   sync.Mutex
@@ -45,6 +55,7 @@ type Manager struct {
 type listener struct {
 	want   want
 	server *ipmi.Server
+	power  *faulty
 }
 
 // want is a BMC as it should be. It is comparable.
@@ -87,9 +98,14 @@ func stale(open map[string]listener, want map[string]want) []string {
 // listener that cannot be opened does not keep the others from being opened: the
 // error names it, and so does Err until a later call succeeds.
 func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
-	want := wanted(snap.NodesOn(m.cfg.Hypervisor))
+	nodes := snap.NodesOn(m.cfg.Hypervisor)
+	want := wanted(nodes)
+	m.describe(nodes)
+	m.faults.update(snap, nodes, time.Now())
 	// Close first: a new listener may take the port of one that goes.
 	m.close(stale(m.open, want))
+	// A BMC that resets forgets its sessions; that it hears nothing is up to the faults.
+	m.close(m.faults.resets(fault.IPMI, time.Now()))
 	errs := map[string]error{}
 	for _, uuid := range slices.Sorted(maps.Keys(want)) {
 		if _, ok := m.open[uuid]; ok {
@@ -107,13 +123,14 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 
 func (m *Manager) listen(ctx context.Context, uuid string, w want) error {
 	addr := net.JoinHostPort(w.endpoint.Address, strconv.Itoa(w.endpoint.Port))
+	power := &faulty{Chassis: lookUp{uuid, m.cfg.Chassis}, protocol: fault.IPMI, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}
 	server, err := ipmi.Listen(ctx, addr, ipmi.Config{
-		Chassis: lookUp{uuid, m.cfg.Chassis}, UUID: uuid, Account: w.account, Log: m.cfg.Log,
+		Chassis: power, UUID: uuid, Account: w.account, Log: m.cfg.Log, Observe: m.observe(uuid, w.account), Fault: m.faults.ask,
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", uuid, err)
 	}
-	m.open[uuid] = listener{w, server}
+	m.open[uuid] = listener{w, server, power}
 	return nil
 }
 
@@ -147,9 +164,13 @@ func (m *Manager) Close() {
 func (m *Manager) close(uuids []string) {
 	var wg sync.WaitGroup
 	for _, uuid := range uuids {
-		l := m.open[uuid]
+		l, ok := m.open[uuid]
+		if !ok {
+			continue
+		}
 		delete(m.open, uuid)
 		wg.Go(func() {
+			defer l.power.close()
 			if err := l.server.Close(); err != nil {
 				m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
 			}

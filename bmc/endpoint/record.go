@@ -1,0 +1,70 @@
+package endpoint
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"time"
+
+	"tenks/bmc/fault"
+	"tenks/bmc/ipmi"
+	"tenks/bmc/record"
+	"tenks/raftfsm/state"
+)
+
+// about is what is noted of a node's requests.
+type about struct {
+	name  string
+	audit bool
+}
+
+// describe notes whose requests are audited.
+func (m *Manager) describe(nodes []*state.Node) {
+	all := make(map[string]about, len(nodes))
+	for _, n := range nodes {
+		all[n.UUID] = about{n.Name, n.Audit}
+	}
+	m.about.Store(&all)
+}
+
+// record notes a request to a node's BMC.
+func (m *Manager) record(uuid string, c record.Call) {
+	if m.cfg.Record == nil {
+		return
+	}
+	var node about
+	if all := m.about.Load(); all != nil {
+		node = (*all)[uuid]
+	}
+	c.UUID, c.Node, c.Audit = uuid, node.name, node.audit
+	m.cfg.Record(c)
+}
+
+// rmcpWrongPassword is the RMCP+ status of a login that failed (IPMI v2.0 Table 13-15).
+const rmcpWrongPassword = 0x0f
+
+// observe returns what notes a node's IPMI requests.
+func (m *Manager) observe(uuid string, account state.Account) func(ipmi.Call) {
+	return func(c ipmi.Call) {
+		out := record.Call{At: time.Now(), Took: c.Took, Protocol: fault.IPMI, Method: cmp.Or(c.Name, "unknown"), Result: record.OK,
+			Client: c.Source, User: c.User}
+		switch login := c.Name == ipmi.LoginName; {
+		case c.Code == 0:
+		case login && c.Code == rmcpWrongPassword:
+			out.Result = "wrong password"
+		default:
+			out.Result = fmt.Sprintf("0x%02x", c.Code)
+		}
+		// A name that was refused may be a password.
+		if c.Name == ipmi.LoginName && c.Code != 0 && c.User != account.Username {
+			out.User = record.Unknown
+		}
+		m.record(uuid, out)
+	}
+}
+
+// Around puts faults before, and a record around, the Redfish service of a node. known
+// says that a name is a user's; see record.SetUser.
+func (m *Manager) Around(uuid string, known func(user string) bool, next http.Handler) http.Handler {
+	return record.Middleware(func(c record.Call) { m.record(uuid, c) }, known, fault.Middleware(uuid, m.faults.ask, next))
+}
