@@ -53,8 +53,10 @@ type engine struct {
 	boot     bootOptions
 	// pending is what the next tick hands out, which comes at once.
 	pending []func(context.Context)
-	// woken is the wake-up that the reader was last told.
+	// woken is the wake-up that the reader was last told, while told says so: at a tick it
+	// is over, and the reader must hear of the next one even if there is none.
 	woken time.Time
+	told  bool
 }
 
 func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
@@ -287,7 +289,7 @@ func (e *engine) tick(now time.Time) []func(context.Context) {
 	if now.Sub(e.sessions.swept) >= sweepEvery {
 		e.sessions.sweep(now)
 	}
-	e.woken = time.Time{}
+	e.told = false
 	if e.boot.due(now) {
 		expired := e.boot.boot
 		e.soon(func(ctx context.Context) { e.expireBoot(ctx, now, expired) })
@@ -311,9 +313,9 @@ func (e *engine) wake() (time.Time, bool) {
 			at = sweep
 		}
 	}
-	if at.Equal(e.woken) {
+	if e.told && at.Equal(e.woken) {
 		return at, false
 	}
-	e.woken = at
+	e.woken, e.told = at, true
 	return at, true
 }
