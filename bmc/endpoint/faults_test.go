@@ -184,6 +184,7 @@ func TestABMCThatResetsForgetsItsSessions(t *testing.T) {
 	if err := c.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = c.Close(t.Context()) }()
 	if _, err := c.GetChassisStatus(t.Context()); err != nil {
 		t.Fatal(err)
 	}
