@@ -262,16 +262,14 @@ func TestAConsoleEndsWithItsContextAndItsNode(t *testing.T) {
 
 func TestADriverThatHangsHoldsUpNobodyAtAConsole(t *testing.T) {
 	withConsole(t, func(t *testing.T, e *env) {
-		synctest.Wait()
-		e.nodes.delay = time.Hour
+		e.nodes.hang("console")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
 		if _, err := e.host.Console(ctx, "a"); !errors.Is(err, state.ErrBusy) || time.Since(began) != time.Second {
 			t.Errorf("got %v after %v, want busy after the context's second", err, time.Since(began))
 		}
-		synctest.Wait()
-		e.nodes.delay = 0
+		e.nodes.hang("")
 		e.nodes.failWith(func(op, _ string) error {
 			if op == "console" {
 				return state.ErrWrongState

@@ -207,10 +207,7 @@ func (h *Host) Close() error {
 	h.life.Lock()
 	h.closed = true
 	h.life.Unlock()
-	h.mu.Lock()
-	all := maps.Clone(h.chassis)
-	h.mu.Unlock()
-	for _, c := range all {
+	for _, c := range h.all() {
 		c.stop()
 	}
 	h.work.Wait()
@@ -234,6 +231,7 @@ func (h *Host) Run(ctx context.Context) error {
 		Period: period, Retry: retryPass, Wake: h.wake, Log: h.log}
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return h.guard(ctx) })
+	g.Go(func() error { return h.measure(ctx) })
 	g.Go(func() error {
 		return h.rewatch(ctx, "links", func(ctx context.Context) error { return h.cfg.Links.Watch(ctx, h.wakeSoon) })
 	})
@@ -329,6 +327,13 @@ func (h *Host) known(uuid string) (*Chassis, bool) {
 	return c, ok && c.driverName() != ""
 }
 
+// all returns every chassis, also of nodes that are not placed here.
+func (h *Host) all() map[string]*Chassis {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.chassis)
+}
+
 // chassisOf returns the node's chassis, a new one if it has none yet.
 func (h *Host) chassisOf(n *state.Node) *Chassis {
 	h.mu.Lock()
@@ -374,9 +379,7 @@ func (h *Host) Power(uuid string) state.Power {
 
 // Powers returns the power state of every node here.
 func (h *Host) Powers() map[string]state.Power {
-	h.mu.Lock()
-	all := maps.Clone(h.chassis)
-	h.mu.Unlock()
+	all := h.all()
 	powers := make(map[string]state.Power, len(all))
 	for uuid, c := range all {
 		if c.driverName() != "" {

@@ -21,12 +21,16 @@ import (
 type provider struct {
 	delay time.Duration
 
-	mu       sync.Mutex
-	nodes    map[string]*guest
-	writes   int
-	calls    []string // "on a pxe", "ensure a", "remove a"
-	fail     func(op, uuid string) error
-	down     error
+	mu     sync.Mutex
+	nodes  map[string]*guest
+	writes int
+	calls  []string // "on a pxe", "ensure a", "remove a"
+	fail   func(op, uuid string) error
+	down   error
+	// asked counts the calls of Loads.
+	asked int
+	// hangs is a call that ends with its context only.
+	hangs    string
 	watchers map[chan driver.Event]bool
 	ttys     []*tty
 	running  int
@@ -51,19 +55,28 @@ func newProvider() *provider {
 func (p *provider) enter(ctx context.Context, op, uuid, call string) error {
 	p.mu.Lock()
 	p.writes++
-	p.calls = append(p.calls, call)
+	if op == "loads" { // made all the time
+		p.asked++
+	} else {
+		p.calls = append(p.calls, call)
+	}
 	p.running++
 	p.busiest = max(p.busiest, p.running)
 	err := p.down
 	if err == nil && p.fail != nil {
 		err = p.fail(op, uuid)
 	}
+	hangs := p.hangs == op
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.running--
 	}()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if err != nil || p.delay == 0 {
 		return err
 	}
@@ -214,6 +227,12 @@ func (p *provider) failWith(fail func(op, uuid string) error) {
 	p.fail = fail
 }
 
+func (p *provider) hang(op string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hangs = op
+}
+
 func (p *provider) healthy() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,7 +246,7 @@ func (p *provider) powers() []string {
 	var out []string
 	for _, c := range p.calls {
 		op, _, _ := strings.Cut(c, " ")
-		if !slices.Contains([]string{"ensure", "remove", "console", "media", "loads"}, op) {
+		if !slices.Contains([]string{"ensure", "remove", "console", "media"}, op) {
 			out = append(out, c)
 		}
 	}
@@ -264,7 +283,7 @@ func (p *provider) SetMedia(ctx context.Context, uuid, path string) error {
 	return nil
 }
 
-// Loads records "loads".
+// Loads implements driver.Driver.
 func (p *provider) Loads(ctx context.Context) ([]driver.Load, error) {
 	if err := p.enter(ctx, "loads", "", "loads"); err != nil {
 		return nil, err

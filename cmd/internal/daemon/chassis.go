@@ -60,7 +60,10 @@ func hardwareOf(n *state.Node) bmc.Hardware {
 // arch is what every driver makes.
 const arch = "x86_64"
 
-func (c chassis) Load() (bmc.Load, bool) { return bmc.Load{}, false }
+func (c chassis) Load() (bmc.Load, bool) {
+	l, ok := c.Chassis.Load()
+	return bmc.Load(l), ok
+}
 
 func (c chassis) Subscribe(on func(bmc.Event)) (cancel func()) {
 	return c.host.Subscribe(c.uuid, func(e hostops.ChassisEvent) {
