@@ -55,7 +55,7 @@ type commandKey [2]byte
 func (r request) key() commandKey { return commandKey{r.netFn, r.cmd} }
 
 // commands holds every row of every group.
-var commands = index(appCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands)
+var commands = index(appCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands)
 
 // unknown stands for every command that is in no table.
 var unknown = command{}

@@ -170,10 +170,14 @@ func message(rqSeq, netFn, cmd byte, data ...byte) []byte {
 
 // seal makes a session packet with the given sequence number and flags.
 func (c *console) seal(seq uint32, flags byte, payload []byte) []byte {
+	return c.sealAs(types.PayloadTypeIPMI, seq, flags, payload)
+}
+
+func (c *console) sealAs(kind types.PayloadType, seq uint32, flags byte, payload []byte) []byte {
 	if flags&types.PayloadFlagEncrypted != 0 {
 		payload, _ = crypto.EncryptAESPayload(payload, c.k2, bytes.Repeat([]byte{0x5a}, 16))
 	}
-	b := protocol.BuildRMCPPlusPacket(byte(types.PayloadTypeIPMI), flags, c.bmcID, seq, payload)
+	b := protocol.BuildRMCPPlusPacket(byte(kind), flags, c.bmcID, seq, payload)
 	if flags&types.PayloadFlagAuthenticated == 0 {
 		return b
 	}

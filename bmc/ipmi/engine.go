@@ -36,6 +36,7 @@ type engine struct {
 	random   io.Reader
 	log      *slog.Logger
 	opened   time.Time
+	port     uint16 // of UDP; set before anything is received
 	observer func(Call)
 	faults   func(fault.Call) fault.Effect // nil: there are none
 	// since says how long ago a time was that receive was given; nil: it is not measured.
@@ -51,6 +52,9 @@ type engine struct {
 	sessions sessions
 	guard    guard
 	boot     bootOptions
+	// sol is the active SOL payload, if any.
+	sol         *sol
+	solVolatile solVolatile
 	// pending is what the next tick hands out, which comes at once.
 	pending []func(context.Context)
 	// woken is the wake-up that the reader was last told, while told says so: at a tick it
@@ -223,6 +227,9 @@ func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []b
 		return nil, s.repeatOf(p.seq)
 	}
 	s.used = now
+	if p.kind == types.PayloadTypeSOL {
+		return nil, e.receiveSOL(now, s, p.seq, plain)
+	}
 	q, ok := parseRequest(plain)
 	if !ok || p.kind != types.PayloadTypeIPMI {
 		return nil, nil
@@ -289,6 +296,7 @@ func (e *engine) tick(now time.Time) []func(context.Context) {
 	if now.Sub(e.sessions.swept) >= sweepEvery {
 		e.sessions.sweep(now)
 	}
+	e.tickSOL(now)
 	e.told = false
 	if e.boot.due(now) {
 		expired := e.boot.boot
@@ -304,7 +312,7 @@ func (e *engine) tick(now time.Time) []func(context.Context) {
 func (e *engine) wake() (time.Time, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	at := e.boot.expires
+	at := earlier(e.boot.expires, e.wakeSOL())
 	if len(e.pending) > 0 {
 		at = e.opened // at once
 	}

@@ -48,6 +48,7 @@ func newLabOf(tb testing.TB, edit func(*Config)) *lab {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	e.port = 623
 	l.engine = e
 	chassis.Subscribe(e.happened)
 	return l

@@ -75,6 +75,13 @@ type Server struct {
 
 	// mu makes asking the engine for its next wake-up and arming it one step.
 	mu sync.Mutex
+
+	// attached has a token for the pump that holds the console.
+	attached chan struct{}
+	// solMu makes taking packets of SOL and sending them one step, and guards pump: the
+	// one of the active SOL, if any.
+	solMu sync.Mutex
+	pump  *solPump
 }
 
 // Listen opens addr ("192.0.2.1:7000"; an empty or unspecified host means all
@@ -96,7 +103,8 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 	}
 	e.since = time.Since
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs), late: make(chan struct{}, maxLate)}
+	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs), late: make(chan struct{}, maxLate), attached: make(chan struct{}, 1)}
+	e.port = s.Addr().Port()
 	s.unsubscribe = cfg.Chassis.Subscribe(func(ev bmc.Event) {
 		e.happened(ev)
 		s.rearm()
@@ -156,6 +164,7 @@ func (s *Server) handle(ctx context.Context, from client, datagram []byte) {
 	peer := netip.AddrPortFrom(from.addr.Addr().Unmap(), from.addr.Port())
 	answer, j := s.engine.receive(ctx, time.Now(), peer, datagram)
 	s.send(from, answer)
+	s.serveSOL(ctx, from)
 	switch {
 	case j == nil:
 	case j.after > 0:
@@ -171,6 +180,7 @@ func (s *Server) tick(ctx context.Context) {
 	for _, work := range s.engine.tick(time.Now()) {
 		s.wg.Go(func() { s.limited(ctx, work) })
 	}
+	s.serveSOL(ctx, client{})
 	s.rearm()
 }
 

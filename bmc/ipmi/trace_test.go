@@ -27,6 +27,9 @@ import (
 //	v15 HEX, v20 HEX   netFn, command, data outside of a session, in the header of 1.5 or 2.0
 //	login KEY=VALUE…   open, RAKP 1, RAKP 3; keys name, password, suite, role (hexadecimal)
 //	cmd HEX            netFn, command, data in the session of the last login
+//	sol HEX            a SOL payload in the session of the last login (none: only look)
+//	guest TEXT         output of the guest
+//	typed              what the guest is given next
 //	again              the last datagram once more, byte for byte
 //	wait DURATION      the clock moves
 //	from ADDR:PORT     later datagrams come from there
@@ -66,6 +69,7 @@ type player struct {
 	lab     *lab
 	console *console
 	last    []byte // datagram
+	lastSOL *sol
 }
 
 func play(l *lab, trace string) string {
@@ -109,6 +113,8 @@ func (p *player) step(line string) (answer string, ok bool) {
 	case "cmd":
 		b := hexOf(rest)
 		return describe(p.console.command(b[0], b[1], b[2:]...)), true
+	case "sol", "guest", "typed":
+		return p.sol(word, rest), true
 	case "chassis":
 		return fmt.Sprintf("%+v %v", p.lab.chassis.Status(), p.lab.chassis.Actions()), true
 	}
