@@ -23,7 +23,7 @@ func (f *fake) query(w http.ResponseWriter, doc string, q url.Values) bool {
 		case name == "$select":
 			body = map[string]any{"@odata.id": body["@odata.id"], "@odata.type": body["@odata.type"], "Name": body["Name"]}
 		case name == "$expand":
-			if !strings.Contains(".*~", q.Get(name)) {
+			if len(q.Get(name)) != 1 || strings.Trim(q.Get(name), ".*~") != "" {
 				return false
 			}
 			for i, m := range members {
