@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"tenks/raftfsm/state"
@@ -31,11 +30,7 @@ func (m Message) about(properties ...string) Message {
 
 // text fills in the arguments.
 func (m Message) text() string {
-	out := baseMessages[m.ID].text
-	for i, arg := range m.Args {
-		out = strings.ReplaceAll(out, "%"+strconv.Itoa(i+1), arg)
-	}
-	return out
+	return filled(baseMessages[m.ID].text, m.Args)
 }
 
 // info is the message as it is in @Message.ExtendedInfo (Message.v1_1_2).

@@ -77,6 +77,7 @@ type Service struct {
 	events   *events
 	logs     *logs
 	locks    keyedLocks
+	restarts restarts
 	// spawn starts a goroutine that Close waits for; it reports false once closed.
 	spawn func(func(context.Context)) bool
 	stop  func()
