@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/bougou/go-ipmi/pkg/types"
-
-	"tenks/raftfsm/state"
 )
 
 // appCommands are the global commands of a management controller
@@ -13,7 +11,6 @@ import (
 var appCommands = []command{
 	{is: types.CommandGetDeviceID, privilege: types.PrivilegeLevelUser, handle: getDeviceID},
 	{is: types.CommandGetSelfTestResults, privilege: types.PrivilegeLevelUser, handle: getSelfTestResults},
-	{is: types.CommandGetACPIPowerState, privilege: types.PrivilegeLevelUser, handle: getACPIPowerState},
 	{is: types.CommandGetDeviceGUID, privilege: types.PrivilegeLevelUser, handle: getGUID},
 	{is: types.CommandGetSystemGUID, handle: getGUID, anytime: true},
 }
@@ -41,16 +38,5 @@ func getDeviceID(context.Context, *call) ([]byte, error) {
 
 // getSelfTestResults answers IPMI v2.0 §20.4: no error.
 func getSelfTestResults(context.Context, *call) ([]byte, error) { return []byte{0x55, 0}, nil }
-
-// getACPIPowerState answers IPMI v2.0 §20.7: S0/D0 when on, S5/D3 when off.
-func getACPIPowerState(_ context.Context, c *call) ([]byte, error) {
-	switch c.chassis.Status().Power {
-	case state.PowerOn:
-		return []byte{0x00, 0x00}, nil
-	case state.PowerOff:
-		return []byte{0x05, 0x03}, nil
-	}
-	return []byte{0x2a, 0x04}, nil // unknown
-}
 
 func getGUID(_ context.Context, c *call) ([]byte, error) { return c.guid[:], nil }

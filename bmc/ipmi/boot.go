@@ -43,7 +43,6 @@ const (
 	mailboxBlockLen = 16
 
 	paramNotSupported = refused(0x80)
-	setInProgress     = refused(0x81)
 )
 
 // paramLen is the length of each parameter's data; the mailbox has one of its own.
@@ -54,8 +53,7 @@ var paramLen = [params]int{1, 1, 1, 1, 2, 5, 9, 0}
 type bootOptions struct {
 	data   [params][]byte
 	locked [params]bool
-	// owner is the session that is setting parameters, 0 for none.
-	owner uint32
+	owner  holder
 	// boot is the override that the flags were turned into.
 	boot state.Boot
 	// expires is when the flags stop being valid; zero: never.
@@ -158,10 +156,7 @@ func getBootOptions(_ context.Context, c *call) ([]byte, error) {
 	case paramFlags:
 		return append(head, c.boot.flagsFor(override)...), nil
 	case paramSetInProgress:
-		if c.ownerOfSet() != 0 {
-			return append(head, 1), nil
-		}
-		return append(head, 0), nil
+		return append(head, c.progress(&c.boot.owner)), nil
 	case paramMailbox:
 		if block >= mailboxBlocks {
 			return nil, refused(types.CodeParameterOutOfRange)
@@ -207,7 +202,7 @@ func (c *call) setParam(param byte, data []byte) error {
 	}
 	switch param {
 	case paramSetInProgress:
-		return c.setProgress(data[0] & 3)
+		return c.setProgress(&c.boot.owner, data[0]&3)
 	case paramAcknowledge:
 		// The first byte says which bits of the second are written, and reads as 0.
 		old := c.boot.read(param)
@@ -227,36 +222,6 @@ func (b *bootOptions) setMailbox(data []byte) error {
 	}
 	copy(b.data[paramMailbox][block*mailboxBlockLen:][:mailboxBlockLen], data[1:])
 	return nil
-}
-
-// Values of paramSetInProgress.
-const (
-	setComplete = 0
-	setBegun    = 1
-)
-
-// setProgress lets one session at a time set parameters; a session that ended
-// without saying so does not count. The caller holds mu.
-func (c *call) setProgress(value byte) error {
-	switch value {
-	case setComplete:
-		c.boot.owner = 0
-	case setBegun:
-		if owner := c.ownerOfSet(); owner != 0 && owner != c.session.id {
-			return setInProgress
-		}
-		c.boot.owner = c.session.id
-	default: // commit write is optional, and every write takes effect at once
-		return badField
-	}
-	return nil
-}
-
-func (e *engine) ownerOfSet() uint32 {
-	if _, alive := e.sessions.get(e.boot.owner); !alive {
-		e.boot.owner = 0
-	}
-	return e.boot.owner
 }
 
 // setBootFlags hands the override to the chassis, and starts the countdown that

@@ -55,7 +55,7 @@ type commandKey [2]byte
 func (r request) key() commandKey { return commandKey{r.netFn, r.cmd} }
 
 // commands holds every row of every group.
-var commands = index(appCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands)
+var commands = index(appCommands, deviceCommands, watchdogCommands, infoCommands, lanCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands)
 
 // unknown stands for every command that is in no table.
 var unknown = command{}
@@ -104,7 +104,11 @@ func (cmd *command) run(ctx context.Context, c *call) (types.CompletionCode, []b
 	if !known {
 		c.log.WarnContext(ctx, "bmc: command failed", "node", c.uuid, "command", cmd.is.Name, "err", err)
 	}
-	if code != types.CodeOK {
+	var with refusedWith
+	switch {
+	case errors.As(err, &with):
+		data = with.data
+	case code != types.CodeOK:
 		data = nil
 	}
 	return code, data
@@ -114,6 +118,14 @@ func (cmd *command) run(ctx context.Context, c *call) (types.CompletionCode, []b
 type refused types.CompletionCode
 
 func (r refused) Error() string { return types.CompletionCode(r).String() }
+
+// refusedWith is a refusal with data, which few commands have.
+type refusedWith struct {
+	refused
+	data []byte
+}
+
+func (r refusedWith) Unwrap() error { return r.refused }
 
 // badField is the refusal that most checks of a request's content end in.
 const badField = refused(types.CodeRequestDataFieldInvalid)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/crypto"
@@ -42,6 +43,12 @@ type engine struct {
 	// since says how long ago a time was that receive was given; nil: it is not measured.
 	since func(time.Time) time.Duration
 
+	// lan says where the BMC is on the network, to a client. It may ask the system.
+	lan     func(client netip.AddrPort) LAN
+	traffic traffic
+	// quiet is until when nothing is answered after a reset, in ns since 1970.
+	quiet atomic.Int64
+
 	// changing is held while a value of the memory is changed, which may wait.
 	changing sync.Mutex
 
@@ -49,6 +56,15 @@ type engine struct {
 	mu       sync.Mutex
 	accounts kept[accounts]
 	settings kept[settings]
+	// What the BMC forgets when it is closed, or reset. acpi is nil until it is set.
+	watchdog *watchdog
+	acpi     *[2]byte
+	panel    panel
+	enables  byte
+	// lanSet and infoSet are who sets LAN and system info parameters.
+	lanSet, infoSet holder
+	// untold are power changes that are not kept yet.
+	untold   []powerChange
 	sessions sessions
 	guard    guard
 	boot     bootOptions
@@ -80,7 +96,7 @@ func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
 		return nil, fmt.Errorf("bmc key: must have at most %d bytes", bmcKeyLen)
 	}
 	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random, observer: cfg.Observe, faults: cfg.Fault,
-		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now}
+		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now, lan: cfg.LAN, enables: defaultEnables}
 	if _, err := io.ReadFull(random, e.decoy); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
 	}
@@ -103,10 +119,12 @@ func smbiosOrder(u uuid.UUID) [16]byte {
 // receive answers a datagram: with a packet, with a job that makes one, or not at
 // all. The datagram is not kept.
 func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort, datagram []byte) ([]byte, *job) {
+	e.traffic.received.Add(1)
 	class, ok := parseRMCP(datagram)
-	if !ok {
+	if !ok || now.UnixNano() < e.quiet.Load() {
 		return nil, nil
 	}
+	e.traffic.valid.Add(1)
 	switch class {
 	case classASF:
 		if e.hit(fault.Call{Command: "Presence Ping", Open: true}).Drop {
@@ -283,9 +301,10 @@ func (j *job) refuse() []byte {
 func (e *engine) soon(work func(context.Context)) { e.pending = append(e.pending, work) }
 
 // happened notes an event of the chassis. It does not wait for anything.
-func (e *engine) happened(_ bmc.Event) {
+func (e *engine) happened(ev bmc.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.notePower(ev)
 }
 
 // tick does what time asks for, at or after the time that wake returned. What it
@@ -297,6 +316,7 @@ func (e *engine) tick(now time.Time) []func(context.Context) {
 		e.sessions.sweep(now)
 	}
 	e.tickSOL(now)
+	e.tickWatchdog(now)
 	e.told = false
 	if e.boot.due(now) {
 		expired := e.boot.boot
@@ -313,6 +333,7 @@ func (e *engine) wake() (time.Time, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := earlier(e.boot.expires, e.wakeSOL())
+	at = earlier(at, e.watchdog.wake())
 	if len(e.pending) > 0 {
 		at = e.opened // at once
 	}

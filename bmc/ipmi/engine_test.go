@@ -41,6 +41,9 @@ func newLab(tb testing.TB) *lab {
 func newLabOf(tb testing.TB, edit func(*Config)) *lab {
 	tb.Helper()
 	cfg := testConfig(bmctest.NewChassis())
+	cfg.LAN = func(netip.AddrPort) LAN {
+		return LAN{netip.MustParsePrefix("192.0.2.200/25"), [6]byte{0x52, 0x54, 0, 0, 0, 9}, netip.MustParseAddr("192.0.2.129")}
+	}
 	edit(&cfg)
 	chassis := cfg.Chassis.(*bmctest.Chassis)
 	l := &lab{tb: tb, chassis: chassis, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), from: netip.MustParseAddrPort("192.0.2.1:1024")}
@@ -50,6 +53,7 @@ func newLabOf(tb testing.TB, edit func(*Config)) *lab {
 	}
 	e.port = 623
 	l.engine = e
+	chassis.SetClock(func() time.Time { return l.now })
 	chassis.Subscribe(e.happened)
 	return l
 }

@@ -17,6 +17,7 @@ import (
 // stillServes fails unless a login and a command work.
 func stillServes(t *testing.T, l *lab) {
 	t.Helper()
+	l.now = l.now.Add(coldFor) // a reset may have been among it
 	c := newConsole(l.on("203.0.113.1:623"))
 	if err := c.login(); err != nil {
 		t.Fatalf("login afterwards: %v", err)

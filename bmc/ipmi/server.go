@@ -51,6 +51,9 @@ type Config struct {
 	// BMCKey is K_g of the two-key login (IPMI v2.0 §13.31), at most 20 bytes; empty: logins
 	// need the user's password only.
 	BMCKey state.Secret
+	// LAN says where the BMC is on the network, for a client to read; nil: what the system
+	// says of the address that is listened on.
+	LAN func(client netip.AddrPort) LAN
 	// Observe, if not nil, is called for every command that is answered and every login
 	// that ends. It must not wait, and is called from several goroutines.
 	Observe func(Call)
@@ -102,6 +105,10 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("bmc %s: %w", addr, err), conn.Close())
 	}
 	e.since = time.Since
+	if e.lan == nil {
+		local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
+		e.lan = func(client netip.AddrPort) LAN { return lanOf(local, client) }
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs), late: make(chan struct{}, maxLate), attached: make(chan struct{}, 1)}
 	e.port = s.Addr().Port()
@@ -226,6 +233,7 @@ func (s *Server) send(to client, answer []byte) {
 	if answer == nil {
 		return
 	}
+	s.engine.traffic.sent.Add(1)
 	if _, _, err := s.conn.WriteMsgUDPAddrPort(answer, to.oob, to.addr); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Debug("bmc: answer not sent", "node", s.engine.uuid, "err", err)
 	}

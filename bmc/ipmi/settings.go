@@ -9,6 +9,4 @@ type settings struct {
 	// SystemInfo holds the strings of Get System Info Parameters, by parameter: the first
 	// byte is the encoding, the second the length.
 	SystemInfo map[byte][]byte `json:"system_info,omitempty"`
-	// FrontPanel has the buttons that are disabled.
-	FrontPanel byte `json:"front_panel,omitempty"`
 }
