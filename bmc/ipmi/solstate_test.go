@@ -80,6 +80,11 @@ func TestSOLState(t *testing.T) {
 			{at: 60001 * ms, packet: solPacket{ack: 1}, order: 2, want: []solPacket{{seq: 1, data: d("abcde")}}, wake: 60101 * ms},
 			{at: 60002 * ms, packet: solPacket{ack: 1, accepted: 5}, order: 3},
 		},
+		"a console that has room for a part is no longer suspended": {
+			{guest: "abcde", want: []solPacket{{seq: 1, data: d("abcde")}}, wake: 100 * ms},
+			{at: 1 * ms, packet: solPacket{ack: 1, bits: solNACK}, order: 1},
+			{at: 2 * ms, packet: solPacket{ack: 1, accepted: 2}, order: 2, want: []solPacket{{seq: 2, data: d("cde")}}, wake: 102 * ms},
+		},
 		"an acknowledgement of nothing does not make it send without end": {
 			{guest: "abcde", want: []solPacket{{seq: 1, data: d("abcde")}}, wake: 100 * ms},
 			{at: 1 * ms, packet: solPacket{ack: 1}, order: 1, wake: 100 * ms},
@@ -141,6 +146,13 @@ func TestSOLState(t *testing.T) {
 			{take: "(break)", buffered: 2},
 			{take: "cd"},
 		},
+		"a break while the guest is off is for nobody": {
+			{off: true, want: []solPacket{{bits: solNACK | solUnavailable}}},
+			{packet: solPacket{seq: 1, bits: solBreak}, order: 1, want: []solPacket{{ack: 1, bits: solUnavailable}}},
+			{on: true, want: []solPacket{{bits: solNACK}}},
+			{packet: solPacket{seq: 2, data: d("a")}, order: 2, want: []solPacket{{ack: 2, accepted: 1}}, buffered: 1},
+			{take: "a"},
+		},
 		"flush inbound drops what the guest did not take, not what comes with it": {
 			{packet: solPacket{seq: 1, bits: solBreak, data: d("ab")}, order: 1, want: []solPacket{{ack: 1, accepted: 2}}, buffered: 2},
 			{packet: solPacket{seq: 2, bits: solFlushInbound, data: d("c")}, order: 2, want: []solPacket{{ack: 2, accepted: 1}}, buffered: 1},
@@ -156,6 +168,19 @@ func TestSOLState(t *testing.T) {
 				playSOL(t, fmt.Sprintf("step %d", i), l, s)
 			}
 		})
+	}
+}
+
+func TestSOLUsesUpSlowRetriesBeforeItGivesUp(t *testing.T) {
+	l := &solState{timing: solTiming{accumulate: ms, threshold: 1, retries: 7, interval: 2 * time.Second}, available: true}
+	_, _ = l.write(testEpoch, d("a"))
+	for i := range 7 {
+		if sends, alive := l.tick(l.wake()); !alive || len(sends) != 1 {
+			t.Errorf("retry %d: sends %+v, alive %t; want it sent again", i+1, sends, alive)
+		}
+	}
+	if sends, alive := l.tick(l.wake()); alive || len(sends) != 0 {
+		t.Errorf("after 7 retries in 14 s: sends %+v, alive %t; want the console given up", sends, alive)
 	}
 }
 
