@@ -21,9 +21,9 @@ const (
 	// firmwareMajor is binary, firmwareMinor BCD.
 	firmwareMajor, firmwareMinor = 1, 0x00
 	ipmiVersion                  = 0x02 // 2.0, BCD with the digits swapped
-	// supportsChassis is the one bit of additional device support that is true: no
-	// SDR, SEL or FRU is offered.
-	supportsChassis = 0x80
+	// deviceSupport is additional device support: chassis, event receiver, FRU inventory,
+	// SEL, SDR repository and sensors.
+	deviceSupport = 0x9f
 	// manufacturer is the IPMI forum's IANA number: a virtual BMC has no maker.
 	manufacturer = 7154
 	product      = 1
@@ -32,7 +32,7 @@ const (
 // getDeviceID answers IPMI v2.0 §20.1 with its optional revision: 15 bytes, which
 // every known client reads (14 break FreeIPMI).
 func getDeviceID(context.Context, *call) ([]byte, error) {
-	return []byte{deviceID, deviceRevision, firmwareMajor, firmwareMinor, ipmiVersion, supportsChassis,
+	return []byte{deviceID, deviceRevision, firmwareMajor, firmwareMinor, ipmiVersion, deviceSupport,
 		manufacturer & 0xff, manufacturer >> 8 & 0xff, manufacturer >> 16, product & 0xff, product >> 8, 0, 0, 0, 0}, nil
 }
 

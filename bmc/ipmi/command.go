@@ -55,7 +55,8 @@ type commandKey [2]byte
 func (r request) key() commandKey { return commandKey{r.netFn, r.cmd} }
 
 // commands holds every row of every group.
-var commands = index(appCommands, deviceCommands, watchdogCommands, infoCommands, lanCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands)
+var commands = index(appCommands, deviceCommands, watchdogCommands, infoCommands, lanCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands,
+	eventCommands, sensorCommands, fruCommands, sdrCommands, selCommands, dcmiCommands)
 
 // unknown stands for every command that is in no table.
 var unknown = command{}

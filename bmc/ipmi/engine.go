@@ -68,6 +68,11 @@ type engine struct {
 	sessions sessions
 	guard    guard
 	boot     bootOptions
+	sel      selState
+	// sensors are those that somebody has set, by number.
+	sensors        map[byte]*tuning
+	watts          powerStatistics
+	sdrReservation uint16
 	// sol is the active SOL payload, if any.
 	sol         *sol
 	solVolatile solVolatile
@@ -305,6 +310,7 @@ func (e *engine) happened(ev bmc.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.notePower(ev)
+	e.logEvents(ev.At, eventsOf(ev)...)
 }
 
 // tick does what time asks for, at or after the time that wake returned. What it

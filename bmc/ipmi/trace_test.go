@@ -15,6 +15,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 	"github.com/google/go-cmp/cmp"
 
+	"tenks/bmc"
 	"tenks/raftfsm/state"
 )
 
@@ -34,6 +35,8 @@ import (
 //	wait DURATION      the clock moves
 //	from ADDR:PORT     later datagrams come from there
 //	power STATE        the chassis changes by itself
+//	load SHARE         what the guest uses of its CPUs, 0 to 1
+//	media [URL]        an image is put into the drive, or taken out
 //	fail busy|state|unsupported, hold   what the chassis does with the next request
 //	chassis            the state of the chassis
 //
@@ -135,12 +138,31 @@ func (p *player) arrange(word, rest string) {
 		p.lab.from = addrPort(p.lab.tb, rest)
 	case "power":
 		p.lab.chassis.SetPower(state.Power(rest))
+	case "load":
+		share, err := strconv.ParseFloat(rest, 64)
+		if err != nil {
+			p.lab.tb.Fatal(err)
+		}
+		p.lab.chassis.SetLoad(bmc.Load{CPU: share})
+	case "media":
+		p.insert(rest)
 	case "fail":
 		p.lab.chassis.FailNext(map[string]error{"busy": state.ErrBusy, "state": state.ErrWrongState, "unsupported": state.ErrUnsupported, "other": errors.New("disk full")}[rest])
 	case "hold":
 		p.lab.chassis.HoldNext()
 	default:
 		p.lab.tb.Fatalf("trace: unknown line %q", word+" "+rest)
+	}
+}
+
+// insert puts an image into the drive; without a URL it takes out what is there.
+func (p *player) insert(url string) {
+	err := p.lab.chassis.EjectMedia(p.lab.tb.Context())
+	if url != "" {
+		err = p.lab.chassis.InsertMedia(p.lab.tb.Context(), bmc.Media{URL: url})
+	}
+	if err != nil {
+		p.lab.tb.Fatal(err)
 	}
 }
 
