@@ -18,7 +18,7 @@ import (
 
 func (t *tool) nodeCommand() *cobra.Command {
 	return group("node", "look at nodes and work their chassis",
-		t.nodeList(), t.nodeShow(), t.nodePower(), t.nodeBoot(), t.nodeConsole(), t.nodeRemove())
+		t.nodeList(), t.nodeShow(), t.nodePower(), t.nodeBoot(), t.nodeConsole(), t.nodeAudit(), t.nodeRemove())
 }
 
 func (t *tool) nodeList() *cobra.Command {
@@ -104,6 +104,9 @@ func nodeDetails(n api.Node) table {
 		tab.row("port "+strconv.Itoa(i), fmt.Sprintf("%s on %s (%s in %s)", p.MAC, p.Physnet, p.Link, p.Bridge))
 	}
 	tab.row("bmc", strings.TrimSpace(bmcAddress(n.BMC)+" user "+n.BMC.Username))
+	if n.BMC.Audit {
+		tab.row("audit", "audit.log in the data directory of "+n.Hypervisor)
+	}
 	if n.BMC.Password != "" {
 		tab.row("try", ipmitoolLine(n)+" power status")
 	}

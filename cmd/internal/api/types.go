@@ -45,6 +45,8 @@ type BMC struct {
 	Username   string `json:"username"`
 	Password   string `json:"password,omitempty"`
 	RedfishURL string `json:"redfish_url"`
+	// Audit says that every request is noted in its host's audit.log.
+	Audit bool `json:"audit,omitempty"`
 }
 
 // Ironic says what Ironic knows of a node.
@@ -191,7 +193,7 @@ func NodeView(n *state.Node, host string, power state.Power, secrets Secrets) No
 		BootMode: string(n.Machine.BootMode), PendingChanges: append([]string{}, n.Host.Pending...),
 		MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs, DiskGB: n.Machine.DiskBytes() >> 30,
 		Ports: []Port{}, Enrols: n.Enrol != nil,
-		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username}}
+		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username, Audit: n.Audit}}
 	if n.Ironic.Phase != "" {
 		v.Ironic = Ironic{UUID: n.UUID, ProvisionState: n.Ironic.ProvisionState}
 	}

@@ -71,8 +71,8 @@ func (c chassis) Subscribe(on func(bmc.Event)) (cancel func()) {
 	})
 }
 
-func (c chassis) InsertMedia(context.Context, bmc.Media) error { return state.ErrUnsupported }
+func (c chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
+	return c.Chassis.InsertMedia(ctx, hostops.Media(m))
+}
 
-func (c chassis) EjectMedia(context.Context) error { return state.ErrUnsupported }
-
-func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus{} }
+func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus(c.Chassis.Media()) }

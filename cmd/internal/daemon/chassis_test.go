@@ -54,6 +54,7 @@ func newChassis(t *testing.T) bmc.Chassis {
 	t.Cleanup(d.Close)
 	a := &agent{source: store}
 	a.host, err = hostops.Open(hostops.Config{Hypervisor: self, Mesh: "m1", Source: store, Links: bare{}, DB: filepath.Join(dir, "host.db"), BootID: "boot",
+		MediaDir: filepath.Join(dir, "media"), MediaLocal: true,
 		Report:  func(context.Context, []state.NodeHostReport) error { return nil },
 		Drivers: map[string]driver.Driver{fake.Name: d}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tenks/bmc/endpoint"
+	"tenks/bmc/record"
 	"tenks/cluster"
 	"tenks/cmd/internal/service"
 	"tenks/config"
@@ -63,6 +64,8 @@ type agent struct {
 	// peerHTTP reaches the API of other peers.
 	peerHTTP *http.Transport
 	bmcs     *endpoint.Manager
+	// recorder counts requests to BMCs, and notes those of audited nodes.
+	recorder *record.Recorder
 	ironic   *ironic.Enroller
 	metrics  *metrics
 	// outgoing hands out the files of nodes that move away.
@@ -163,8 +166,8 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
-	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.serveBootstrap, a.serve)
-	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain} {
+	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.serve)
+	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
 }
@@ -224,13 +227,15 @@ func (a *agent) openHost(mesh string) error {
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
+		MediaDir: a.paths.Media, MediaLimit: uint64(a.opt.Config.BMC.MediaSize), MediaLocal: a.opt.Config.BMC.MediaLocal,
 		Ready:     func(uuid string) error { return a.bmcs.Err(uuid) },
 		Discarded: a.reportDiscarded,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Log: a.log})
+	a.recorder = record.New(record.Config{Path: a.paths.Audit, Log: a.log})
+	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Record: a.recorder.Observe, Log: a.log})
 	return nil
 }
 
@@ -293,7 +298,7 @@ func (a *agent) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, e
 
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups string
+	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups, Audit string
 }
 
 // PathsOf returns the files of the agent in a data directory.
@@ -301,7 +306,7 @@ func PathsOf(dir string) Paths {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Lease: in("lease"), Socket: in("api.sock"), Lock: in("agent.lock"),
 		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk"),
-		Backups: in("backups")}
+		Backups: in("backups"), Audit: in("audit.log")}
 }
 
 // Errors of Run.
