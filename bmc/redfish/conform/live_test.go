@@ -1,0 +1,87 @@
+package conform_test
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"tenks/bmc"
+	"tenks/bmc/bmctest"
+	"tenks/bmc/redfish"
+	"tenks/bmc/redfish/conform"
+	"tenks/raftfsm/state"
+)
+
+// nodes is a redfish.Systems that does not change.
+type nodes []redfish.System
+
+// Lookup implements redfish.Systems.
+func (n nodes) Lookup(id string) (redfish.System, bool) {
+	i := slices.IndexFunc(n, func(s redfish.System) bool { return s.ID == id })
+	if i < 0 {
+		return redfish.System{}, false
+	}
+	return n[i], true
+}
+
+// All implements redfish.Systems.
+func (n nodes) All() ([]redfish.System, <-chan struct{}) { return n, nil }
+
+const password = "a long password of tests"
+
+// twoNodes are a running node and one that is off.
+func twoNodes() nodes {
+	var out nodes
+	for i, id := range []string{"6b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b10", "7b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b11"} {
+		c := bmctest.NewChassis()
+		h := c.Hardware()
+		h.UUID, h.Name = id, "node"+string(rune('0'+i))
+		c.SetHardware(h)
+		if i == 0 {
+			c.SetPower(state.PowerOn)
+			c.SetLoad(bmc.Load{At: time.Now(), CPU: 0.25})
+		}
+		out = append(out, redfish.System{ID: id, Name: h.Name, Host: "hypervisor0", Chassis: c,
+			Account: state.Account{Username: "admin", Password: state.NewSecret(password)}})
+	}
+	return out
+}
+
+// TestService needs the schemas and profiles, which are not part of this repository:
+// DSP8010 has schemas, and Ironic the profiles.
+func TestService(t *testing.T) {
+	dir := os.Getenv("TENKS_REDFISH")
+	if dir == "" {
+		t.Skip("set TENKS_REDFISH to a folder with schemas/ (CSDL of DSP8010) and profiles/ (OpenStackIronicProfile*.json)")
+	}
+	profiles, err := filepath.Glob(filepath.Join(dir, "profiles", "OpenStackIronicProfile*.json"))
+	if err != nil || len(profiles) == 0 {
+		t.Fatalf("TENKS_REDFISH=%s: no profiles: %v", dir, err)
+	}
+	service, err := redfish.New(t.Context(), redfish.Config{Systems: twoNodes(), Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12",
+		Version: "1.0.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(service.Close)
+	server := httptest.NewTLSServer(service)
+	t.Cleanup(server.Close)
+	// The connections are closed before the server waits for them.
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
+	t.Cleanup(transport.CloseIdleConnections)
+	r, err := conform.Crawl(t.Context(), &http.Client{Transport: transport, Timeout: 10 * time.Second}, conform.Options{Base: server.URL, User: "admin",
+		Password: password, Schemas: filepath.Join(dir, "schemas"), Profiles: profiles, Accept: accepted, Write: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Failures)+len(r.Warnings)+len(r.Stale) > 0 {
+		t.Error(r)
+	} else {
+		t.Log(r)
+	}
+}
