@@ -230,11 +230,7 @@ func (e *engine) inSession(ctx context.Context, now time.Time, from netip.AddrPo
 func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s, ok := e.sessions.get(p.session)
-	if !ok || s.stage != stageActive || s.from != from || s.ended(now) || p.flags != payloadFlags || !s.verify(p) {
-		return nil, nil
-	}
-	plain, ok := s.decrypt(p.payload)
+	s, plain, ok := e.authentic(now, from, p)
 	if !ok {
 		return nil, nil
 	}
@@ -267,6 +263,17 @@ func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []b
 	}
 	s.expect(p.seq, message, now)
 	return &call{engine: e, now: now, from: from, row: cmd, request: q, session: s, seq: p.seq, privilege: s.privilege, effect: effect}, nil
+}
+
+// authentic returns the session of a packet and what the packet holds, if that session's
+// console sent it. The caller holds mu.
+func (e *engine) authentic(now time.Time, from netip.AddrPort, p packet) (*session, []byte, bool) {
+	s, ok := e.sessions.get(p.session)
+	if !ok || s.stage != stageActive || s.from != from || s.ended(now) || p.flags != payloadFlags || !s.verify(p) {
+		return nil, nil, false
+	}
+	plain, ok := s.decrypt(p.payload)
+	return s, plain, ok
 }
 
 // finish makes the packet that answers a call, and keeps it for repeats.
