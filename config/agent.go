@@ -62,6 +62,10 @@ type AgentBMC struct {
 	IPMIPorts PortRange
 	// RedfishPort is a TCP port.
 	RedfishPort int
+	// MediaSize is how large an image may be that is put into a node's drive.
+	MediaSize Size
+	// MediaLocal lets images come from the host itself and from its links' own addresses.
+	MediaLocal bool
 }
 
 // PortRange is a range of ports, both ends included.
@@ -99,7 +103,7 @@ func agentBase() Agent {
 		BridgeType: "linux",
 		Drivers:    map[string]map[string]string{"libvirt": libvirtBase()},
 		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
-		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000},
+		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000, MediaSize: 16 << 30},
 		Mesh:       AgentMesh{Port: 7740, GossipPort: 7741},
 		Backup:     AgentBackup{Every: 24 * time.Hour, Keep: 7},
 	}
@@ -187,6 +191,10 @@ func agentBMC() shape[AgentBMC] {
 			func(b *AgentBMC) *PortRange { return &b.IPMIPorts }, checked(portRange.schema(), ports, portRange.want, "")),
 		opt("redfish_port", "TCP port.",
 			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](1, 65535)),
+		opt("media_size", "How large an image of virtual media may be: 16GiB, 16GB, or a number of bytes.",
+			func(b *AgentBMC) *Size { return &b.MediaSize }, capacity()),
+		opt("media_local", "Whether images may come from loopback and link-local addresses.",
+			func(b *AgentBMC) *bool { return &b.MediaLocal }, flag()),
 	)
 }
 

@@ -35,6 +35,8 @@ type Chassis struct {
 	// held while others' writes are waited for: a test's clock stands still for those.
 	saving chan struct{}
 	gone   bool
+	// drive holds one while what is in the CD-ROM drive is changed.
+	drive chan struct{}
 
 	// mu guards what follows; nobody waits while holding it.
 	mu     sync.Mutex
@@ -54,6 +56,8 @@ type Chassis struct {
 	// guest's end is what a command to shut down asked for.
 	told      state.Power
 	softUntil time.Time
+	// fetching is the image on its way into the drive; nil: none.
+	fetching *fetching
 	// sample is what the guest had used when it was last asked, sampled what changes was
 	// then; load is what came of it.
 	sample  sample
@@ -67,7 +71,7 @@ type Chassis struct {
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1)}
+	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1), drive: make(chan struct{}, 1)}
 }
 
 // Status returns the state of the chassis, from memory.
@@ -135,20 +139,27 @@ func (c *Chassis) remember(ctx context.Context, change func(*row)) {
 	}
 }
 
-// drop forgets the row for good.
-func (c *Chassis) drop() error {
+// drop forgets the row for good, and deletes the image in the drive.
+func (c *Chassis) drop(ctx context.Context) error {
 	c.saving <- struct{}{}
 	defer func() { <-c.saving }()
 	c.gone = true
-	return c.host.store.drop(c.uuid)
+	if err := c.host.store.drop(c.uuid); err != nil {
+		return err
+	}
+	c.removeImage(ctx, c.remembered().Media)
+	return nil
 }
 
-// stop ends the power request under way, and consoles, and takes no more.
+// stop ends the power request and the fetch under way, and consoles, and takes no more.
 func (c *Chassis) stop() {
 	c.line.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
+	if c.fetching != nil {
+		c.fetching.cancel(fmt.Errorf("%w: the node is being taken down", state.ErrBusy))
+	}
 	if c.job != nil {
 		c.job.cancel()
 	}

@@ -25,6 +25,9 @@ const (
 	ChassisOn    ChassisEventKind = "on"    // power came
 	ChassisOff   ChassisEventKind = "off"   // power went
 	ChassisReset ChassisEventKind = "reset" // the machine began anew under power
+
+	ChassisInsert ChassisEventKind = "insert" // an image was put into the drive
+	ChassisEject  ChassisEventKind = "eject"  // the drive was emptied
 )
 
 // softTime is how long a guest may take to obey a command to shut down, so that its end

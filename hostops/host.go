@@ -10,6 +10,7 @@
 package hostops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,14 @@ type Config struct {
 	Kill func(uuid string) (bool, error)
 	// LeaseFile is the path of a file of our own for the last lease; empty: it is not kept.
 	LeaseFile string
+	// MediaDir is a directory of our own for images in nodes' CD-ROM drives, an absolute
+	// path; it is made when it is needed. Empty: the drives take none.
+	MediaDir string
+	// MediaLimit is how large an image may be, in bytes; 0: 16 GiB.
+	MediaLimit uint64
+	// MediaLocal lets images come from addresses of the host itself (loopback) and of its
+	// links only (link-local).
+	MediaLocal bool
 	// Parallel bounds how many nodes are worked on at a time; 0: 16.
 	Parallel int
 	Log      *slog.Logger
@@ -129,6 +138,7 @@ type Host struct {
 	reports reporter
 	fence   *fence
 	events  announcer
+	fetcher fetcher
 
 	// discarding says that a report of deleted nodes is on its way.
 	discarding atomic.Bool
@@ -174,6 +184,7 @@ func Open(c Config) (*Host, error) {
 		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
 	}
 	h.events.start = h.start
+	h.fetcher = fetcher{limit: cmp.Or(c.MediaLimit, defaultMediaLimit), local: c.MediaLocal, room: roomIn}
 	if err := h.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("host database %s: %w", c.DB, err), s.close())
 	}
@@ -196,6 +207,9 @@ func (h *Host) load() error {
 		h.chassisNamed(uuid).memory = memory
 	}
 	if h.bridges, err = h.store.bridges(); err != nil {
+		return err
+	}
+	if err := h.sweepMedia(); err != nil {
 		return err
 	}
 	return h.fence.load(h.cfg.LeaseFile, h.cfg.BootID)
@@ -363,7 +377,7 @@ func (h *Host) forget(ctx context.Context, uuid string) {
 		return
 	}
 	c.stop()
-	if err := c.drop(); err != nil {
+	if err := c.drop(ctx); err != nil {
 		h.log.WarnContext(ctx, "chassis not forgotten", "node", uuid, "err", err)
 	}
 }

@@ -198,7 +198,7 @@ func (d *Driver) runningInstance(dom *lv.Domain, i driver.Instance, next view, r
 	if err != nil {
 		return i, false, err
 	}
-	i.Power = state.PowerOn
+	i.Power, i.Media = state.PowerOn, now.media
 	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec))
 	for _, n := range now.lostNICs(linkExists) {
 		index := slices.IndexFunc(next.hardware.NICs, func(o nic) bool { return o.MAC == now.hardware.NICs[n].MAC })

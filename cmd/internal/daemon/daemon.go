@@ -298,7 +298,7 @@ func (a *agent) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, e
 
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups, Audit string
+	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups, Audit, Media string
 }
 
 // PathsOf returns the files of the agent in a data directory.
@@ -306,7 +306,7 @@ func PathsOf(dir string) Paths {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Lease: in("lease"), Socket: in("api.sock"), Lock: in("agent.lock"),
 		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk"),
-		Backups: in("backups"), Audit: in("audit.log")}
+		Backups: in("backups"), Audit: in("audit.log"), Media: in("media")}
 }
 
 // Errors of Run.
