@@ -1,7 +1,6 @@
 package conform
 
 import (
-	"encoding/base64"
 	"net/http"
 	"strings"
 )
@@ -62,9 +61,6 @@ func (c *crawl) checkAuthentication() {
 		if a.status != http.StatusOK && (a.status < 301 || a.status > 308) {
 			c.failf("auth", uri, "GET without credentials answers %d, want it open", a.status)
 		}
-	}
-	basic := func(user, password string) map[string]string {
-		return map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))}
 	}
 	a := c.do(request{method: http.MethodGet, uri: private, open: true, header: basic(c.o.User, c.o.Password)})
 	if a.status != http.StatusOK {

@@ -18,7 +18,8 @@ func (c *crawl) checkProtocol() {
 		}
 	}
 	for _, check := range []func(){c.checkRoot, c.checkVersions, c.checkODataDocument, c.checkMetadata, c.checkRequestHeaders,
-		c.checkUnknown, c.checkAuthentication, c.checkSessions, c.checkQueries, c.checkBodies, c.checkCreates, c.checkPatches, c.checkActions} {
+		c.checkUnknown, c.checkAuthentication, c.checkSessions, c.checkQueries, c.checkBodies, c.checkCreates, c.checkPatches, c.checkActions, c.checkSlash,
+		c.checkStream, c.checkAccounts} {
 		if c.err == nil {
 			check()
 		}
