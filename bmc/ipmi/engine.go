@@ -316,8 +316,8 @@ func (e *engine) soon(work func(context.Context)) { e.pending = append(e.pending
 func (e *engine) happened(ev bmc.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.notePower(ev)
-	e.logEvents(ev.At, eventsOf(ev)...)
+	cause := e.notePower(ev)
+	e.logEvents(ev.At, eventsOf(ev, cause)...)
 }
 
 // tick does what time asks for, at or after the time that wake returned. What it

@@ -49,12 +49,11 @@ func (v event) entry() entry {
 
 // Offsets of IPMI v2.0 Table 42-3.
 const (
-	powerUnitOff     = 0 // Power Unit
-	bootByPowerUp    = 0 // System Boot/Restart Initiated
-	systemRestart    = 7
-	slotInstalled    = 2 // Slot/Connector
-	logCleared       = 2 // Event Logging Disabled
-	causeCommandSoft = 0x0a
+	powerUnitOff  = 0 // Power Unit
+	bootByPowerUp = 0 // System Boot/Restart Initiated
+	systemRestart = 7
+	slotInstalled = 2 // Slot/Connector
+	logCleared    = 2 // Event Logging Disabled
 )
 
 // powerEvent says in its second byte, in our own way, whether a BMC command was the
@@ -75,17 +74,18 @@ func mediaEvent(direction byte) event {
 	return event{numberMedia, types.SensorTypeSlotConnector, sensorSpecific | direction, [3]byte{slotInstalled, unspecified, unspecified}}
 }
 
-// eventsOf says what an event of the chassis is in IPMI's words.
-func eventsOf(ev bmc.Event) []event {
+// eventsOf says what an event of the chassis is in IPMI's words; cause is the restart
+// cause of §28.11.
+func eventsOf(ev bmc.Event, cause byte) []event {
 	switch ev.Kind {
 	case bmc.EventOff:
 		return []event{powerEvent(0, ev.ByCommand)}
 	case bmc.EventOn:
 		return []event{powerEvent(deasserted, ev.ByCommand), bootEvent(bootByPowerUp, unspecified, unspecified)}
 	case bmc.EventReset:
-		cause, channel := byte(causeCommandSoft), byte(0)
-		if ev.ByCommand {
-			cause, channel = causeCommand, lanChannel
+		channel := byte(0)
+		if cause == causeCommand {
+			channel = lanChannel
 		}
 		return []event{bootEvent(systemRestart|specificInByte2|specificInByte3, cause, channel)}
 	case bmc.EventInsert:

@@ -37,12 +37,13 @@ type powerChange struct {
 	cause byte
 }
 
-// notePower takes in an event of the chassis. The caller holds mu.
-func (e *engine) notePower(ev bmc.Event) {
+// notePower takes in an event of the chassis, and says why the machine began, if it did.
+// The caller holds mu.
+func (e *engine) notePower(ev bmc.Event) (cause byte) {
 	switch ev.Kind {
 	case bmc.EventOn, bmc.EventOff, bmc.EventReset:
 	default:
-		return
+		return causeUnknown
 	}
 	if ev.Kind == bmc.EventOff && e.watchdog.acts() && watchdogActions[e.watchdog.action] == state.ActionOff {
 		e.watchdog.acted()
@@ -52,11 +53,13 @@ func (e *engine) notePower(ev bmc.Event) {
 		e.watchdog.stop()
 	}
 	e.acpi = nil
-	e.untold = append(e.untold, powerChange{ev, e.causeOf(ev)})
+	cause = e.causeOf(ev)
+	e.untold = append(e.untold, powerChange{ev, cause})
 	if len(e.untold) > maxUntold {
 		e.untold = e.untold[1:]
 	}
 	e.soon(e.keepHistory)
+	return cause
 }
 
 // causeOf says why the machine began. The caller holds mu.

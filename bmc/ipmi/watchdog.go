@@ -113,7 +113,9 @@ func (e *engine) tickWatchdog(now time.Time) {
 // watchdogRanOut logs the end of the countdown. The caller holds mu.
 func (e *engine) watchdogRanOut(now time.Time, w *watchdog) {
 	e.log.Info("bmc: watchdog ran out", "node", e.uuid, "use", w.use&watchdogUse, "action", watchdogActions[w.action&watchdogAction])
-	_ = now
+	if w.use&watchdogDontLog == 0 {
+		e.logWatchdog(now, w.action&watchdogAction, w.use&watchdogUse)
+	}
 }
 
 func (e *engine) actAsWatchdog(ctx context.Context, now time.Time, w *watchdog, action state.PowerAction) {
