@@ -109,10 +109,14 @@ func (e *engine) drainSOL(l *sol) (packets [][]byte, typed, room bool) {
 	return packets, l.state.waiting(), l.state.room() > 0
 }
 
-// writeSOL takes output of the guest, and returns how much there was room for.
+// writeSOL takes output of the guest, and returns how much there was room for: none
+// once SOL is over.
 func (e *engine) writeSOL(now time.Time, l *sol, b []byte) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.sol != l {
+		return 0
+	}
 	n, sends := l.state.write(now, b)
 	e.emitSOL(l, sends...)
 	return n
@@ -122,7 +126,7 @@ func (e *engine) writeSOL(now time.Time, l *sol, b []byte) int {
 func (e *engine) takeSOL(l *sol) (data []byte, brk bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !l.state.waiting() {
+	if e.sol != l || !l.state.waiting() {
 		return nil, false
 	}
 	data, brk, sends := l.state.take()
@@ -141,7 +145,9 @@ func (e *engine) loseSOL(l *sol) {
 func (e *engine) setSOLAvailable(l *sol, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.emitSOL(l, l.state.setAvailable(ok)...)
+	if e.sol == l {
+		e.emitSOL(l, l.state.setAvailable(ok)...)
+	}
 }
 
 // abandonSOL ends a SOL that nobody serves any longer.
