@@ -66,7 +66,7 @@ func (p *payload) text(path, typ string, n notes, v any) {
 	}
 	if s == "" {
 		// What clients write may be empty; anything else is left out, or null.
-		if n.permission != "ReadWrite" || typ != "Edm.String" {
+		if n.permission != "ReadWrite" || typ != "Edm.String" || n.pattern != nil && !n.pattern.MatchString(s) {
 			p.fail(path, "empty-string", "is empty: leave it out, or say null")
 		}
 		return
