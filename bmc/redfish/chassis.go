@@ -80,6 +80,14 @@ func rounded(v, step float64) float64 {
 // uriName is the sensor's name in a URI.
 func (s reading) uriName() string { return strings.ReplaceAll(s.Name, " ", "") }
 
+// most is the highest reading.
+func (s reading) most() float64 {
+	if s.Unit == sensor.Percent {
+		return 100
+	}
+	return rounded(s.Max(), 0.001)
+}
+
 // status says whether the sensor has something to read, and how that is.
 func (s reading) status() Object {
 	v, known := s.value.(float64)
@@ -171,7 +179,7 @@ func (s reading) object() Object {
 		}
 	}
 	out := Object{{"Id", s.uriName()}, {"Name", s.Name}, {"ReadingType", unit.kind}, {"ReadingUnits", unit.unit}, {"Reading", s.value},
-		{"ReadingRangeMin", 0}, {"ReadingRangeMax", rounded(s.Max(), 0.001)}, {"PhysicalContext", contexts[s.Part]}, {"Status", s.status()}}
+		{"ReadingRangeMin", 0}, {"ReadingRangeMax", s.most()}, {"PhysicalContext", contexts[s.Part]}, {"Status", s.status()}}
 	if thresholds != nil {
 		out = append(out, Property{"Thresholds", sorted(thresholds)})
 	}

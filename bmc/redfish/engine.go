@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"tenks/bmc/record"
 )
 
 // recorder notes the status of an answer.
@@ -101,12 +103,14 @@ func (s *Service) serve(w http.ResponseWriter, req *Request, rt *route) error {
 		return fail(http.StatusPreconditionFailed, msg("HeaderInvalid", "OData-Version"))
 	}
 	open := rt != nil && (rt.Open || rt.OpenPost && r.Method == http.MethodPost)
-	if !open {
+	// Who says who it is wants to be known: what $expand shows depends on it.
+	if !open || !rt.OpenPost && (r.Header.Get("X-Auth-Token") != "" || r.Header.Get("Authorization") != "") {
 		caller, err := s.authenticate(r)
 		if err != nil {
 			return err
 		}
 		req.Caller = caller
+		record.SetUser(r.Context(), caller.UserName)
 	}
 	if rt == nil {
 		return notFound(req.Path)

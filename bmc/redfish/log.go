@@ -2,6 +2,7 @@ package redfish
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,7 +190,7 @@ func logTable() []Resource {
 				Actions: []Action{{Name: "LogService.ClearLog", Do: func(r *Request, _ Values) (*Result, error) {
 					return nil, r.Service.logs.clear(r.Context(), r.System)
 				}, Parameters: Rules{"LogEntriesETag": {Kind: String}}}}},
-			Resource{Path: base + "/EventLog/Entries", Type: "#LogEntryCollection.LogEntryCollection", Link: "Entries", Name: "Log Entries", Members: logMembers},
+			Resource{Path: base + "/EventLog/Entries", Type: "#LogEntryCollection.LogEntryCollection", Link: "Entries", Name: "Log Entries", Members: logMembers, Inline: logObjects},
 			Resource{Path: base + "/EventLog/Entries/{entry}", Type: "#LogEntry.v1_16_0.LogEntry", Get: getLogEntry,
 				Present: func(r *Request) bool { _, err := getLogEntry(r); return err == nil }})
 	}
@@ -208,19 +209,46 @@ func logMembers(r *Request) ([]string, error) {
 	return ids, nil
 }
 
+// logObjects are the entries of logMembers.
+func logObjects(r *Request, ids []string) ([]Object, error) {
+	l, err := r.Service.logs.read(r.Context(), r.System)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Object, len(ids))
+	for i, id := range ids {
+		if out[i], err = l.object(id); err != nil {
+			return nil, unavailable(busyRetry) // the log was cleared meanwhile
+		}
+	}
+	return out, nil
+}
+
 func getLogEntry(r *Request) (Object, error) {
 	l, err := r.Service.logs.read(r.Context(), r.System)
 	if err != nil {
 		return nil, err
 	}
-	n, err := strconv.Atoi(r.Var("entry"))
-	i := n - 1 - l.First
-	if err != nil || i < 0 || i >= len(l.Entries) || strconv.Itoa(n) != r.Var("entry") {
+	o, err := l.object(r.Var("entry"))
+	if err != nil {
 		return nil, notFound(r.Path)
+	}
+	return o, nil
+}
+
+// errNoEntry says that there is no entry of that number.
+var errNoEntry = errors.New("no such log entry")
+
+// object is the LogEntry with the ID.
+func (l keptLog) object(id string) (Object, error) {
+	n, err := strconv.Atoi(id)
+	i := n - 1 - l.First
+	if err != nil || i < 0 || i >= len(l.Entries) || strconv.Itoa(n) != id {
+		return nil, errNoEntry
 	}
 	e := l.Entries[i]
 	entry := eventMessages[shortID(e.Message)]
-	out := Object{{"Id", strconv.Itoa(n)}, {"Name", "Log Entry " + strconv.Itoa(n)}, {"EntryType", "Event"}, {"Created", e.At.UTC().Format(time.RFC3339)},
+	out := Object{{"Id", id}, {"Name", "Log Entry " + id}, {"EntryType", "Event"}, {"Created", e.At.UTC().Format(time.RFC3339)},
 		{"Severity", entry.severity}, {"Message", filled(entry.text, e.Args)}, {"MessageId", e.Message}, {"MessageArgs", e.Args}}
 	if e.Origin != "" {
 		out = append(out, Property{"Links", Object{{"OriginOfCondition", link(e.Origin)}}})

@@ -29,6 +29,9 @@ type Resource struct {
 	// Members makes the resource a collection: it returns the last segments of its members'
 	// URIs in order. Get may be nil then, with Name instead.
 	Members func(r *Request) ([]string, error)
+	// Inline, of a collection whose schema has its members in it (LogEntryCollection),
+	// returns their payloads.
+	Inline func(r *Request, ids []string) ([]Object, error)
 	// Name is the Name of a collection without Get.
 	Name string
 	// Present says whether the resource exists for this request; nil: always.

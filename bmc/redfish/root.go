@@ -37,7 +37,7 @@ func rootTable() []Resource {
 		{Path: "/redfish", Open: true, Raw: raw(func(r *Request, w http.ResponseWriter) error {
 			return sendObject(r, w, Object{{"v1", rootPath + "/"}})
 		})},
-		{Path: rootPath, Type: "#ServiceRoot.v1_16_1.ServiceRoot", Open: true, Get: getRoot},
+		{Path: rootPath, Type: "#ServiceRoot.v1_17_0.ServiceRoot", Open: true, Get: getRoot},
 		{Path: rootPath + "/odata", Open: true, Raw: raw(serveOData)},
 		{Path: rootPath + "/$metadata", Open: true, Raw: raw(serveMetadata)},
 	}
@@ -62,7 +62,7 @@ func getRoot(r *Request) (Object, error) {
 		{"Id", "RootService"}, {"Name", "Root Service"}, {"RedfishVersion", redfishVersion}, {"UUID", r.Service.cfg.UUID},
 		{"Product", "Tenks"}, {"Vendor", "Tenks"},
 		{"ProtocolFeaturesSupported", Object{
-			{"ExcerptQuery", false}, {"FilterQuery", true}, {"OnlyMemberQuery", true}, {"SelectQuery", true}, {"TopSkipQuery", true},
+			{"ExcerptQuery", false}, {"FilterQuery", true}, {"OnlyMemberQuery", true}, {"SelectQuery", true}, {"TopSkipQuery", true}, {"FilterQueryComparisonOperations", true}, {"FilterQueryCompoundOperations", true},
 			{"ExpandQuery", Object{{"ExpandAll", true}, {"Levels", true}, {"Links", true}, {"NoLinks", true}, {"MaxLevels", maxLevels}}},
 			{"DeepOperations", Object{{"DeepPATCH", false}, {"DeepPOST", false}}},
 		}},

@@ -38,7 +38,7 @@ func eventTable() []Resource {
 	return []Resource{
 		{Path: eventServicePath, Type: "#EventService.v1_10_0.EventService", Link: "EventService", Change: ConfigureManager, Get: getEventService,
 			Actions: []Action{{Name: "EventService.SubmitTestEvent", Do: submitTestEvent, Parameters: Rules{
-				"MessageId": text, "Message": text, "MessageArgs": {Kind: List, Max: 16, Elements: &text}, "Severity": text, "MessageSeverity": text,
+				"MessageId": {Kind: String, Required: true}, "Message": text, "MessageArgs": {Kind: List, Max: 16, Elements: &text}, "Severity": text, "MessageSeverity": text,
 				"EventId": text, "EventTimestamp": text, "EventType": {Kind: String, Values: eventTypes}, "EventGroupId": {Kind: Integer},
 				"OriginOfCondition": text,
 			}}}},
@@ -260,10 +260,7 @@ func unsubscribe(r *Request) error {
 // submitTestEvent sends a test message to the caller's subscriptions.
 func submitTestEvent(r *Request, v Values) (*Result, error) {
 	origin, _ := v.String("OriginOfCondition")
-	message, given := v.String("MessageId")
-	if !given {
-		message = "ResourceEvent.1.3.TestMessage"
-	}
+	message, _ := v.String("MessageId")
 	args, _ := v.Strings("MessageArgs")
 	r.Service.happenedTo(r.Caller.Systems(), origin, message, args...)
 	return nil, nil //nolint:nilnil // a nil Result is 204
