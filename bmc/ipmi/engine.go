@@ -335,9 +335,21 @@ func (e *engine) tick(now time.Time) []func(context.Context) {
 		expired := e.boot.boot
 		e.soon(func(ctx context.Context) { e.expireBoot(ctx, now, expired) })
 	}
+	return e.handOut()
+}
+
+// handOut returns what is to be done soon, once. The caller holds mu.
+func (e *engine) handOut() []func(context.Context) {
 	work := e.pending
 	e.pending = nil
 	return work
+}
+
+// leftover is what no tick will hand out any longer.
+func (e *engine) leftover() []func(context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.handOut()
 }
 
 // wake returns when the next tick is due (zero: never), and whether that differs

@@ -127,7 +127,7 @@ func (e *engine) changeSEL(ctx context.Context, do func(*selLog) error) error {
 func (e *engine) keepSEL(ctx context.Context) {
 	e.mu.Lock()
 	e.sel.soon = false
-	none := len(e.sel.pending) == 0
+	none := len(e.sel.pending) == 0 && e.sel.unsaved == nil
 	e.mu.Unlock()
 	if none {
 		return // a command was sooner

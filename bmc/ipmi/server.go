@@ -116,7 +116,13 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 		e.happened(ev)
 		s.rearm()
 	})
-	s.wg.Go(func() { s.read(run) })
+	s.wg.Go(func() {
+		s.read(run)
+		// Events of the last moment are kept all the same.
+		for _, work := range e.leftover() {
+			s.limited(context.WithoutCancel(run), work)
+		}
+	})
 	return s, nil
 }
 
