@@ -95,6 +95,8 @@ type fetcher struct {
 	limit uint64
 	// local allows addresses of the host itself and of its links only.
 	local bool
+	// stall is how long a server may send nothing.
+	stall time.Duration
 	// room returns how many bytes may still be written to a directory.
 	room func(dir string) (uint64, error)
 }
@@ -131,7 +133,8 @@ func (f fetcher) fetch(ctx context.Context, m Media, to *os.File, count *atomic.
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("image %s: the server says %s", shown, resp.Status)
 	}
-	body := &countedBody{body: resp.Body, count: count, stall: time.AfterFunc(fetchStall, func() { stall(errStalled) })}
+	body := &countedBody{body: resp.Body, count: count, patience: f.stall,
+		stall: time.AfterFunc(f.stall, func() { stall(fmt.Errorf("the server sent nothing for %s", f.stall)) })}
 	defer body.stall.Stop()
 	err = f.store(body, resp.ContentLength, to)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -142,8 +145,6 @@ func (f fetcher) fetch(ctx context.Context, m Media, to *os.File, count *atomic.
 	}
 	return nil
 }
-
-var errStalled = fmt.Errorf("the server sent nothing for %s", fetchStall)
 
 // plainError is an error of a client without the URL, which it has in front.
 func plainError(err error) error {
@@ -260,16 +261,17 @@ func finish(to *os.File, size uint64) error {
 
 // countedBody counts what comes, and notices a server that sends nothing any longer.
 type countedBody struct {
-	body  io.Reader
-	count *atomic.Uint64
-	stall *time.Timer
+	body     io.Reader
+	count    *atomic.Uint64
+	stall    *time.Timer
+	patience time.Duration
 }
 
 // Read implements io.Reader.
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if n > 0 {
-		b.stall.Reset(fetchStall)
+		b.stall.Reset(b.patience)
 		b.count.Add(uint64(n))
 	}
 	return n, err

@@ -184,7 +184,7 @@ func Open(c Config) (*Host, error) {
 		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
 	}
 	h.events.start = h.start
-	h.fetcher = fetcher{limit: cmp.Or(c.MediaLimit, defaultMediaLimit), local: c.MediaLocal, room: roomIn}
+	h.fetcher = fetcher{limit: cmp.Or(c.MediaLimit, defaultMediaLimit), local: c.MediaLocal, stall: fetchStall, room: roomIn}
 	if err := h.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("host database %s: %w", c.DB, err), s.close())
 	}
