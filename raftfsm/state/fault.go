@@ -187,10 +187,13 @@ func (t *tx) faultsChanged(f *Fault) {
 	}
 }
 
-// loadFaults replaces all faults.
+// loadFaults replaces all faults, and wakes whom the old and the new ones concern. Nodes
+// are there by then.
 func (t *tx) loadFaults(faults []*Fault) error {
-	_, err := t.DeleteAll(tableFaults, "id")
-	must(err)
+	for _, f := range all[*Fault](t.Txn, tableFaults, "id") {
+		must(t.Delete(tableFaults, f))
+		t.faultsChanged(f)
+	}
 	for _, f := range faults {
 		if err := f.check(); err != nil {
 			return err
@@ -198,6 +201,7 @@ func (t *tx) loadFaults(faults []*Fault) error {
 		if err := t.loadRow(tableFaults, "id", "fault", f.ID, f); err != nil {
 			return err
 		}
+		t.faultsChanged(f)
 	}
 	t.put(tableFaultsIndex, &faultsRow{Key: faultsKey, Index: t.index})
 	return nil

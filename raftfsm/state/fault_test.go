@@ -141,6 +141,30 @@ func TestAStateThatWasRestoredTellsOfItsFaultsAnew(t *testing.T) {
 	}
 }
 
+func TestAReplicaWakesWhoWatchesItsHypervisorWhenItsFaultsChange(t *testing.T) {
+	l := newLog(t)
+	l.must(hypervisor("h1"), ApplyCluster{Cluster: Cluster{Name: "demo"}, Create: []Node{declared(0)}}, place("u0", "h1", 6230))
+	replica := New()
+	apply := func() {
+		t.Helper()
+		now, _ := replica.Snapshot()
+		if err := replica.ApplyPart(l.snap().PartOf("h1", now.Index())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply()
+	for i, c := range []Command{AddFault{aFault("f1")}, EndFaults{IDs: []string{"f1"}}} {
+		now, _ := replica.Snapshot()
+		watch := now.WatchOn("h1")
+		l.must(c)
+		apply()
+		now, _ = replica.Snapshot()
+		if !closed(watch) || len(now.Faults()) != 1-i {
+			t.Errorf("%s: woken %t, faults %v", Kind(c), closed(watch), now.Faults())
+		}
+	}
+}
+
 func TestAuditStaysWhateverIsDeclared(t *testing.T) {
 	l := demo(t)
 	l.must(SetAudit{Nodes: []string{"u1", "none"}, On: true})
