@@ -345,11 +345,12 @@ func (e *engine) handOut() []func(context.Context) {
 	return work
 }
 
-// leftover is what no tick will hand out any longer.
+// leftover is what no tick will hand out any longer, and what was under way when the BMC
+// was closed.
 func (e *engine) leftover() []func(context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.handOut()
+	return append(e.handOut(), e.keepSEL)
 }
 
 // wake returns when the next tick is due (zero: never), and whether that differs

@@ -215,6 +215,21 @@ func TestServerLogsWhatHappensToTheChassis(t *testing.T) {
 	}
 }
 
+func TestEventsOfTheLastMomentAreKept(t *testing.T) {
+	chassis := bmctest.NewChassis()
+	s, err := Listen(t.Context(), "127.0.0.1:0", testConfig(chassis))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chassis.SetPower(state.PowerOn)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := parseSEL(chassis.Recall(selKey)).count(); got != 2 {
+		t.Errorf("kept: %d entries, want 2", got)
+	}
+}
+
 func TestWatchdogIsLogged(t *testing.T) {
 	l := newLab(t)
 	l.engine.mu.Lock()
