@@ -38,6 +38,8 @@ var accepted = []conform.Accepted{
 	{Rule: "read-only", Resource: "/redfish/v1/SessionService", Reason: "one policy for all nodes of the mesh"},
 	{Rule: "read-only", Resource: "/redfish/v1/TaskService", Reason: "tasks cannot be turned off"},
 
+	{Rule: "http-patch", Resource: "/redfish/v1/AccountService/Accounts/*", Reason: "the nodes' own account is part of their declaration"},
+
 	{Rule: profile11, Resource: "/redfish/v1/", Property: "TaskService", Reason: "the profile means Tasks: ServiceRoot has no TaskService"},
 	{Rule: profile12, Resource: "/redfish/v1/", Property: "TaskService", Reason: "the profile means Tasks: ServiceRoot has no TaskService"},
 }

@@ -196,6 +196,7 @@ func (c *crawl) checkOnly(many, one *resource) {
 // in Links with "~", both with "*".
 func (c *crawl) checkExpand(kind string, many *resource) {
 	if many != nil {
+		c.checkExpandedETag(many, kind)
 		body, full := c.query(many.uri, "$expand="+url.QueryEscape(kind))
 		members, _ := body["Members"].([]any)
 		for i, m := range members {
@@ -212,6 +213,16 @@ func (c *crawl) checkExpand(kind string, many *resource) {
 		c.checkExpanded(kind, systems[0])
 	}
 	c.refusedQuery(rootURI, "$expand=nonsense", badValue...)
+}
+
+// checkExpandedETag checks that the ETag is not that of the collection alone: a client
+// that comes back with it would get 304 although a member has changed.
+func (c *crawl) checkExpandedETag(many *resource, kind string) {
+	uri := many.uri + "?$expand=" + url.QueryEscape(kind)
+	a := c.do(request{method: http.MethodGet, uri: uri})
+	if tag := a.header.Get("ETag"); tag != "" && tag == many.header.Get("ETag") {
+		c.failf("http-etag", uri, "has the ETag of the collection without its members")
+	}
 }
 
 // checkExpanded checks the links of a system, one in Links and one that is not.
