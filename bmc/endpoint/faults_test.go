@@ -219,7 +219,7 @@ func TestAFaultEndsByItself(t *testing.T) {
 			after time.Duration
 			hits  bool
 		}{{0, true}, {59 * time.Second, true}, {time.Second, false}} {
-			time.Sleep(step.after) // the bubble's clock
+			time.Sleep(step.after) //nolint:forbidigo // the bubble's clock
 			if got := f.ask(call).Drop; got != step.hits {
 				t.Errorf("dropped: %t, want %t", got, step.hits)
 			}
@@ -306,7 +306,7 @@ func TestPowerThatIsHeldBack(t *testing.T) {
 				if got := c.Status().Power; got != tt.soon {
 					t.Errorf("power is %s, want %s", got, tt.soon)
 				}
-				time.Sleep(time.Minute + time.Second) // the bubble's clock
+				time.Sleep(time.Minute + time.Second) //nolint:forbidigo // the bubble's clock
 				synctest.Wait()
 				if got := c.Status().Power; got != tt.late {
 					t.Errorf("a minute later power is %s, want %s", got, tt.late)
@@ -327,7 +327,7 @@ func TestCloseTakesBackWhatIsHeldBack(t *testing.T) {
 			}
 			c.close()
 		}
-		time.Sleep(2 * time.Minute) // the bubble's clock
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // the bubble's clock
 		if behind.Status().Power != state.PowerOff {
 			t.Error("it came on after Close")
 		}

@@ -90,7 +90,7 @@ func TestADroppedRequestIsNotAnsweredUntilItsClientGivesUp(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want that the client waited in vain", err)
 	}
-	if v := <-ended; v != http.ErrAbortHandler {
+	if v, _ := (<-ended).(error); !errors.Is(v, http.ErrAbortHandler) {
 		t.Errorf("ended with %v, want %v", v, http.ErrAbortHandler)
 	}
 }
