@@ -15,8 +15,8 @@ import (
 // time; the others are safe for concurrent use.
 type faults struct {
 	clock fault.Clock
-	// reset are the nodes whose sessions a fault has ended, by its ID.
-	reset map[string]map[string]bool
+	// reset are the BMCs whose sessions a fault has ended.
+	reset map[resetKey]bool
 	// byNode is what ask reads: without faults it costs one look.
 	byNode atomic.Pointer[map[string][]*inForce]
 
@@ -24,6 +24,9 @@ type faults struct {
 	mu  sync.Mutex
 	all map[string]*inForce
 }
+
+// resetKey is a fault, and the node and protocol whose sessions it ended.
+type resetKey struct{ fault, uuid, protocol string }
 
 // inForce is a fault and what it did here.
 type inForce struct {
@@ -68,7 +71,12 @@ func (f *faults) update(snap *state.Snapshot, nodes []*state.Node, now time.Time
 
 // resets returns the nodes whose BMCs begin to reset: their sessions end.
 func (f *faults) resets(protocol string, now time.Time) []string {
-	resets := map[string]map[string]bool{}
+	resets := map[resetKey]bool{}
+	for key := range f.reset {
+		if key.protocol != protocol {
+			resets[key] = true
+		}
+	}
 	var out []string
 	for uuid, list := range *f.byNode.Load() {
 		for _, a := range list {
@@ -76,11 +84,9 @@ func (f *faults) resets(protocol string, now time.Time) []string {
 			if a.fault.Kind != state.FaultBMCReset || other || !now.Before(a.ends) {
 				continue
 			}
-			if resets[a.fault.ID] == nil {
-				resets[a.fault.ID] = map[string]bool{}
-			}
-			resets[a.fault.ID][uuid] = true
-			if !f.reset[a.fault.ID][uuid] {
+			key := resetKey{a.fault.ID, uuid, protocol}
+			resets[key] = true
+			if !f.reset[key] {
 				out = append(out, uuid)
 			}
 		}

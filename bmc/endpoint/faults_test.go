@@ -199,6 +199,37 @@ func TestABMCThatResetsForgetsItsSessions(t *testing.T) {
 	}
 }
 
+func TestABMCResetsOncePerProtocolAndFault(t *testing.T) {
+	m := newMesh(t)
+	m.declare(node(0), node(1))
+	m.place(uuidOf(0), hypervisor, 7000)
+	m.place(uuidOf(1), hypervisor, 7001)
+	f := &faults{}
+	add := func(id, protocol string) {
+		m.apply(state.AddFault{Fault: state.Fault{ID: id, Kind: state.FaultBMCReset, Protocol: protocol, Nodes: []string{uuidOf(0)}, ForMilli: 60_000}})
+	}
+	update := func() { f.update(m.snapshot(), m.snapshot().NodesOn(hypervisor), time.Now()) }
+	expect := func(what, protocol string, want ...string) {
+		t.Helper()
+		if got := f.resets(protocol, time.Now()); !slices.Equal(got, want) {
+			t.Errorf("%s, %s: %v resets, want %v", what, protocol, got, want)
+		}
+	}
+	update()
+	expect("nothing is wrong", fault.IPMI)
+	add("both", "")
+	update()
+	for _, protocol := range []string{fault.IPMI, fault.Redfish} {
+		expect("a reset", protocol, uuidOf(0))
+		expect("the same", protocol)
+	}
+	add("another", fault.IPMI)
+	update()
+	expect("another", fault.IPMI, uuidOf(0))
+	expect("another", fault.Redfish)
+	expect("the same", fault.IPMI)
+}
+
 func TestAFaultEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
