@@ -109,12 +109,18 @@ func (x *terminal) waitFor(want string) {
 		select {
 		case <-x.done:
 			if !strings.Contains(x.text(), want) {
-				x.t.Fatalf("ended without %.60q: %v; printed %.2000q", want, x.err, x.text())
+				x.t.Fatalf("ended without %.60q: %v; printed %d bytes, at last %q", want, x.err, len(x.text()), x.last())
 			}
 		default:
 		}
 		return strings.Contains(x.text(), want)
-	}, func() string { return fmt.Sprintf("printed: %.2000q", x.text()) })
+	}, func() string { return fmt.Sprintf("printed %d bytes, at last %q", len(x.text()), x.last()) })
+}
+
+// last is the end of what was printed.
+func (x *terminal) last() string {
+	text := x.text()
+	return text[max(0, len(text)-500):]
 }
 
 // waitEnd waits until the program has ended.

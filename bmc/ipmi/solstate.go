@@ -19,6 +19,11 @@ const (
 	// solPatience how long after the first sending SOL is given up.
 	solProbe    = time.Second
 	solPatience = 10 * time.Second
+	// solRate, in bytes per second, is the most that is sent for long, and solBurst what may
+	// go at once after a while of less: FreeIPMI acknowledges what it has no room for (16
+	// KiB) and gives up then. It is some 17 times what 115,200 baud bring.
+	solRate  = 200 << 10
+	solBurst = 8 << 10
 	// solBreaks bounds the breaks that wait; more are as good as one.
 	solBreaks = 8
 	// solChunk is how much a guest is given at once, in bytes.
@@ -51,6 +56,8 @@ type solState struct {
 	flight      []byte
 	first, sent time.Time
 	sends       int
+	// full is when all of solBurst may be sent again; nothing new is before hold.
+	full, hold time.Time
 	// lost: output is missing, which the next packet tells; gap: the one in flight does.
 	lost, gap bool
 	// suspended: the console has no room; paused: it wants no more output to be read.
@@ -188,13 +195,42 @@ func (l *solState) room() int {
 
 // flush sends the next packet, if it is time for it.
 func (l *solState) flush(now time.Time) []solPacket {
-	if l.flight != nil || len(l.out) == 0 || len(l.out) < l.timing.threshold && now.Before(l.since.Add(l.timing.accumulate)) {
+	if at := l.due(); at.IsZero() || now.Before(at) {
 		return nil
 	}
 	n := min(len(l.out), solDataMax)
 	l.flight, l.out = clone(l.out[:n]), l.out[n:]
 	l.since, l.seq = now, nextSOL(l.seq)
+	l.spend(now, n)
 	return []solPacket{l.send(now, true)}
+}
+
+// due returns when the next packet may go, or zero if there is none or one is in flight.
+func (l *solState) due() time.Time {
+	if l.flight != nil || len(l.out) == 0 {
+		return time.Time{}
+	}
+	at := l.since
+	if len(l.out) < l.timing.threshold {
+		at = at.Add(l.timing.accumulate)
+	}
+	if l.hold.After(at) {
+		return l.hold
+	}
+	return at
+}
+
+// spend counts n bytes against the rate. Half a burst is let pass once it is used up, so
+// that not every packet waits.
+func (l *solState) spend(now time.Time, n int) {
+	const perByte, burst = time.Second / solRate, time.Second * solBurst / solRate
+	if l.full.Before(now) {
+		l.full = now
+	}
+	l.full = l.full.Add(time.Duration(n) * perByte)
+	if l.full.Sub(now) > burst {
+		l.hold = l.full.Add(-burst / 2)
+	}
 }
 
 // send makes the packet in flight; anew says that it is a new one.
@@ -238,12 +274,9 @@ func (l *solState) tick(now time.Time) (sends []solPacket, alive bool) {
 
 // wake returns when tick is due, or zero for never.
 func (l *solState) wake() time.Time {
-	at := l.late
-	switch {
-	case l.flight != nil && !l.suspended:
+	at := earlier(l.late, l.due())
+	if l.flight != nil && !l.suspended {
 		at = earlier(at, l.sent.Add(l.pace()))
-	case l.flight == nil && len(l.out) > 0:
-		at = earlier(at, l.since.Add(l.timing.accumulate))
 	}
 	return at
 }

@@ -305,6 +305,36 @@ func TestSOLHasTheGuestWaitForTheConsole(t *testing.T) {
 	}
 }
 
+func TestSOLSendsNoFasterThanClientsStand(t *testing.T) {
+	l := &solState{timing: testTiming, available: true}
+	log, now := bytes.Repeat(d("x"), 200<<10), testEpoch
+	sent, wakes, atOnce, order := 0, 0, 0, uint32(0)
+	acknowledge := func(sends []solPacket) {
+		for ; len(sends) > 0; order++ {
+			if len(sends) != 1 {
+				t.Fatalf("sends %d packets at once, want one", len(sends))
+			}
+			sent += len(sends[0].data)
+			sends = l.receive(now, order+1, solPacket{ack: sends[0].seq, accepted: byte(len(sends[0].data))})
+		}
+	}
+	for ; sent < 200<<10; wakes++ {
+		n, sends := l.write(now, log)
+		log = log[n:]
+		acknowledge(sends)
+		if wakes == 0 {
+			atOnce = sent
+		}
+		now = l.wake()
+		sends, _ = l.tick(now)
+		acknowledge(sends)
+	}
+	took := now.Sub(testEpoch)
+	if rate := float64(sent) / took.Seconds(); rate < 0.9*solRate || rate > 1.1*solRate || atOnce > solBurst+solDataMax || wakes > 100 {
+		t.Errorf("%d bytes in %v (%d at once, %d wake-ups), want about %d a second and %d at once", sent, took, atOnce, wakes, solRate, solBurst)
+	}
+}
+
 func TestSOLPayloadIsWhatALibraryMakesOfIt(t *testing.T) {
 	for _, p := range []solPacket{{}, {seq: 15, ack: 3, accepted: 200, bits: solNACK | solBreak, data: d("abc")}} {
 		their := types.SOLPayloadPacket{SequenceNumber: p.seq, AckedSequenceNumber: p.ack, AcceptedCharacterCount: p.accepted,

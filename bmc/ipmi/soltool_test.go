@@ -60,6 +60,7 @@ func running() *bmctest.Chassis {
 }
 
 func TestIntegrationIPMIToolHasASerialConsole(t *testing.T) {
+	t.Parallel()
 	chassis := running()
 	s := listen(t, chassis)
 	term := solConsole(t, s)
@@ -126,6 +127,7 @@ var solToolCases = []toolCase{
 }
 
 func TestIntegrationIPMIToolConfiguresSOL(t *testing.T) {
+	t.Parallel()
 	s := listen(t, running())
 	base := []string{"-I", "lanplus", "-P", "secret", "-C", "17", "-R", "1", "-N", "2"}
 	for _, tc := range solToolCases {
@@ -145,6 +147,7 @@ func TestIntegrationIPMIToolConfiguresSOL(t *testing.T) {
 }
 
 func TestIntegrationIPMIToolTakesSOLOver(t *testing.T) {
+	t.Parallel()
 	chassis := running()
 	s := listen(t, chassis)
 	base := []string{"-I", "lanplus", "-P", "secret", "-C", "3", "-R", "1", "-N", "2", "sol"}
@@ -171,6 +174,7 @@ func TestIntegrationIPMIToolTakesSOLOver(t *testing.T) {
 }
 
 func TestIntegrationIPMIToolKeepsItsConsoleOverAPowerCycle(t *testing.T) {
+	t.Parallel()
 	chassis := running()
 	s := listen(t, chassis)
 	term := solConsole(t, s)
@@ -207,6 +211,7 @@ func listenLow(t *testing.T, chassis *bmctest.Chassis) *Server {
 }
 
 func TestIntegrationIPMIConsoleHasASerialConsole(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("ipmiconsole")
 	if err != nil {
 		t.Skip("ipmiconsole (freeipmi-tools) is not installed: its console is not checked")
@@ -218,7 +223,7 @@ func TestIntegrationIPMIConsoleHasASerialConsole(t *testing.T) {
 	term := onTerminal(t, path, args...)
 	term.waitFor("[SOL established]")
 	guest := guestOf(t, chassis)
-	log := bootLog(256 << 10)
+	log := bootLog(128 << 10)
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = io.WriteString(guest, log+"login: ") })
 	term.waitFor("login: ")
