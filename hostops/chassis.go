@@ -66,7 +66,8 @@ type Chassis struct {
 	// hostOff says that the host, not a person or the guest, switched it off last.
 	hostOff bool
 	// late is until when the driver's report of a change that was asked for may still
-	// arrive and be out of date; reset is the same for the reboot that a reset causes.
+	// arrive and be out of date; reset is the same for reboots that a reset, or a restart of
+	// the guest, causes: firmware resets the machine once more, and each is reported.
 	late, reset time.Time
 }
 
@@ -279,8 +280,8 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 func (c *Chassis) rebootEvent(ctx context.Context) {
 	c.mu.Lock()
 	asked := c.job != nil || time.Now().Before(c.reset)
-	c.reset = time.Time{}
 	if !asked {
+		c.reset = time.Now().Add(resetReport)
 		c.tell(ChassisReset, false)
 	}
 	started, boot := c.row.Started, c.row.Boot

@@ -118,9 +118,25 @@ func TestARestartOfTheGuestIsOneEvent(t *testing.T) {
 			t.Errorf("calls %q", got)
 		}
 		elapse(3 * time.Second)
-		e.nodes.reboot("a")
+		for range 3 { // firmware resets the machine again
+			e.nodes.reboot("a")
+			elapse(50 * time.Millisecond)
+		}
 		if got := ear.heard(); got != "reset" {
 			t.Errorf("heard %q of a restart", got)
+		}
+		elapse(3 * time.Second)
+		boot(state.BootPXE)
+		e.power("a", state.ActionReset)
+		for range 2 {
+			e.nodes.reboot("a")
+			elapse(50 * time.Millisecond)
+		}
+		if got := ear.heard(); got != "reset!" {
+			t.Errorf("heard %q of a reset", got)
+		}
+		if got := e.nodes.powers(); !slices.Equal(got, []string{"on a pxe", "cycle a", "reset a pxe"}) {
+			t.Errorf("calls %q", got)
 		}
 	})
 }

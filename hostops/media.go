@@ -120,6 +120,9 @@ func (c *Chassis) insert(ctx context.Context, m Media) (err error) {
 	}
 	if err = c.take(ctx); err == nil {
 		defer c.release()
+		err = c.host.leaving(c.uuid)
+	}
+	if err == nil {
 		err = c.setMedia(ctx, &savedMedia{File: file, URL: shown}, ChassisInsert)
 	}
 	if err != nil {
