@@ -203,10 +203,13 @@ func (s *Service) get(w http.ResponseWriter, req *Request, rt *route) error {
 	if err != nil {
 		return err
 	}
-	w.Header()["Etag"] = []string{doc.etag}
-	if match := req.HTTP.Header.Get("If-None-Match"); match != "" && matches(match, doc.etag) {
-		w.WriteHeader(http.StatusNotModified)
-		return nil
+	// The ETag is the resource's own: where members decide what the answer is, it says nothing.
+	if q.expand == 0 && q.filter == nil && !q.only {
+		w.Header()["Etag"] = []string{doc.etag}
+		if match := req.HTTP.Header.Get("If-None-Match"); match != "" && matches(match, doc.etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
 	}
 	body := doc.body
 	if !q.plain() {

@@ -63,7 +63,7 @@ func getEventService(*Request) (Object, error) {
 		{"DeliveryRetryAttempts", deliveryAttempts}, {"DeliveryRetryIntervalSeconds", int(deliveryInterval / time.Second)},
 		{"EventTypesForSubscription", eventTypes}, {"RegistryPrefixes", registryPrefixes}, {"EventFormatTypes", []string{"Event"}},
 		{"ServerSentEventUri", eventServicePath + "/SSE"}, {"SubordinateResourcesSupported", true},
-		{"SSEFilterPropertiesSupported", Object{{"EventFormatType", false}, {"MessageId", false}, {"RegistryPrefix", false}, {"OriginResource", false}, {"EventType", false}, {"ResourceType", false}, {"SubordinateResources", false}}}}, nil
+		{"SSEFilterPropertiesSupported", Object{{"EventFormatType", false}, {"MessageId", false}, {"RegistryPrefix", false}, {"OriginResource", false}, {"ResourceType", false}, {"SubordinateResources", false}}}}, nil
 }
 
 // areHeaders checks HttpHeaders: a list of objects of strings.
