@@ -30,8 +30,6 @@ const (
 	dcmiGroup = 0xdc
 	// dcmiPart is how many bytes of a string one message has at most.
 	dcmiPart = 16
-	// dcmiList is how many sensors one answer has at most.
-	dcmiList = 8
 )
 
 // dcmi checks and adds the group: other bodies have commands of the same numbers.

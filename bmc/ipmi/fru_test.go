@@ -85,10 +85,11 @@ func TestWrittenInventoryStays(t *testing.T) {
 	}
 	f.ChassisInfoArea.PartNumberTypeLength, f.ChassisInfoArea.PartNumber = field("part 1")
 	f.ChassisInfoArea.Unused, f.BoardInfoArea.Unused, f.ProductInfoArea.Unused = nil, nil, nil
-	own, ok := packed(f)
-	if !ok {
-		t.Fatal("no room")
+	own, err := types.PackFRUInventory(f)
+	if err != nil {
+		t.Fatal(err)
 	}
+	own = append(own, make([]byte, fruLen-len(own))...)
 	writeInventory(t, c, own)
 	code, _, err := c.command(0x2c, 0x08, append([]byte{0xdc, 0, 3}, "new"...)...)
 	if code != 0 || err != nil {
@@ -100,15 +101,34 @@ func TestWrittenInventoryStays(t *testing.T) {
 	}
 }
 
+func TestAssetTagLeavesWhatIsBehindIt(t *testing.T) {
+	image := inventory(bmc.Hardware{UUID: testUUID, Arch: "x86_64"}, "tag")
+	at, end, ok := productArea(image)
+	if !ok {
+		t.Fatalf("no product area in %x", image)
+	}
+	image[5], image[end] = byte(end/areaUnit), 0xaa // a record behind it
+	image[7] -= byte(end / areaUnit)
+	for tag, want := range map[string]bool{"": true, "new": true, "as long as is room": false} {
+		got, ok := withAssetTag(image, tag)
+		if ok != want {
+			t.Errorf("tag %q: %v, want %v", tag, ok, want)
+		}
+		if said, whole := assetTagOf(got); ok && (!whole || said != tag || got[end] != 0xaa || !bytes.Equal(got[:at], image[:at])) {
+			t.Errorf("tag %q: %q, %v in %x", tag, said, whole, got)
+		}
+	}
+}
+
 func TestInventoryHasRoomForTheLongestTexts(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	image := inventory(bmc.Hardware{UUID: testUUID, Arch: long}, long)
 	if tag, ok := assetTagOf(image); !ok || tag != long[:maxFieldLen] {
 		t.Errorf("asset tag %q, %v", tag, ok)
 	}
-	for _, tag := range []string{"", "x", "\x00", "ab"} {
+	for _, tag := range []string{"", "x", "ab"} {
 		got, ok := assetTagOf(inventory(bmc.Hardware{}, tag))
-		if !ok || strings.TrimRight(got, " ") != tag {
+		if !ok || got != tag {
 			t.Errorf("tag %q: got %q, %v", tag, got, ok)
 		}
 	}

@@ -1,6 +1,9 @@
 package ipmi
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/bougou/go-ipmi/pkg/protocol"
 	"github.com/bougou/go-ipmi/pkg/types"
 
@@ -41,7 +44,10 @@ func inventory(h bmc.Hardware, assetTag string) []byte {
 	p.SerialNumberTypeLength, p.SerialNumber = field(h.UUID)
 	p.AssetTagTypeLength, p.AssetTag = field(assetTag)
 	p.FRUFileIDTypeLength, p.FRUFileID = field("")
-	image, _ := packed(&f)
+	image := make([]byte, fruLen)
+	if areas, err := types.PackFRUInventory(&f); err == nil { // it fails for nil only
+		copy(image, areas)
+	}
 	return image
 }
 
@@ -55,55 +61,109 @@ func field(text string) (types.TypeLength, []byte) {
 	return types.TypeLength(ascii | byte(len(b))), b
 }
 
-// packed makes an inventory of fruLen bytes; ok is false if that is too little.
-func packed(f *types.FRU) (image []byte, ok bool) {
-	b, err := types.PackFRUInventory(f)
-	if err != nil || len(b) > fruLen {
-		return make([]byte, fruLen), false
+// productArea finds the product area of an inventory, if it is whole. It is read here,
+// not by go-ipmi, whose codec panics on some areas that no client should write.
+func productArea(image []byte) (at, end int, ok bool) {
+	if len(image) != fruLen || protocol.Checksum(image[:areaUnit]) != 0 {
+		return 0, 0, false
 	}
-	image = make([]byte, fruLen)
-	copy(image, b)
-	return image, true
+	at = int(image[productOffset]) * areaUnit
+	if at == 0 || at+areaUnit > fruLen {
+		return 0, 0, false
+	}
+	end = at + int(image[at+1])*areaUnit
+	return at, end, end > at && end <= fruLen && protocol.Checksum(image[at:end]) == 0
 }
 
-// parseInventory reads an inventory whose product area is whole.
-func parseInventory(image []byte) (*types.FRU, bool) {
-	const productOffset, unit = 4, 8
-	if len(image) != fruLen || protocol.Checksum(image[:unit]) != 0 {
-		return nil, false
+const (
+	areaUnit = 8
+	// productOffset is where the header says where the product area is; other areas are
+	// said before and behind it.
+	productOffset = 4
+	// The product area: its version, length and language, then fields.
+	productHead   = 3
+	assetTagIndex = 5
+	endOfFields   = 0xc1
+)
+
+// fieldAt returns the length of the field that begins at i, with its first byte; 0 for none.
+func fieldAt(area []byte, i int) int {
+	if i >= len(area)-1 || area[i] == endOfFields {
+		return 0
 	}
-	at := int(image[productOffset]) * unit
-	if at == 0 || at+2 > fruLen {
-		return nil, false
+	n := 1 + int(types.TypeLength(area[i]).Length())
+	if i+n > len(area)-1 { // the last byte is the checksum
+		return 0
 	}
-	end := at + int(image[at+1])*unit
-	if end <= at || end > fruLen || protocol.Checksum(image[at:end]) != 0 {
-		return nil, false
+	return n
+}
+
+// assetTagField returns where in a product area the asset tag begins, how long it is,
+// and how long all fields are.
+func assetTagField(area []byte) (i, n, end int, ok bool) {
+	end = productHead
+	for index := 0; ; index++ {
+		l := fieldAt(area, end)
+		if l == 0 {
+			return i, n, end, n > 0 && end < len(area)-1
+		}
+		if index == assetTagIndex {
+			i, n = end, l
+		}
+		end += l
 	}
-	f, err := types.ParseFRU(image)
-	return f, err == nil && f.ProductInfoArea != nil
 }
 
 // assetTagOf returns the asset tag that an inventory says, if it says one.
 func assetTagOf(image []byte) (tag string, ok bool) {
-	f, ok := parseInventory(image)
+	at, end, ok := productArea(image)
 	if !ok {
 		return "", false
 	}
-	p := f.ProductInfoArea
-	tag = types.FRUFieldString(p.AssetTagTypeLength, p.AssetTag)
+	area := image[at:end]
+	i, n, _, ok := assetTagField(area)
+	if !ok {
+		return "", false
+	}
+	// A field of one byte was filled up.
+	tag = strings.TrimRight(types.FRUFieldString(types.TypeLength(area[i]), area[i+1:i+n]), " \x00")
 	return tag[:min(len(tag), maxFieldLen)], true
 }
 
 // withAssetTag returns an inventory with another asset tag; ok is false if it has no
 // whole product area, or no room.
 func withAssetTag(image []byte, tag string) (changed []byte, ok bool) {
-	f, ok := parseInventory(image)
+	at, end, ok := productArea(image)
 	if !ok {
 		return nil, false
 	}
-	p := f.ProductInfoArea
-	p.AssetTagTypeLength, p.AssetTag = field(tag)
-	p.Unused = nil // it made up for the length that there was
-	return packed(f)
+	area := image[at:end]
+	i, n, fields, ok := assetTagField(area)
+	if !ok {
+		return nil, false
+	}
+	kind, text := field(tag)
+	b := slices.Concat(area[:i], []byte{byte(kind)}, text, area[i+n:fields], []byte{endOfFields})
+	length := (len(b)/areaUnit + 1) * areaUnit // with the checksum
+	if room := roomAt(image, at); length > room {
+		return nil, false
+	}
+	length = max(length, len(area)) // what is behind it stays where it is
+	b = append(b, make([]byte, length-len(b))...)
+	b[1] = byte(length / areaUnit)
+	b[length-1] = protocol.Checksum(b)
+	changed = slices.Clone(image)
+	copy(changed[at:], b)
+	return changed, true
+}
+
+// roomAt is how many bytes there are from an area on to the next one.
+func roomAt(image []byte, at int) int {
+	next := fruLen
+	for _, unit := range image[1 : areaUnit-2] {
+		if o := int(unit) * areaUnit; o > at {
+			next = min(next, o)
+		}
+	}
+	return next - at
 }

@@ -95,7 +95,7 @@ func TestSDRsSayWhatSensorsRead(t *testing.T) {
 
 func TestClientsLearnThatSDRsHaveChanged(t *testing.T) {
 	small, large := bmc.Hardware{VCPUs: 1}, bmc.Hardware{VCPUs: 128}
-	if sdrTime(small) == sdrTime(large) || sdrTime(small) != sdrTime(small) {
+	if again := sdrTime(small); sdrTime(large) == again || sdrTime(small) != again {
 		t.Errorf("times %d and %d of different records", sdrTime(small), sdrTime(large))
 	}
 }

@@ -146,11 +146,11 @@ func sdr(h bmc.Hardware, id uint16) (b []byte, ok bool) {
 }
 
 func (d discrete) record(id uint16) []byte {
-	owner := []byte{bmcAddress, 0, d.number, byte(d.entity), d.instance}
+	b := []byte{bmcAddress, 0, d.number, byte(d.entity), d.instance}
 	if d.now == nil {
-		return record(id, recordEventOnly, append(owner, byte(d.kind), sensorSpecific, 1, 0, 0, 0), d.name)
+		return record(id, recordEventOnly, append(b, byte(d.kind), sensorSpecific, 1, 0, 0, 0), d.name)
 	}
-	b := append(owner, initialised&^0x18, rearmsItself, byte(d.kind), sensorSpecific)
+	b = append(b, initialised&^0x18, rearmsItself, byte(d.kind), sensorSpecific)
 	for range 3 { // events of both directions, and states that can be read
 		b = binary.LittleEndian.AppendUint16(b, d.states)
 	}

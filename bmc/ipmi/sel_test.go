@@ -207,11 +207,13 @@ func TestServerLogsWhatHappensToTheChassis(t *testing.T) {
 	listen(t, chassis)
 	chassis.SetPower(state.PowerOn)
 	chassis.SetPower(state.PowerOff)
-	for deadline := time.Now().Add(10 * time.Second); parseSEL(chassis.Recall(selKey)).count() < 3; {
-		if time.Now().After(deadline) {
+	deadline := time.After(10 * time.Second)
+	for parseSEL(chassis.Recall(selKey)).count() < 3 {
+		select {
+		case <-deadline:
 			t.Fatalf("kept: %d entries, want 3", parseSEL(chassis.Recall(selKey)).count())
+		case <-time.After(time.Millisecond):
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
