@@ -18,8 +18,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"tenks/bmc"
 )
 
 const (
@@ -297,52 +295,6 @@ func (es *events) visible(c *Caller) []*sink {
 	return out
 }
 
-// watch follows the systems: it subscribes to the events of those at this peer, and
-// delivers for the subscriptions that are kept with them.
-func (s *Service) watch(ctx context.Context) {
-	watched := map[string]func(){}
-	defer func() {
-		for _, cancel := range watched {
-			cancel()
-		}
-	}()
-	chassis := map[string]bmc.Chassis{}
-	for {
-		systems, changed := s.cfg.Systems.All()
-		here := map[string]bool{}
-		for _, sys := range systems {
-			if sys.Chassis == nil {
-				continue
-			}
-			here[sys.ID] = true
-			if chassis[sys.ID] == sys.Chassis {
-				continue
-			}
-			if cancel := watched[sys.ID]; cancel != nil {
-				cancel()
-			}
-			chassis[sys.ID], watched[sys.ID] = sys.Chassis, sys.Chassis.Subscribe(s.chassisEvent(sys))
-			for _, sub := range recall[[]subscription](sys, subscriptionsKey) {
-				s.events.add(sub, sys.ID)
-			}
-		}
-		for id, cancel := range watched {
-			if !here[id] {
-				cancel()
-				delete(watched, id)
-				delete(chassis, id)
-				s.events.leave(id)
-				s.logs.forget(id)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-	}
-}
-
 // leave ends the deliveries of subscriptions that went with a system.
 func (es *events) leave(system string) {
 	es.mu.Lock()
@@ -351,21 +303,6 @@ func (es *events) leave(system string) {
 		if k.home == system && !k.stream {
 			k.stop()
 			delete(es.sinks, id)
-		}
-	}
-}
-
-// chassisEvent turns what happened to a chassis into a message. It does not wait.
-func (s *Service) chassisEvent(sys System) func(bmc.Event) {
-	path := systemsPath + "/" + sys.ID
-	return func(e bmc.Event) {
-		switch e.Kind {
-		case bmc.EventOn:
-			s.Happened(sys, path, "ResourceEvent.1.3.ResourcePoweredOn", path)
-		case bmc.EventOff:
-			s.Happened(sys, path, "ResourceEvent.1.3.ResourcePoweredOff", path)
-		default:
-			s.Happened(sys, path, "ResourceEvent.1.3.ResourceChanged")
 		}
 	}
 }

@@ -118,7 +118,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.tasks = newTasks(s)
 	s.logs = newLogs(s)
 	s.events = newEvents(s)
-	if !s.spawn(s.watch) {
+	w := watcher{service: s, watched: map[string]func(){}, chassis: map[string]bmc.Chassis{}}
+	changed := w.follow()
+	if !s.spawn(func(ctx context.Context) { w.run(ctx, changed) }) {
 		return nil, fmt.Errorf("redfish: %w", context.Cause(ctx))
 	}
 	return s, nil

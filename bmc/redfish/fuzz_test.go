@@ -1,0 +1,116 @@
+package redfish
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// fuzzed sends a request that was made up, and checks what holds for every answer.
+func fuzzed(t *testing.T, f *fixture, r *http.Request) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, r)
+	switch {
+	case w.Code == http.StatusInternalServerError:
+		t.Errorf("%s %s: %d %s", r.Method, r.URL, w.Code, w.Body)
+	case w.Code >= 400 && r.Method != http.MethodHead && !strings.Contains(w.Body.String(), "@Message.ExtendedInfo"):
+		t.Errorf("%s %s: an error without message: %d %s", r.Method, r.URL, w.Code, w.Body)
+	case strings.Contains(w.Body.String(), f.password) || strings.Contains(w.Body.String(), "another one"):
+		t.Errorf("%s %s: a password in the answer", r.Method, r.URL)
+	}
+}
+
+func FuzzURI(f *testing.F) {
+	fx := newFixture(f)
+	for _, rt := range fx.table {
+		f.Add(strings.ReplaceAll(rt.Path, "{system}", first), "$expand=*($levels=2)&$select=Id,Links/Chassis")
+	}
+	f.Add(systemsPath, "$filter=PowerState eq 'On' and not (Id lt 'x')&$top=1&$skip=0")
+	f.Add(sys1+"/Processors", "only")
+	f.Add("//..//%00", ";=&")
+	f.Fuzz(func(t *testing.T, path, query string) {
+		if path == eventServicePath+"/SSE" || path == eventServicePath+"/SSE/" {
+			return // it does not end
+		}
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
+			if method == http.MethodDelete && strings.HasPrefix(path, sessionsPath) {
+				continue
+			}
+			r := httptest.NewRequestWithContext(t.Context(), method, "http://bmc.example/", http.NoBody)
+			r.URL = &url.URL{Path: path, RawQuery: query}
+			r.SetBasicAuth(fx.user, fx.password)
+			fuzzed(t, fx, r)
+		}
+	})
+}
+
+func FuzzBody(f *testing.F) {
+	fx := newFixture(f)
+	targets := []struct{ method, path string }{
+		{http.MethodPatch, sys1}, {http.MethodPatch, chassisPath + "/" + first}, {http.MethodPatch, managersPath + "/" + first}, {http.MethodPatch, accountsPath + "/admin"},
+		{http.MethodPost, sys1 + "/Actions/ComputerSystem.Reset"}, {http.MethodPost, sessionsPath}, {http.MethodPost, subscriptionsPath},
+		{http.MethodPost, eventServicePath + "/Actions/EventService.SubmitTestEvent"},
+	}
+	for i := range targets {
+		f.Add(byte(i), `{"AssetTag":"a","Boot":{"BootSourceOverrideTarget":"Pxe","BootSourceOverrideEnabled":"Once"},"PowerState":1e999}`)
+		f.Add(byte(i), `{"UserName":"a","Password":"b","ResetType":"On","DateTime":"2026-01-01T00:00:00Z","MessageId":"x"}`)
+		f.Add(byte(i), `{"Destination":"http://192.0.2.1","Protocol":"Redfish","HttpHeaders":[{"A":"b"}],"OriginResources":[{"@odata.id":"/redfish/v1/Systems"}]}`)
+	}
+	f.Fuzz(func(t *testing.T, target byte, body string) {
+		to := targets[int(target)%len(targets)]
+		r := httptest.NewRequestWithContext(t.Context(), to.method, "http://bmc.example"+to.path, strings.NewReader(body))
+		r.SetBasicAuth(fx.user, fx.password)
+		r.RemoteAddr = "192.0.2.1:1"
+		fuzzed(t, fx, r)
+		fx.guard().forgetAll()
+	})
+}
+
+// guard is the part of access that slows clients down.
+func (f *fixture) guard() *guard { return &f.access.guard }
+
+func (g *guard) forgetAll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.suspects)
+}
+
+func FuzzFilter(f *testing.F) {
+	o := Object{{"A", "x"}, {"N", 5}, {"B", true}, {"In", Object{{"F", 1.5}}}}
+	for _, filter := range []string{"A eq 'x'", "not (N gt 5 or B ne true) and In/F le 1.5", "A eq 'it''s'", "((("} {
+		f.Add(filter)
+	}
+	f.Fuzz(func(t *testing.T, filter string) {
+		e, ok := parseFilter(filter)
+		if !ok {
+			return
+		}
+		not := expression{op: "not", left: e}
+		if e.holds(o) == not.holds(o) {
+			t.Errorf("%q holds, and so does its negation", filter)
+		}
+	})
+}
+
+func FuzzAuthorization(f *testing.F) {
+	fx := newFixture(f)
+	for _, header := range []string{"Basic YWRtaW46Y29ycmVjdCBob3JzZQ==", "Basic !!!", "Bearer abc", "Basic", "basic Og=="} {
+		f.Add(header, "")
+		f.Add("", header)
+	}
+	f.Fuzz(func(t *testing.T, authorization, token string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://bmc.example"+sys1, nil)
+		r.Header["Authorization"], r.Header["X-Auth-Token"] = []string{authorization}, []string{token}
+		w := httptest.NewRecorder()
+		fx.ServeHTTP(w, r)
+		user, password, _ := r.BasicAuth()
+		right := token == "" && user == fx.user && password == fx.password
+		if (w.Code == http.StatusOK) != right {
+			t.Errorf("%q %q: %d", authorization, token, w.Code)
+		}
+		fx.guard().forgetAll()
+	})
+}
