@@ -7,6 +7,9 @@ const (
 	// says: ipmitool's buffers and the accepted count have a byte.
 	solPayloadMax = 255
 	solDataMax    = solPayloadMax - solHeaderLen
+	// solAcceptMax is how many characters the accepted count can stand for. pyghmi takes
+	// the size of a payload for that of its characters.
+	solAcceptMax = 255
 	// solSeqMax is the highest sequence number; 0 is for packets that nobody acknowledges.
 	solSeqMax = 15
 )

@@ -146,7 +146,7 @@ func (l *solState) operate(p solPacket) {
 func (l *solState) accept(p solPacket) solPacket {
 	room := 0
 	if l.available {
-		room = min(solInMax-len(l.in), solDataMax)
+		room = min(solInMax-len(l.in), solAcceptMax)
 	}
 	n := min(len(p.data), room)
 	l.in = append(l.in, p.data[:n]...)

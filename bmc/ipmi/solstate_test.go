@@ -108,6 +108,10 @@ func TestSOLState(t *testing.T) {
 			{packet: solPacket{seq: 1, data: d("ls\r")}, order: 1, want: []solPacket{{ack: 1, accepted: 3}}, buffered: 3},
 			{take: "ls\r"},
 		},
+		"more than the accepted count can tell is not accepted": {
+			{packet: solPacket{seq: 1, data: bytes.Repeat(d("x"), 255)}, order: 1, want: []solPacket{{ack: 1, accepted: 255}}, buffered: 255},
+			{packet: solPacket{seq: 2, data: bytes.Repeat(d("x"), 256)}, order: 2, want: []solPacket{{ack: 2, accepted: 255, bits: solNACK}}, buffered: 510},
+		},
 		"a repeat is acknowledged again and not delivered again": {
 			{packet: solPacket{seq: 1, data: d("x")}, order: 1, want: []solPacket{{ack: 1, accepted: 1}}, buffered: 1},
 			{packet: solPacket{seq: 1, data: d("x")}, order: 2, want: []solPacket{{ack: 1, accepted: 1}}, buffered: 1},

@@ -244,3 +244,51 @@ func TestIntegrationIPMIConsoleHasASerialConsole(t *testing.T) {
 	second.typed("&B&.")
 	second.waitEnd()
 }
+
+// pyghmiConsole prints output until "login: ", types, sends a break, and prints what
+// follows until "bye".
+const pyghmiConsole = `
+import sys
+from pyghmi.ipmi import console
+got = b""
+def take(data):
+    global got
+    if isinstance(data, dict):
+        sys.exit(str(data))
+    got += data
+c = console.Console(bmc="127.0.0.1", userid="admin", password="secret", port=int(sys.argv[1]), iohandler=take, force=True)
+while not got.endswith(b"login: "):
+    console.Console.wait_for_rsp(0.1)
+c.send_data("0123456789" * 100 + "\r")
+c.send_break()
+while not got.endswith(b"bye"):
+    console.Console.wait_for_rsp(0.1)
+c.close()
+sys.stdout.buffer.write(got)
+`
+
+func TestIntegrationPyghmiHasASerialConsole(t *testing.T) {
+	t.Parallel()
+	const python = "/usr/bin/python3" // the distribution's, which has its packages
+	if err := exec.CommandContext(t.Context(), python, "-c", "import pyghmi").Run(); err != nil {
+		t.Skip("pyghmi is not installed: its console is not checked")
+	}
+	chassis := running()
+	s := listen(t, chassis)
+	solLogin(t, s).activate(0) // it takes over
+	old := guestOf(t, chassis)
+	var out, errs strings.Builder
+	cmd := exec.CommandContext(t.Context(), python, "-c", pyghmiConsole, fmt.Sprint(s.Addr().Port()))
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another guest", func() bool { return chassis.Guest() != old }, func() string { return "the old one" })
+	guest, log := chassis.Guest(), bootLog(64<<10)
+	_, _ = io.WriteString(guest, log+"login: ")
+	reads(t, guest, strings.Repeat("0123456789", 100)+"\r")
+	_, _ = io.WriteString(guest, "bye")
+	if err := cmd.Wait(); err != nil || out.String() != log+"login: bye" {
+		t.Errorf("pyghmi: %v, %s; printed %d bytes, want %d", err, errs.String(), out.Len(), len(log)+10)
+	}
+}
