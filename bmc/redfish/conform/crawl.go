@@ -286,6 +286,7 @@ func (c *crawl) checkResources() {
 			}
 		}
 		c.checkBios(r)
+		c.checkMessages(r, "", r.body)
 	}
 }
 

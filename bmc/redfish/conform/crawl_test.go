@@ -71,6 +71,8 @@ func TestFaultsOfDocuments(t *testing.T) {
 		{"/redfish/v1/Widgets", `count":2`, `count":3`, "count"},
 		{"/redfish/v1/Widgets", `,"Members@odata.count":2`, "", "count"},
 		{"/redfish/v1/Widgets/1/SpinActionInfo", `"Direction"`, `"Speed"`, "action-info"},
+		{widgetURI, `"Tag"`, `"@Message.ExtendedInfo":[{"MessageId":"Base.1.19.NoSuchMessage"}],"Tag"`, "message"},
+		{widgetURI, `"Tag"`, `"@Message.ExtendedInfo":[{"MessageId":"Base.1.19.PropertyUnknown","MessageArgs":["a","b"]}],"Tag"`, "message"},
 		{"/redfish", "/redfish/v1/", "/redfish/v1", "versions"},
 		{rootURI, `"RedfishVersion":"1.6.0",`, "", "root"},
 		{odataURI, `"Singleton","url":"/redfish/v1/Widgets"`, `"EntitySet","url":"/redfish/v1/Widgets"`, "odata"},

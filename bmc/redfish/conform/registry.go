@@ -200,3 +200,21 @@ func (c *crawl) expect(rule, name string, q request, status []int, keys ...strin
 	}
 	return a
 }
+
+// checkMessages looks for messages in a resource, such as log entries, and holds them
+// against the registries.
+func (c *crawl) checkMessages(r *resource, path string, v any) {
+	switch v := v.(type) {
+	case []any:
+		for i, e := range v {
+			c.checkMessages(r, fmt.Sprintf("%s[%d]", path, i), e)
+		}
+	case map[string]any:
+		if id, ok := v["MessageId"].(string); ok && id != "" {
+			c.checkMessage(Finding{Resource: r.uri, Property: join(path, "MessageId"), Rule: "message"}, v)
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			c.checkMessages(r, join(path, key), v[key])
+		}
+	}
+}
