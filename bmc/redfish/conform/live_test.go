@@ -2,11 +2,13 @@ package conform_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,8 +65,9 @@ func TestService(t *testing.T) {
 	if err != nil || len(profiles) == 0 {
 		t.Fatalf("TENKS_REDFISH=%s: no profiles: %v", dir, err)
 	}
-	service, err := redfish.New(t.Context(), redfish.Config{Systems: twoNodes(), Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12",
-		Version: "1.0.0"})
+	nodes := twoNodes()
+	service, err := redfish.New(t.Context(), redfish.Config{Systems: nodes, Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12",
+		Version: "1.0.0", AllowLocal: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +77,9 @@ func TestService(t *testing.T) {
 	// The connections are closed before the server waits for them.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
 	t.Cleanup(transport.CloseIdleConnections)
-	r, err := conform.Crawl(t.Context(), &http.Client{Transport: transport, Timeout: 10 * time.Second}, conform.Options{Base: server.URL, User: "admin",
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	furnish(t, client, server.URL, nodes)
+	r, err := conform.Crawl(t.Context(), client, conform.Options{Base: server.URL, User: "admin",
 		Password: password, Schemas: filepath.Join(dir, "schemas"), Profiles: profiles, Accept: accepted, Write: true})
 	if err != nil {
 		t.Fatal(err)
@@ -83,5 +88,48 @@ func TestService(t *testing.T) {
 		t.Error(r)
 	} else {
 		t.Log(r)
+	}
+}
+
+// furnish makes what a new service does not have: log entries, a subscription.
+func furnish(t *testing.T, client *http.Client, base string, nodes nodes) {
+	t.Helper()
+	call := func(method, uri, body string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, base+uri, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("admin", password)
+		if body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(b)
+	}
+	status, answer := call(http.MethodPost, "/redfish/v1/EventService/Subscriptions",
+		`{"Destination":"https://127.0.0.1:1/","Protocol":"Redfish","Context":"conform"}`)
+	if status != http.StatusCreated {
+		t.Fatalf("subscription: %d %s", status, answer)
+	}
+	// The service may not listen to its chassis yet.
+	uri := "/redfish/v1/Systems/" + nodes[0].ID
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if _, answer = call(http.MethodGet, uri+"/LogServices/EventLog/Entries", ""); strings.Contains(answer, "LogEntry.v1_") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no log entries: %s", answer)
+		}
+		if status, answer = call(http.MethodPost, uri+"/Actions/ComputerSystem.Reset", `{"ResetType":"PowerCycle"}`); status >= 300 {
+			t.Fatalf("reset: %d %s", status, answer)
+		}
 	}
 }
