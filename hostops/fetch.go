@@ -75,7 +75,8 @@ func (m *Media) location() (u *url.URL, shown string, err error) {
 		m.Username, m.Password = u.User.Username(), state.NewSecret(password)
 	}
 	u.User, u.Fragment = nil, ""
-	return u, u.String(), nil
+	shown = u.String()
+	return u, shown, nil
 }
 
 // fetchable says why a URL is not fetched from.

@@ -6,8 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -66,7 +65,7 @@ func pattern(n int) []byte { return bytes.Repeat([]byte("tenks\n"), n/6+1)[:n] }
 func serve(t *testing.T, secure bool) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(images(t))
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of handshakes that are to fail
 	if secure {
 		s.StartTLS()
 	} else {

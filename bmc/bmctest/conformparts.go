@@ -178,8 +178,8 @@ func attachesConsoles(t *testing.T, c bmc.Chassis) {
 		if err != nil {
 			t.Fatalf("console %d: %v", i, err)
 		}
-		defer rw.Close()
 		ended.Go(func() {
+			defer rw.Close()
 			if _, err := io.Copy(io.Discard, rw); err != nil {
 				t.Errorf("console %d: got %v, want its end once the node is off", i, err)
 			}
