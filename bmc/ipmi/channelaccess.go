@@ -2,6 +2,7 @@ package ipmi
 
 import (
 	"context"
+	"crypto/subtle"
 
 	"github.com/bougou/go-ipmi/pkg/types"
 )
@@ -102,7 +103,7 @@ const (
 )
 
 // setChannelSecurityKeys is IPMI v2.0 §22.25. K_g is always locked: it belongs to the
-// node's declaration, as the account does. A key that only this BMC knew of would lock
+// node's declaration, as the account does, and writing what is there changes nothing. A key that only this BMC knew of would lock
 // Ironic out, because the first thing that shows whether a console has it comes after the
 // login.
 func setChannelSecurityKeys(_ context.Context, c *call) ([]byte, error) {
@@ -117,10 +118,20 @@ func setChannelSecurityKeys(_ context.Context, c *call) ([]byte, error) {
 		return nil, keyRNotUsed
 	case operation == keySet && len(key) < bmcKeyLen:
 		return nil, keyTooShort
-	case operation == keySet:
+	case operation == keySet && !c.isBMCKey(key):
 		return nil, keyLocked
+	case operation == keySet:
 	case len(key) > 0:
 		return nil, keyTooLong
 	}
 	return []byte{keyIsLocked}, nil
+}
+
+// isBMCKey compares with the key there is; without one that is zeros.
+func (e *engine) isBMCKey(key []byte) bool {
+	have := e.bmcKey
+	if have == nil {
+		have = make([]byte, bmcKeyLen)
+	}
+	return subtle.ConstantTimeCompare(have, key) == 1
 }

@@ -49,16 +49,21 @@ func warmReset(ctx context.Context, c *call) ([]byte, error) {
 	return nil, nil
 }
 
-// goAway ends all sessions, and answers nothing for a while; this command's answer goes
-// out still.
+// goAway ends all sessions, and answers nothing for a while. The session that asked lives
+// until that is over: clients want to close it, and wait for the answer.
 func (c *call) goAway(ctx context.Context, d time.Duration) {
 	c.log.InfoContext(ctx, "bmc: reset", "node", c.uuid, "command", c.row.is.Name, "user", c.session.user, "source", c.from)
-	c.quiet.Store(c.now.Add(d).UnixNano())
+	until := c.now.Add(d)
+	c.leaving.Store(c.session.id)
+	c.quiet.Store(until.UnixNano())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sessions.byID {
-		c.sessions.remove(s)
+		if s != c.session {
+			c.sessions.remove(s)
+		}
 	}
+	c.session.until = until
 }
 
 // ACPI power states (IPMI v2.0 Table 20-6).
@@ -114,8 +119,9 @@ func getACPIPowerState(_ context.Context, c *call) ([]byte, error) {
 }
 
 const (
-	// defaultEnables has the event log on.
-	defaultEnables  = 0x08
+	// logEnabled of the global enables has the BMC's own events logged.
+	logEnabled      = 0x08
+	defaultEnables  = logEnabled
 	reservedEnables = 0x10
 )
 

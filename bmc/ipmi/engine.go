@@ -46,8 +46,10 @@ type engine struct {
 	// lan says where the BMC is on the network, to a client. It may ask the system.
 	lan     func(client netip.AddrPort) LAN
 	traffic traffic
-	// quiet is until when nothing is answered after a reset, in ns since 1970.
-	quiet atomic.Int64
+	// quiet is until when nothing is answered after a reset, in ns since 1970, but for the
+	// session that asked for it.
+	quiet   atomic.Int64
+	leaving atomic.Uint32
 
 	// changing is held while a value of the memory is changed, which may wait.
 	changing sync.Mutex
@@ -126,7 +128,8 @@ func smbiosOrder(u uuid.UUID) [16]byte {
 func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort, datagram []byte) ([]byte, *job) {
 	e.traffic.received.Add(1)
 	class, ok := parseRMCP(datagram)
-	if !ok || now.UnixNano() < e.quiet.Load() {
+	quiet := now.UnixNano() < e.quiet.Load()
+	if !ok || quiet && class != classIPMI {
 		return nil, nil
 	}
 	e.traffic.valid.Add(1)
@@ -141,7 +144,7 @@ func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort
 			return answer, nil
 		}
 	case classIPMI:
-		if p, ok := parseIPMI(datagram); ok {
+		if p, ok := parseIPMI(datagram); ok && (!quiet || p.session != 0 && p.session == e.leaving.Load()) {
 			return e.receiveIPMI(ctx, now, from, p)
 		}
 	}

@@ -31,7 +31,14 @@ func ipmitool(t *testing.T, s *Server, args ...string) (string, error) {
 
 func listen(tb testing.TB, chassis *bmctest.Chassis) *Server {
 	tb.Helper()
-	s, err := Listen(tb.Context(), "127.0.0.1:0", testConfig(chassis))
+	return listenWith(tb, func(cfg *Config) { cfg.Chassis = chassis })
+}
+
+func listenWith(tb testing.TB, edit func(*Config)) *Server {
+	tb.Helper()
+	cfg := testConfig(bmctest.NewChassis())
+	edit(&cfg)
+	s, err := Listen(tb.Context(), "127.0.0.1:0", cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -53,13 +53,15 @@ func getLANParam(_ context.Context, c *call) ([]byte, error) {
 }
 
 // setLANParam is IPMI v2.0 §23.1. Where the BMC is on the network is the host's business:
-// all but the community string can only be read.
+// all but the community string can only be read. Writing what is there is no error, so
+// that a tool's copy of the configuration can be written back.
 func setLANParam(ctx context.Context, c *call) ([]byte, error) {
 	if err := onLAN(c.data[0]); err != nil {
 		return nil, err
 	}
 	param, data := c.data[1], c.data[2:]
-	if _, ok := lanParams[param]; !ok {
+	read, ok := lanParams[param]
+	if !ok {
 		return nil, paramNotSupported
 	}
 	switch param {
@@ -78,6 +80,10 @@ func setLANParam(ctx context.Context, c *call) ([]byte, error) {
 			s.Community = bytes.TrimRight(data, "\x00")
 			return nil
 		})
+	}
+	// The tables among the parameters begin with the selector.
+	if now, err := read(lanRead{call: c, set: data[0]}); err == nil && bytes.Equal(now, data) {
+		return nil, nil
 	}
 	return nil, paramReadOnly
 }

@@ -41,7 +41,7 @@ type pendingEntry struct {
 // together, and seen at once. The caller holds mu.
 func (e *engine) logEvents(at time.Time, events ...event) {
 	s := &e.sel
-	if len(events) == 0 || s.off {
+	if len(events) == 0 || s.off || e.enables&logEnabled == 0 {
 		return
 	}
 	for _, v := range events {
