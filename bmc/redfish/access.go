@@ -143,12 +143,7 @@ func (a *access) login(user, password string) *account {
 	defer func() { <-a.hashing }()
 	for _, c := range candidates {
 		if c.added.fits(password) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			if a.verified == nil || len(a.verified) >= maxVerified {
-				a.verified = map[digest]digest{}
-			}
-			a.verified[d] = c.id
+			a.remember(d, c.id)
 			return c
 		}
 	}
@@ -156,6 +151,16 @@ func (a *access) login(user, password string) *account {
 		a.decoy.fits(password)
 	}
 	return nil
+}
+
+// remember that credentials are right.
+func (a *access) remember(d, id digest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.verified == nil || len(a.verified) >= maxVerified {
+		a.verified = map[digest]digest{}
+	}
+	a.verified[d] = id
 }
 
 // maxVerified bounds the verified credentials that are remembered.

@@ -79,9 +79,12 @@ func canonical(path string) string {
 	return path
 }
 
+// odataVersion is spelled as in the specification, which is not as Go would.
+const odataVersion = "OData-Version"
+
 // commonHeaders are in every answer (DSP0266 §6.5).
 func commonHeaders(h http.Header, r *http.Request) {
-	h["OData-Version"] = []string{"4.0"}
+	h[odataVersion] = []string{"4.0"}
 	h["Cache-Control"] = []string{"no-cache"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	if origin := r.Header.Get("Origin"); origin != "" {
@@ -99,18 +102,12 @@ func (s *Service) serve(w http.ResponseWriter, req *Request, rt *route) error {
 	if !slices.Contains(known, r.Method) {
 		return fail(http.StatusNotImplemented, msg("NotImplemented"))
 	}
-	if v := r.Header.Get("OData-Version"); v != "" && v != "4.0" {
+	if v := r.Header.Get(odataVersion); v != "" && v != "4.0" {
 		return fail(http.StatusPreconditionFailed, msg("HeaderInvalid", "OData-Version"))
 	}
 	open := rt != nil && (rt.Open || rt.OpenPost && r.Method == http.MethodPost)
-	// Who says who it is wants to be known: what $expand shows depends on it.
-	if !open || !rt.OpenPost && (r.Header.Get("X-Auth-Token") != "" || r.Header.Get("Authorization") != "") {
-		caller, err := s.authenticate(r)
-		if err != nil {
-			return err
-		}
-		req.Caller = caller
-		record.SetUser(r.Context(), caller.UserName)
+	if err := s.identify(req, rt, open); err != nil {
+		return err
 	}
 	if rt == nil {
 		return notFound(req.Path)
@@ -124,6 +121,22 @@ func (s *Service) serve(w http.ResponseWriter, req *Request, rt *route) error {
 		}
 	}
 	return s.dispatch(w, req, rt)
+}
+
+// identify says who asks. In an open resource that is of use, too: what $expand shows
+// depends on it.
+func (s *Service) identify(req *Request, rt *route, open bool) error {
+	h := req.HTTP.Header
+	if open && (rt.OpenPost || h.Get("X-Auth-Token") == "" && h.Get("Authorization") == "") {
+		return nil
+	}
+	caller, err := s.authenticate(req.HTTP)
+	if err != nil {
+		return err
+	}
+	req.Caller = caller
+	record.SetUser(req.Context(), caller.UserName)
+	return nil
 }
 
 // resolve looks up the system of the path, and lets another peer answer if it is there.

@@ -178,12 +178,12 @@ func eventType(message string) string {
 
 // payload is the Event document.
 func (e event) payload(label string) Object {
-	entry, text := eventMessages[shortID(e.message)], ""
-	if text = filled(entry.text, e.args); entry.severity == "" {
+	entry := eventMessages[shortID(e.message)]
+	if entry.severity == "" {
 		entry.severity = ok
 	}
 	record := Object{{"MemberId", "0"}, {"EventType", eventType(e.message)}, {"EventId", e.id}, {"EventTimestamp", e.at.UTC().Format(time.RFC3339)},
-		{"Severity", entry.severity}, {"MessageSeverity", entry.severity}, {"Message", text}, {"MessageId", e.message}, {"MessageArgs", e.args}}
+		{"Severity", entry.severity}, {"MessageSeverity", entry.severity}, {"Message", filled(entry.text, e.args)}, {"MessageId", e.message}, {"MessageArgs", e.args}}
 	if e.origin != "" {
 		record = append(record, Property{"OriginOfCondition", link(e.origin)})
 	}

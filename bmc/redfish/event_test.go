@@ -63,14 +63,18 @@ func TestSubscriptionsGoWhereTheirSystemGoes(t *testing.T) {
 	again := newFixture(t)
 	systems, _ := f.fleet.All()
 	again.fleet.set(systems)
-	eventually(t, "the subscription elsewhere", func() bool { return again.want(200, get, subscriptionsPath, nil).at("Members@odata.count") == float64(1) })
+	eventually(t, "the subscription elsewhere", func() bool {
+		return again.want(200, get, subscriptionsPath, nil).at("Members@odata.count") == float64(1)
+	})
 	f.Close()
 	systems[1].Chassis.(interface{ SetPower(p state.Power) }).SetPower(state.PowerOn)
 	if e := (answer{json: <-got}); e.at("Events/0/MessageId") != "ResourceEvent.1.3.ResourcePoweredOn" {
 		t.Errorf("event: %v", e.json)
 	}
 	again.fleet.set(systems[1:])
-	eventually(t, "the subscription gone", func() bool { return again.want(200, get, subscriptionsPath, nil).at("Members@odata.count") == float64(0) })
+	eventually(t, "the subscription gone", func() bool {
+		return again.want(200, get, subscriptionsPath, nil).at("Members@odata.count") == float64(0)
+	})
 }
 
 func TestSubscriptionsThatAreRefused(t *testing.T) {

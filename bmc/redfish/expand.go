@@ -65,12 +65,12 @@ func (s *Service) fetchElsewhere(sub *Request, rt *route, sys System) (*document
 	if w.status != http.StatusOK {
 		return nil, unavailable(busyRetry)
 	}
-	var any map[string]any
-	if err = json.Unmarshal(w.body.Bytes(), &any); err != nil {
+	var payload map[string]any
+	if err = json.Unmarshal(w.body.Bytes(), &payload); err != nil {
 		return nil, fmt.Errorf("forward %s: %w", sub.Path, err)
 	}
 	o := Object{{"@odata.id", sub.Path}, {"@odata.type", rt.Type}}
-	for key, v := range any {
+	for key, v := range payload {
 		o = o.with(key, v)
 	}
 	return &document{object: o, body: w.body.Bytes(), etag: w.header.Get("Etag")}, nil

@@ -36,10 +36,9 @@ func parseFilter(s string) (*expression, bool) {
 func filterTokens(s string) ([]string, bool) {
 	var out []string
 	for s = strings.TrimLeft(s, " "); s != ""; s = strings.TrimLeft(s, " ") {
-		n := 0
+		n := 1 // a parenthesis
 		switch s[0] {
 		case '(', ')':
-			n = 1
 		case '\'':
 			text, length, ok := quoted(s)
 			if !ok {
@@ -176,21 +175,11 @@ func (e *expression) holds(o Object) bool {
 	case "not":
 		return !e.left.holds(o)
 	}
-	order, comparable := compare(lookUp(o, e.path), e.literal)
-	equal := comparable && order == 0
-	switch e.op {
-	case "eq":
-		return equal
-	case "ne":
-		return !equal
-	case "ge":
-		return equal || comparable && order > 0 && ordered(e.literal)
-	case "le":
-		return equal || comparable && order < 0
-	case "gt":
-		return comparable && order > 0 && ordered(e.literal)
-	}
-	return comparable && order < 0
+	order, known := compare(lookUp(o, e.path), e.literal)
+	equal := known && order == 0
+	more := known && order > 0 && ordered(e.literal)
+	less := known && order < 0 && ordered(e.literal)
+	return map[string]bool{"eq": equal, "ne": !equal, "ge": equal || more, "gt": more, "le": equal || less, "lt": less}[e.op]
 }
 
 // ordered says whether there is less and more for a literal.
@@ -219,7 +208,7 @@ func lookUp(v any, path []string) any {
 
 // compare orders a value and a literal of the same type; booleans and null are only
 // equal or not.
-func compare(v, literal any) (order int, comparable bool) {
+func compare(v, literal any) (order int, known bool) {
 	switch l := literal.(type) {
 	case nil:
 		if v == nil {

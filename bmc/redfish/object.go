@@ -3,7 +3,6 @@ package redfish
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -129,14 +128,8 @@ func appendValue(b []byte, v any) ([]byte, error) {
 		return strconv.AppendBool(b, v), nil
 	case int:
 		return strconv.AppendInt(b, int64(v), 10), nil
-	case int64:
-		return strconv.AppendInt(b, v, 10), nil
 	case uint64:
 		return strconv.AppendUint(b, v, 10), nil
-	case float64:
-		if !math.IsNaN(v) && !math.IsInf(v, 0) && (v == 0 || math.Abs(v) >= 1e-6 && math.Abs(v) < 1e21) {
-			return strconv.AppendFloat(b, v, 'f', -1, 64), nil
-		}
 	}
 	other, err := json.Marshal(v)
 	return append(b, other...), err

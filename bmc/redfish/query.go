@@ -67,28 +67,28 @@ func (q *query) set(name string, values []string, collection bool) error {
 		return fail(http.StatusNotImplemented, msg("QueryNotSupported"))
 	}
 	value := strings.TrimSpace(values[0])
-	bad := fail(http.StatusBadRequest, msg("QueryParameterValueFormatError", brief(value), name))
-	if len(values) > 1 || name == "only" && value != "" {
-		return bad
-	}
 	if !collection && name != "$expand" && name != "$select" {
 		return fail(http.StatusBadRequest, msg("QueryNotSupportedOnResource"))
 	}
-	valid := true
+	valid := len(values) == 1
+	switch {
+	case !valid:
+		return fail(http.StatusBadRequest, msg("QueryParameterValueFormatError", brief(value), name))
+	case name == "$skip" || name == "$top":
+		return q.page(name, value)
+	}
 	switch name {
 	case "only":
-		q.only = true
+		q.only, valid = true, value == ""
 	case "$expand":
 		q.expand, q.levels, valid = parseExpand(value)
 	case "$select":
 		q.sel, valid = parseSelect(value)
 	case "$filter":
 		q.filter, valid = parseFilter(value)
-	case "$skip", "$top":
-		return q.page(name, value)
 	}
 	if !valid {
-		return bad
+		return fail(http.StatusBadRequest, msg("QueryParameterValueFormatError", brief(value), name))
 	}
 	return nil
 }

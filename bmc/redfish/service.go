@@ -188,7 +188,9 @@ func (s *Service) Serve(ctx context.Context, l net.Listener, conf *tls.Config) e
 	if err != nil {
 		err = server.Close()
 	}
-	<-done
+	if serveErr := <-done; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
 	if err != nil {
 		return fmt.Errorf("redfish: close: %w", err)
 	}

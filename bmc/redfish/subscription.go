@@ -291,7 +291,7 @@ func stream(r *Request, w http.ResponseWriter) error {
 	fmt.Fprintf(w, ": %s\n\n", k.sub.ID)
 	for {
 		if flusher.Flush() != nil {
-			return nil //nolint:nilerr // the client is gone
+			return nil // the client is gone
 		}
 		select {
 		case <-ctx.Done():
