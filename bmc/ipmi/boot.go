@@ -51,7 +51,8 @@ var paramLen = [params]int{1, 1, 1, 1, 2, 5, 9, 0}
 // bootOptions are the parameters as clients set them. They live as long as the BMC
 // is open; only the override itself outlasts it, in the chassis.
 type bootOptions struct {
-	data   [params][]byte
+	// data is by parameter; nil until one is set.
+	data   map[byte][]byte
 	locked [params]bool
 	owner  holder
 	// boot is the override that the flags were turned into.
@@ -208,8 +209,15 @@ func (c *call) setParam(param byte, data []byte) error {
 		old := c.boot.read(param)
 		data = []byte{0, old[1]&^data[0] | data[1]&data[0]}
 	}
-	c.boot.data[param] = clone(data)
+	c.boot.set(param, clone(data))
 	return nil
+}
+
+func (b *bootOptions) set(param byte, data []byte) {
+	if b.data == nil {
+		b.data = map[byte][]byte{}
+	}
+	b.data[param] = data
 }
 
 func (b *bootOptions) setMailbox(data []byte) error {
@@ -218,7 +226,7 @@ func (b *bootOptions) setMailbox(data []byte) error {
 		return refused(types.CodeParameterOutOfRange)
 	}
 	if b.data[paramMailbox] == nil {
-		b.data[paramMailbox] = make([]byte, mailboxBlocks*mailboxBlockLen)
+		b.set(paramMailbox, make([]byte, mailboxBlocks*mailboxBlockLen))
 	}
 	copy(b.data[paramMailbox][block*mailboxBlockLen:][:mailboxBlockLen], data[1:])
 	return nil

@@ -131,7 +131,7 @@ func setChannelSecurityKeys(_ context.Context, c *call) ([]byte, error) {
 func (e *engine) isBMCKey(key []byte) bool {
 	have := e.bmcKey
 	if have == nil {
-		have = make([]byte, bmcKeyLen)
+		have = new([bmcKeyLen]byte)
 	}
-	return subtle.ConstantTimeCompare(have, key) == 1
+	return subtle.ConstantTimeCompare(have[:], key) == 1
 }

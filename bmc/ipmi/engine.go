@@ -31,9 +31,9 @@ type engine struct {
 	uuid     string
 	guid     [16]byte // as Get System GUID returns it
 	username string
-	key      []byte // K_uid: the password, zero-padded to 20 bytes
-	decoy    []byte
-	bmcKey   []byte // K_g, zero-padded to 20 bytes; nil for a login with one key
+	key      [20]byte // K_uid: the password, zero-padded
+	decoy    [20]byte
+	bmcKey   *[bmcKeyLen]byte // K_g, zero-padded; nil for a login with one key
 	random   io.Reader
 	log      *slog.Logger
 	opened   time.Time
@@ -103,13 +103,13 @@ func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
 		return nil, fmt.Errorf("bmc key: must have at most %d bytes", bmcKeyLen)
 	}
 	e := &engine{chassis: cfg.Chassis, uuid: cfg.UUID, guid: smbiosOrder(id), username: name, log: cfg.Log, random: random, observer: cfg.Observe, faults: cfg.Fault,
-		key: crypto.PadPassword20([]byte(password)), decoy: make([]byte, 20), opened: now, lan: cfg.LAN, enables: defaultEnables}
-	if _, err := io.ReadFull(random, e.decoy); err != nil {
+		key: [20]byte(crypto.PadPassword20([]byte(password))), opened: now, lan: cfg.LAN, enables: defaultEnables}
+	if _, err := io.ReadFull(random, e.decoy[:]); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
 	}
 	if key != "" {
-		e.bmcKey = make([]byte, bmcKeyLen)
-		copy(e.bmcKey, key)
+		e.bmcKey = new([bmcKeyLen]byte)
+		copy(e.bmcKey[:], key)
 	}
 	return e, nil
 }
@@ -353,7 +353,14 @@ func (e *engine) handOut() []func(context.Context) {
 func (e *engine) leftover() []func(context.Context) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return append(e.handOut(), e.keepSEL)
+	work := e.handOut()
+	if len(e.sel.pending) > 0 || e.sel.unsaved != nil {
+		work = append(work, e.keepSEL)
+	}
+	if len(e.untold) > 0 {
+		work = append(work, e.keepHistory)
+	}
+	return work
 }
 
 // wake returns when the next tick is due (zero: never), and whether that differs

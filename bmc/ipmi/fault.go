@@ -77,13 +77,12 @@ func late(effect fault.Effect, answer []byte, j *job) ([]byte, *job) {
 
 // later starts a job once it is its time.
 func (s *Server) later(ctx context.Context, from client, j *job) {
-	select {
-	case s.late <- struct{}{}:
-	default:
+	if s.late.Add(1) > maxLate {
+		s.late.Add(-1)
 		return // as if the network had lost it
 	}
 	s.wg.Go(func() {
-		defer func() { <-s.late }()
+		defer s.late.Add(-1)
 		pause(ctx, j.after)
 		switch {
 		case ctx.Err() != nil:

@@ -230,7 +230,7 @@ func (e *engine) finishLogin(s *session, code []byte) ([]byte, error) {
 	// With two keys the session's come from K_g, so that the console must know both.
 	key := l.who.key
 	if e.bmcKey != nil {
-		key = e.bmcKey
+		key = e.bmcKey[:]
 	}
 	sik, k1, k2, err := crypto.DeriveSessionKeys(s.suite.auth, l.consoleRandom[:], l.ourRandom[:], l.role, l.name, key)
 	if err != nil {

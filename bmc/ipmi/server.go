@@ -19,6 +19,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tenks/bmc"
@@ -72,8 +73,8 @@ type Server struct {
 	cancel context.CancelFunc
 	// unsubscribe ends the chassis' events.
 	unsubscribe func()
-	jobs        chan struct{} // a token per running job
-	late        chan struct{} // and one per packet that a fault holds back
+	jobs        atomic.Int32 // that are running
+	late        atomic.Int32 // packets that a fault holds back
 	wg          sync.WaitGroup
 
 	// mu makes asking the engine for its next wake-up and arming it one step.
@@ -110,7 +111,7 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 		e.lan = func(client netip.AddrPort) LAN { return lanOf(local, client) }
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs), late: make(chan struct{}, maxLate), attached: make(chan struct{}, 1)}
+	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, attached: make(chan struct{}, 1)}
 	e.port = s.Addr().Port()
 	s.unsubscribe = cfg.Chassis.Subscribe(func(ev bmc.Event) {
 		e.happened(ev)
@@ -206,13 +207,12 @@ func (s *Server) start(ctx context.Context, from client, j *job) {
 
 // work runs do in a goroutine of its own, if there is room.
 func (s *Server) work(ctx context.Context, do func(context.Context)) bool {
-	select {
-	case s.jobs <- struct{}{}:
-	default:
+	if s.jobs.Add(1) > maxJobs {
+		s.jobs.Add(-1)
 		return false
 	}
 	s.wg.Go(func() {
-		defer func() { <-s.jobs }()
+		defer s.jobs.Add(-1)
 		s.limited(ctx, do)
 	})
 	return true

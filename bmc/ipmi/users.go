@@ -61,7 +61,7 @@ func (e *engine) user(a *accounts, id byte) account {
 	case nullUserID:
 		return account{Disabled: true, Access: noAccess}
 	case accountID:
-		password := bytes.TrimRight(e.key, "\x00")
+		password := bytes.TrimRight(e.key[:], "\x00")
 		return account{Name: []byte(e.username), Password: password, Long: len(password) > shortPassword, Enabled: true,
 			Access: accessMessaging | byte(userLimit)}
 	}
@@ -115,7 +115,7 @@ func (e *engine) identify(of recalled, name string) (identity, bool) {
 	// The declared account comes first, and no limit of the channel holds for it: nothing
 	// that a client sets locks Ironic out.
 	if name == e.username {
-		return identity{accountID, userLimit, e.key}, true
+		return identity{accountID, userLimit, e.key[:]}, true
 	}
 	a, limit := e.accounts.of(of.accounts), e.settings.of(of.settings).access().limit()
 	for _, id := range slices.Sorted(maps.Keys(a.Users)) {
@@ -129,9 +129,9 @@ func (e *engine) identify(of recalled, name string) (identity, bool) {
 // nobody stands for a user that does not exist: its key is one that nobody knows, the
 // same each time, so that its login fails as one with a wrong password does.
 func (e *engine) nobody(name string) identity {
-	decoy, err := crypto.HMAC("sha1", []byte(name), e.decoy)
+	decoy, err := crypto.HMAC("sha1", []byte(name), e.decoy[:])
 	if err != nil {
-		decoy = e.decoy
+		decoy = e.decoy[:]
 	}
 	return identity{limit: userLimit, key: decoy}
 }
