@@ -96,8 +96,10 @@ func isOwnAccount(r *Request) bool {
 
 func accountTable() []Resource {
 	password := Rule{Kind: String, Required: true, Max: maxPassword, Secret: true, Check: func(v any) bool { s, _ := v.(string); return len(s) >= minPassword }}
+	// No account is ever locked, so that there is nothing but to say so.
+	unlocked := Rule{Kind: Bool, Check: func(v any) bool { return v == false }}
 	written := Rules{"Password": password, "RoleId": {Kind: String, Values: roles}, "Enabled": {Kind: Bool},
-		"UserName": {Kind: String, Max: 64, Check: isUserName}, "PasswordChangeRequired": {Kind: Bool}, "Locked": {Kind: Bool}}
+		"UserName": {Kind: String, Max: 64, Check: isUserName}, "PasswordChangeRequired": {Kind: Bool}, "Locked": unlocked}
 	for name, rule := range written {
 		rule.Required = false
 		written[name] = rule
@@ -120,7 +122,7 @@ func accountTable() []Resource {
 			Creatable: Rules{"UserName": {Kind: String, Required: true, Max: 64, Check: isUserName}, "Password": password,
 				"RoleId": {Kind: String, Required: true, Values: roles}, "Enabled": {Kind: Bool}, "PasswordChangeRequired": {Kind: Bool},
 				"AccountTypes": {Kind: List, Elements: &Rule{Kind: String, Values: []string{"Redfish"}}},
-				"Name":         {Kind: String}, "Description": {Kind: String}, "Locked": {Kind: Bool}},
+				"Name":         {Kind: String}, "Description": {Kind: String}, "Locked": unlocked},
 			Post: createAccount},
 		{Path: accountsPath + "/{account}", Type: "#ManagerAccount.v1_12_0.ManagerAccount", Get: getAccount, Change: ConfigureUsers,
 			Present: func(r *Request) bool { return findAccount(r) != nil }, Self: isOwnAccount,

@@ -3,13 +3,8 @@ package redfish
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"tenks/bmc/redfish/conform"
 )
 
 // TestEveryResource crawls the service and holds each resource against the rules that
@@ -110,31 +105,4 @@ func checkResource(f *fixture, path string, a answer) {
 		f.t.Errorf("GET %s without credentials: status %d", path, got)
 	}
 	f.user = was
-}
-
-// TestIntegrationConformance crawls the service with the schemas of DSP8010 in the folder
-// REDFISH_SCHEMAS, and with the profiles in REDFISH_PROFILES.
-func TestIntegrationConformance(t *testing.T) {
-	schemas := os.Getenv("REDFISH_SCHEMAS")
-	if schemas == "" {
-		t.Skip("REDFISH_SCHEMAS is not set to a folder with DMTF's CSDL files")
-	}
-	profiles, err := filepath.Glob(filepath.Join(os.Getenv("REDFISH_PROFILES"), "OpenStack*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := newFixture(t, func(c *Config) { c.Clock = nil })
-	populate(f)
-	server := httptest.NewTLSServer(f)
-	defer server.Close()
-	report, err := conform.Crawl(t.Context(), server.Client(), conform.Options{Base: server.URL, User: f.user, Password: f.password,
-		Schemas: schemas, Profiles: profiles, Write: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(report.Failures) > 0 {
-		t.Errorf("%s", report)
-	} else {
-		t.Logf("%s", report)
-	}
 }

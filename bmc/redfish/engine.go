@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"tenks/bmc/record"
 )
@@ -59,6 +60,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	commonHeaders(rec.Header(), r)
+	setWriteDeadline(rec, time.Now().Add(writeTimeout))
 	req := &Request{HTTP: r, Service: s, Path: canonical(r.URL.Path), vars: vars}
 	if err := s.serve(rec, req, rt); err != nil {
 		s.refuse(rec, r, err)
@@ -77,6 +79,15 @@ func canonical(path string) string {
 		path = strings.TrimSuffix(path, "/")
 	}
 	return path
+}
+
+// writeTimeout bounds how long a request may take until its answer is sent, so that who
+// does not read keeps no memory. Raw handlers may take longer.
+const writeTimeout = 2 * time.Minute
+
+// setWriteDeadline has no effect where there is no connection, as in tests.
+func setWriteDeadline(w http.ResponseWriter, t time.Time) {
+	_ = http.NewResponseController(w).SetWriteDeadline(t)
 }
 
 // odataVersion is spelled as in the specification, which is not as Go would.
@@ -186,6 +197,7 @@ func (s *Service) dispatch(w http.ResponseWriter, req *Request, rt *route) error
 	}
 	if raw := rt.Raw[r.Method]; raw != nil {
 		w.Header()["Allow"] = []string{rt.allow}
+		setWriteDeadline(w, time.Time{})
 		return raw(req, w)
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {

@@ -76,6 +76,8 @@ type events struct {
 	service *Service
 	// verifying checks certificates, lax does not.
 	verifying, lax *http.Client
+	// interval is between attempts.
+	interval time.Duration
 
 	mu    sync.Mutex // guards the rest
 	sinks map[string]*sink
@@ -96,7 +98,7 @@ func newEvents(s *Service) *events {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	return &events{service: s, sinks: map[string]*sink{}, verifying: client(false), lax: client(true)}
+	return &events{service: s, sinks: map[string]*sink{}, verifying: client(false), lax: client(true), interval: deliveryInterval}
 }
 
 // errLocal refuses destinations that would make the service talk to its own host.
@@ -230,31 +232,40 @@ func (es *events) deliverAll(ctx context.Context, k *sink) {
 		case <-ctx.Done():
 			return
 		case e := <-k.queue:
-			es.deliver(ctx, k.sub, e)
+			if es.deliver(ctx, k.sub, e) || k.sub.Policy != terminateAfterRetries {
+				continue
+			}
+			if err := es.service.replaceSubscription(ctx, k, nil); err != nil {
+				es.service.cfg.Log.WarnContext(ctx, "redfish: subscription not forgotten", "subscription", k.sub.ID, "err", err)
+			}
+			es.drop(k.sub.ID)
+			return
 		}
 	}
 }
 
-// deliver POSTs one event, and tries again where that fails (DSP0266 §15.5).
-func (es *events) deliver(ctx context.Context, sub subscription, e event) {
+// deliver POSTs one event, and tries again where that fails (DSP0266 §15.5). It reports
+// whether the event has arrived, or the delivery ended.
+func (es *events) deliver(ctx context.Context, sub subscription, e event) bool {
 	body, err := appendObject(nil, e.payload(sub.Context))
 	if err != nil {
-		return
+		return true
 	}
 	for attempt := range deliveryAttempts {
 		if err = es.post(ctx, sub, body); err == nil || ctx.Err() != nil {
-			return
+			return true
 		}
 		if attempt == deliveryAttempts-1 {
 			break
 		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(deliveryInterval):
+			return true
+		case <-time.After(es.interval):
 		}
 	}
 	es.service.cfg.Log.WarnContext(ctx, "redfish: event not delivered; dropped", "subscription", sub.ID, "err", err)
+	return false
 }
 
 func (es *events) post(ctx context.Context, sub subscription, body []byte) error {

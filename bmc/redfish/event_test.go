@@ -92,6 +92,21 @@ func TestSubscriptionsThatAreRefused(t *testing.T) {
 	f.want(503, post, subscriptionsPath, `{"Destination":"http://192.0.2.1/","Protocol":"Redfish"}`)
 }
 
+func TestASubscriptionThatFailsMayEnd(t *testing.T) {
+	f := newFixture(t)
+	f.events.interval = 0
+	gone := httptest.NewServer(http.NotFoundHandler())
+	defer gone.Close()
+	stays := f.want(201, post, subscriptionsPath, map[string]any{"Destination": gone.URL, "Protocol": "Redfish"}).Header().Get("Location")
+	ends := f.want(201, post, subscriptionsPath, map[string]any{"Destination": gone.URL, "Protocol": "Redfish", "DeliveryRetryPolicy": "TerminateAfterRetries"}).Header().Get("Location")
+	f.chassis[first].SetPower(state.PowerOn)
+	eventually(t, "the end of the subscription", func() bool { return f.do(get, ends, nil).Code == 404 })
+	f.want(200, get, stays, nil)
+	if kept := recall[[]subscription](System{Chassis: f.chassis[first]}, subscriptionsKey); len(kept) != 1 {
+		t.Errorf("kept: %+v", kept)
+	}
+}
+
 func TestLocalDestinations(t *testing.T) {
 	for address, local := range map[string]bool{"127.0.0.1:80": true, "[::1]:80": true, "169.254.169.254:80": true, "[fe80::1]:80": true, "0.0.0.0:80": true,
 		"[::ffff:127.0.0.1]:80": true, "192.0.2.1:80": false, "10.0.0.1:443": false, "[2001:db8::1]:443": false} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 )
 
 // recall returns what was kept of a system under a key, or the zero value. It is read
@@ -19,11 +20,18 @@ func recall[T any](sys System, key string) T {
 	return out
 }
 
-// keep stores a value of a system under a key.
+// maxKept is what bmc.Memory takes.
+const maxKept = 64 << 10
+
+// keep stores a value of a system under a key. What has grown too large is the client's
+// to make smaller.
 func keep[T any](ctx context.Context, sys System, key string, v T) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("system %s: %s: %w", sys.ID, key, err)
+	}
+	if len(raw) > maxKept {
+		return fail(http.StatusBadRequest, msg("CreateLimitReachedForResource"))
 	}
 	if err := sys.Chassis.Keep(ctx, key, raw); err != nil {
 		return fmt.Errorf("system %s: keep %s: %w", sys.ID, key, err)

@@ -20,6 +20,9 @@ const (
 	maxSessions     = 16384
 )
 
+// maxLogin bounds the body of a login: nobody knows yet whose it is.
+const maxLogin = 16 << 10
+
 const sessionsPath = rootPath + "/SessionService/Sessions"
 
 // session is a login. Only the hash of its token is known.
@@ -187,7 +190,7 @@ func sessionTable() []Resource {
 				}
 				return ids, nil
 			},
-			OpenPost: true, Change: Login,
+			OpenPost: true, Change: Login, BodyLimit: maxLogin,
 			Creatable: Rules{
 				"UserName": {Kind: String, Required: true, Max: maxPassword}, "Password": {Kind: String, Required: true, Max: maxPassword, Secret: true},
 				"Context": {Kind: String}, "Token": {Kind: String, Null: true, Secret: true}, "SessionType": {Kind: String, Values: []string{"Redfish"}},

@@ -13,12 +13,19 @@ import (
 // eventTypes are the deprecated kinds, which Ironic still asks for.
 var eventTypes = []string{"StatusChange", "ResourceUpdated", "ResourceAdded", "ResourceRemoved", "Alert"}
 
+// The policies for destinations that cannot be reached (DeliveryRetryPolicy): the
+// subscription stays, or ends.
+const (
+	retryForever          = "RetryForever"
+	terminateAfterRetries = "TerminateAfterRetries"
+)
+
 // registryPrefixes are the registries that events come from.
 var registryPrefixes = []string{"ResourceEvent", "TaskEvent"}
 
 func eventTable() []Resource {
 	text := Rule{Kind: String}
-	policies := []string{"TerminateAfterRetries", "SuspendRetries", "RetryForever"}
+	policies := []string{retryForever, terminateAfterRetries}
 	create := Rules{
 		"Destination":         {Kind: String, Required: true, Check: isDestination},
 		"Protocol":            {Kind: String, Required: true, Values: []string{"Redfish"}},
@@ -196,7 +203,7 @@ func (k *sink) object() Object {
 
 func (k *sink) policy() string {
 	if k.sub.Policy == "" {
-		return "RetryForever"
+		return retryForever
 	}
 	return k.sub.Policy
 }

@@ -190,6 +190,8 @@ func (ts *tasks) drop(t *Task) {
 	t.mu.Lock()
 	if t.cancel != nil {
 		t.cancel()
+	} else if t.state == taskRunning {
+		t.state = taskCancelled // it has not begun, and will not
 	}
 	t.mu.Unlock()
 	ts.mu.Lock()

@@ -8,7 +8,11 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 )
+
+// readTimeout bounds how long a body may take.
+const readTimeout = 30 * time.Second
 
 // maxBody bounds a request's body in bytes, unless the row says otherwise.
 const maxBody = 1 << 20
@@ -237,7 +241,11 @@ func readBody(w http.ResponseWriter, req *Request, rt *route) (map[string]any, e
 	if limit == 0 {
 		limit = maxBody
 	}
+	// A body that trickles in keeps its connection for so long at most.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(readTimeout)) // there may be no connection
 	raw, err := io.ReadAll(http.MaxBytesReader(w, req.HTTP.Body, limit))
+	_ = control.SetReadDeadline(time.Time{})
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, fail(http.StatusRequestEntityTooLarge, msg("PayloadTooLarge"))
 	}
