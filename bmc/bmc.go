@@ -1,6 +1,6 @@
 // Package bmc is the interface between BMC protocols and drivers: a Chassis is the
 // box that one BMC controls (IPMI v2.0 §28). Protocol servers are in bmc/ipmi and
-// later bmc/redfish; bmc/endpoint opens and closes their listeners. The package
+// bmc/redfish; bmc/endpoint opens and closes their listeners. The package
 // itself starts nothing.
 package bmc
 

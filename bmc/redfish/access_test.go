@@ -169,6 +169,7 @@ func TestAccountsAndRoles(t *testing.T) {
 	f.user, f.password = "op", "another long"
 	run(t, f, []exchange{
 		{name: "must change", method: get, path: sys1, status: 403, message: "PasswordChangeRequired"},
+		{name: "is told at login", method: post, path: sessionsPath, body: `{"UserName":"op","Password":"another long"}`, status: 201, has: map[string]any{"@Message.ExtendedInfo/0/MessageId": "Base.1.16.PasswordChangeRequired"}},
 		{name: "does", method: patch, path: account, body: `{"Password":"a third one"}`, status: 200},
 	})
 	f.password = "a third one"

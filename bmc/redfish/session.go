@@ -271,5 +271,9 @@ func openSession(r *Request, v Values) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if acct.added != nil && acct.added.MustChange {
+		// DSP0266 §13.2.6: the login works, and says what is to be done first.
+		doc.object = append(doc.object, Property{"@Message.ExtendedInfo", infos([]Message{msg("PasswordChangeRequired", accountsPath+"/"+acct.user)})})
+	}
 	return &Result{Location: path, Body: doc.object, Header: http.Header{"X-Auth-Token": {token}}}, nil
 }

@@ -38,7 +38,8 @@ func (s *Service) change(w http.ResponseWriter, req *Request, rt *route) error {
 	if err := refuseQuery(req.HTTP.URL.RawQuery); err != nil {
 		return err
 	}
-	if rt.action == nil {
+	// Logins and actions do not wait for each other.
+	if rt.action == nil && !rt.OpenPost {
 		unlock, err := s.locks.lock(req.Context(), req.Path)
 		if err != nil {
 			return unavailable(busyRetry)
