@@ -36,8 +36,8 @@ type access struct {
 	key [sha256.Size]byte
 	guard
 
-	// hashing bounds how many slow hashes are computed at a time.
-	hashing chan struct{}
+	// hashing bounds how many slow hashes are computed at a time, guesses those that wait.
+	hashing, guesses chan struct{}
 	// decoy is what a password of no account is compared with.
 	decoy addedAccount
 
@@ -52,7 +52,7 @@ type access struct {
 }
 
 func newAccess(cfg Config) *access {
-	a := &access{cfg: cfg, hashing: make(chan struct{}, 2), stale: true}
+	a := &access{cfg: cfg, hashing: make(chan struct{}, 2), guesses: make(chan struct{}, maxGuesses), stale: true}
 	_, _ = rand.Read(a.key[:]) // never fails
 	a.decoy.Salt, a.decoy.Hash = make([]byte, saltLength), make([]byte, sha256.Size)
 	return a
@@ -129,28 +129,31 @@ func (a *access) forget() {
 }
 
 // login returns the account with these credentials, or nil. A wrong password takes as
-// long as an unknown user.
-func (a *access) login(user, password string) *account {
+// long as an unknown user. The error says that too many are being tried.
+func (a *access) login(user, password string) (*account, error) {
 	d := a.digest(user, password)
 	acct, candidates := a.quick(d, user)
-	if acct != nil {
-		return acct
+	if acct != nil || len(password) > maxPassword {
+		return acct, nil
 	}
-	if len(password) > maxPassword {
-		return nil
+	select {
+	case a.guesses <- struct{}{}:
+		defer func() { <-a.guesses }()
+	default:
+		return nil, unavailable(busyRetry)
 	}
 	a.hashing <- struct{}{}
 	defer func() { <-a.hashing }()
 	for _, c := range candidates {
 		if c.added.fits(password) {
 			a.remember(d, c.id)
-			return c
+			return c, nil
 		}
 	}
 	if len(candidates) == 0 {
 		a.decoy.fits(password)
 	}
-	return nil
+	return nil, nil //nolint:nilnil // no account, and no fault
 }
 
 // remember that credentials are right.
@@ -282,7 +285,10 @@ func (s *Service) login(r *http.Request, user, password string) (*account, error
 	if s.access.blocked(who, now) {
 		return nil, unavailable("30")
 	}
-	acct := s.access.login(user, password)
+	acct, err := s.access.login(user, password)
+	if err != nil {
+		return nil, err
+	}
 	if acct == nil {
 		if s.access.fail(who, now) {
 			s.cfg.Log.WarnContext(r.Context(), "redfish: too many bad logins; blocked for a while", "user", brief(user), "source", who.source.String())

@@ -135,6 +135,28 @@ func TestGuessing(t *testing.T) {
 	f.want(200, get, systemsPath, nil)
 }
 
+func TestRequestsOfASourceAreBounded(t *testing.T) {
+	f := newFixture(t)
+	source := suspectOf(f.source, "").source
+	for range maxPerSource {
+		if !f.inFlight.enter(source) {
+			t.Fatal("refused too early")
+		}
+	}
+	f.want(503, get, systemsPath, nil)
+	f.source = "192.0.2.2:1"
+	f.want(200, get, systemsPath, nil)
+	f.source = "192.0.2.1:1"
+	f.inFlight.leave(source)
+	f.want(200, get, systemsPath, nil)
+	for range maxGuesses {
+		f.access.guesses <- struct{}{}
+	}
+	f.want(200, get, systemsPath, nil) // the nodes' account is not guessed
+	f.password = "wrong"
+	f.want(503, get, systemsPath, nil)
+}
+
 func TestAccountsAndRoles(t *testing.T) {
 	f := newFixture(t)
 	account := accountsPath + "/op"

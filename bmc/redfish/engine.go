@@ -61,6 +61,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	commonHeaders(rec.Header(), r)
 	setWriteDeadline(rec, time.Now().Add(writeTimeout))
+	source := suspectOf(r.RemoteAddr, "").source
+	if !s.inFlight.enter(source) {
+		s.refuse(rec, r, unavailable(busyRetry))
+		return
+	}
+	defer s.inFlight.leave(source)
 	req := &Request{HTTP: r, Service: s, Path: canonical(r.URL.Path), vars: vars}
 	if err := s.serve(rec, req, rt); err != nil {
 		s.refuse(rec, r, err)

@@ -65,6 +65,8 @@ type event struct {
 type sink struct {
 	sub    subscription
 	stream bool
+	// account is whose stream it is.
+	account digest
 	// home is the system that it is kept with.
 	home  string
 	queue chan event

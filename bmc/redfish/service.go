@@ -78,6 +78,7 @@ type Service struct {
 	logs     *logs
 	locks    keyedLocks
 	restarts restarts
+	inFlight inFlight
 	// spawn starts a goroutine that Close waits for; it reports false once closed.
 	spawn func(func(context.Context)) bool
 	stop  func()

@@ -285,7 +285,7 @@ func stream(r *Request, w http.ResponseWriter) error {
 	es := r.Service.events
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	k := &sink{sub: subscription{ID: newID(), Systems: r.Caller.Systems(), User: r.Caller.UserName}, stream: true, queue: make(chan event, eventQueue), stop: cancel}
+	k := &sink{sub: subscription{ID: newID(), Systems: r.Caller.Systems(), User: r.Caller.UserName}, stream: true, account: r.Caller.id, queue: make(chan event, eventQueue), stop: cancel}
 	if !es.addStream(k) {
 		return fail(http.StatusServiceUnavailable, msg("EventSubscriptionLimitExceeded"))
 	}
@@ -319,13 +319,16 @@ func stream(r *Request, w http.ResponseWriter) error {
 func (es *events) addStream(k *sink) bool {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	open := 0
+	all, ofAccount := 0, 0
 	for _, other := range es.sinks {
 		if other.stream {
-			open++
+			all++
+			if other.account == k.account {
+				ofAccount++
+			}
 		}
 	}
-	if open >= maxStreams {
+	if all >= maxStreams || ofAccount >= maxAccountStreams {
 		return false
 	}
 	es.sinks[k.sub.ID] = k
