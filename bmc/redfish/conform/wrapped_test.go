@@ -13,7 +13,7 @@ import (
 // TestFaultsOfAWrappedService puts faults between our service and the checker. It has
 // no schemas, so that only the protocol is judged.
 func TestFaultsOfAWrappedService(t *testing.T) {
-	service, err := redfish.New(t.Context(), redfish.Config{Systems: twoNodes(), Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12"})
+	service, err := redfish.New(t.Context(), redfish.Config{Systems: twoNodes()[:1], Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12"})
 	if err != nil {
 		t.Fatal(err)
 	}
