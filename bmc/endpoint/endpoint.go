@@ -56,6 +56,7 @@ type listener struct {
 	want   want
 	server *ipmi.Server
 	power  *faulty
+	events *late
 }
 
 // want is a BMC as it should be. It is comparable.
@@ -108,7 +109,8 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 	m.close(m.faults.resets(fault.IPMI, time.Now()))
 	errs := map[string]error{}
 	for _, uuid := range slices.Sorted(maps.Keys(want)) {
-		if _, ok := m.open[uuid]; ok {
+		if l, ok := m.open[uuid]; ok {
+			l.events.attach()
 			continue
 		}
 		if err := m.listen(ctx, uuid, want[uuid]); err != nil {
@@ -123,14 +125,15 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 
 func (m *Manager) listen(ctx context.Context, uuid string, w want) error {
 	addr := net.JoinHostPort(w.endpoint.Address, strconv.Itoa(w.endpoint.Port))
-	power := &faulty{Chassis: lookUp{uuid, m.cfg.Chassis}, protocol: fault.IPMI, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}
+	chassis := newLookUp(uuid, m.cfg.Chassis)
+	power := &faulty{Chassis: chassis, protocol: fault.IPMI, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}
 	server, err := ipmi.Listen(ctx, addr, ipmi.Config{
 		Chassis: power, UUID: uuid, Account: w.account, Log: m.cfg.Log, Observe: m.observe(uuid, w.account), Fault: m.faults.ask,
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", uuid, err)
 	}
-	m.open[uuid] = listener{w, server, power}
+	m.open[uuid] = listener{w, server, power, chassis.events}
 	return nil
 }
 

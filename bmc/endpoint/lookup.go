@@ -15,6 +15,12 @@ import (
 type lookUp struct {
 	uuid string
 	find func(uuid string) (bmc.Chassis, bool)
+	// events is the BMC's subscription, which Manager.Do attaches once there is a chassis.
+	events *late
+}
+
+func newLookUp(uuid string, find func(uuid string) (bmc.Chassis, bool)) lookUp {
+	return lookUp{uuid, find, &late{find: func() (bmc.Chassis, bool) { return find(uuid) }}}
 }
 
 // Status implements bmc.Chassis.
@@ -66,12 +72,7 @@ func (l lookUp) Load() (bmc.Load, bool) {
 }
 
 // Subscribe implements bmc.Chassis.
-func (l lookUp) Subscribe(on func(bmc.Event)) (cancel func()) {
-	if c, ok := l.find(l.uuid); ok {
-		return c.Subscribe(on)
-	}
-	return func() {}
-}
+func (l lookUp) Subscribe(on func(bmc.Event)) (cancel func()) { return l.events.subscribe(on) }
 
 // Recall implements bmc.Chassis.
 func (l lookUp) Recall(key string) []byte {
