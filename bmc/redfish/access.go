@@ -43,6 +43,7 @@ type access struct {
 
 	mu      sync.Mutex // guards the rest
 	changed <-chan struct{}
+	indexed []System
 	stale   bool // added accounts have changed
 	digests map[state.Account]digest
 	byID    map[digest]*account
@@ -74,6 +75,11 @@ func (a *access) refresh() {
 	if changed == a.changed && !a.stale {
 		return
 	}
+	// Most changes of a mesh are not about accounts: to see that is much cheaper.
+	if !a.stale && slices.EqualFunc(a.indexed, systems, sameAccess) {
+		a.changed, a.indexed = changed, systems
+		return
+	}
 	digests := make(map[state.Account]digest, len(a.digests))
 	byID := make(map[digest]*account, len(a.byID))
 	for _, sys := range systems {
@@ -102,7 +108,12 @@ func (a *access) refresh() {
 		}
 	}
 	maps.DeleteFunc(a.verified, func(_, id digest) bool { return byID[id] == nil })
-	a.changed, a.stale, a.digests, a.byID, a.byUser = changed, false, digests, byID, byUser
+	a.changed, a.indexed, a.stale, a.digests, a.byID, a.byUser = changed, systems, false, digests, byID, byUser
+}
+
+// sameAccess says that a system has the same accounts as before.
+func sameAccess(a, b System) bool {
+	return a.ID == b.ID && a.Account == b.Account && (a.Chassis == nil) == (b.Chassis == nil)
 }
 
 func put(byID map[digest]*account, id digest, system string, acct account) {
