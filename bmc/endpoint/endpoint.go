@@ -43,8 +43,9 @@ type Manager struct {
 	cfg  Config
 	open map[string]listener // by node UUID
 
-	faults faults
-	about  atomic.Pointer[map[string]about] // by node UUID
+	faults  faults
+	redfish redfish
+	about   atomic.Pointer[map[string]about] // by node UUID
 
 	// mu guards errs.
 	mu   sync.Mutex
@@ -102,7 +103,8 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 	nodes := snap.NodesOn(m.cfg.Hypervisor)
 	want := wanted(nodes)
 	m.describe(nodes)
-	m.faults.update(snap, nodes, time.Now())
+	m.faults.update(snap, m.cfg.Hypervisor, time.Now())
+	m.keepRedfish(nodes)
 	// Close first: a new listener may take the port of one that goes.
 	m.close(stale(m.open, want))
 	// A BMC that resets forgets its sessions; that it hears nothing is up to the faults.
@@ -160,6 +162,7 @@ func (m *Manager) Err(uuid string) error {
 
 // Close closes every listener and returns once their goroutines have ended.
 func (m *Manager) Close() {
+	m.keepRedfish(nil)
 	m.close(slices.Collect(maps.Keys(m.open)))
 }
 

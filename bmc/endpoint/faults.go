@@ -46,19 +46,22 @@ type FaultCount struct {
 }
 
 // update takes over the faults of a snapshot.
-func (f *faults) update(snap *state.Snapshot, nodes []*state.Node, now time.Time) {
-	rows := snap.Faults()
+func (f *faults) update(snap *state.Snapshot, hypervisor string, now time.Time) {
+	rows, nodes := snap.Faults(), snap.NodesOn(hypervisor)
 	f.clock.See(snap.Index(), rows, now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := make(map[string]*inForce, len(rows))
-	byNode := map[string][]*inForce{}
+	byNode := map[string][]*inForce{} // "": of the host as a whole
 	for _, row := range rows {
 		known, ok := f.all[row.ID]
 		if !ok {
 			known = &inForce{fault: *row, ends: f.clock.Ends(row.ID), asked: map[string]uint64{}}
 		}
 		all[row.ID] = known
+		if slices.Contains(row.Hypervisors, hypervisor) {
+			byNode[""] = append(byNode[""], known)
+		}
 		for _, n := range nodes {
 			if row.Concerns(n) {
 				byNode[n.UUID] = append(byNode[n.UUID], known)
@@ -79,6 +82,9 @@ func (f *faults) resets(protocol string, now time.Time) []string {
 	}
 	var out []string
 	for uuid, list := range *f.byNode.Load() {
+		if uuid == "" {
+			continue
+		}
 		for _, a := range list {
 			other := a.fault.Protocol != "" && a.fault.Protocol != protocol
 			if a.fault.Kind != state.FaultBMCReset || other || !now.Before(a.ends) {

@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/client"
+	"github.com/google/go-cmp/cmp"
 
 	"tenks/bmc"
 	"tenks/bmc/bmctest"
@@ -208,7 +208,7 @@ func TestABMCResetsOncePerProtocolAndFault(t *testing.T) {
 	add := func(id, protocol string) {
 		m.apply(state.AddFault{Fault: state.Fault{ID: id, Kind: state.FaultBMCReset, Protocol: protocol, Nodes: []string{uuidOf(0)}, ForMilli: 60_000}})
 	}
-	update := func() { f.update(m.snapshot(), m.snapshot().NodesOn(hypervisor), time.Now()) }
+	update := func() { f.update(m.snapshot(), hypervisor, time.Now()) }
 	expect := func(what, protocol string, want ...string) {
 		t.Helper()
 		if got := f.resets(protocol, time.Now()); !slices.Equal(got, want) {
@@ -238,7 +238,7 @@ func TestAFaultEndsByItself(t *testing.T) {
 		f := &faults{}
 		update := func() {
 			snap := m.snapshot()
-			f.update(snap, snap.NodesOn(hypervisor), time.Now())
+			f.update(snap, hypervisor, time.Now())
 		}
 		update()
 		call := fault.Call{Protocol: fault.IPMI, Node: uuidOf(0)}
@@ -283,7 +283,7 @@ func TestWhatAFaultHitsDoesNotDependOnOtherFaults(t *testing.T) {
 			}
 		}
 		f := &faults{}
-		f.update(m.snapshot(), m.snapshot().NodesOn(hypervisor), time.Now())
+		f.update(m.snapshot(), hypervisor, time.Now())
 		for i := range 100 {
 			f.ask(fault.Call{Protocol: fault.IPMI, Node: uuidOf(0), Login: true, Open: true}) // not its business
 			if f.ask(fault.Call{Protocol: fault.IPMI, Node: uuidOf(0)}).Code != 0 {
@@ -419,34 +419,63 @@ func TestWhatIsRecordedOfAnIPMIRequest(t *testing.T) {
 
 func TestARedfishServiceHasFaultsAndARecordAround(t *testing.T) {
 	b := newBroken(t)
-	h := b.manager.Around(uuidOf(0), func(user string) bool { return user == "admin" }, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.Copy(w, bytes.NewReader([]byte("root")))
+	h := b.manager.Around(func(user string) bool { return user == "admin" }, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "root")
 	}))
-	get := func() int {
+	system, root := "/redfish/v1/Systems/"+strings.ToUpper(uuidOf(0)), "/redfish/v1/"
+	get := func(path string, want int) {
+		t.Helper()
 		rec := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, "/redfish/v1/", nil)
+		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.SetBasicAuth("admin", "secret")
 		h.ServeHTTP(rec, r)
-		return rec.Code
+		if rec.Code != want {
+			t.Errorf("%s: status %d, want %d", path, rec.Code, want)
+		}
 	}
-	if got := get(); got != http.StatusOK {
-		t.Errorf("status %d, want 200", got)
-	}
+	get(system, http.StatusOK)
 	b.add(fault.Spec{Kind: "busy", Protocol: "redfish"})
-	if got := get(); got != http.StatusServiceUnavailable {
-		t.Errorf("status %d, want 503", got)
-	}
+	get(system, http.StatusServiceUnavailable)
+	get(root, http.StatusOK)
 	b.end()
 	b.add(fault.Spec{Kind: "bad-credentials"})
-	if got := get(); got != http.StatusUnauthorized {
-		t.Errorf("status %d, want 401", got)
-	}
+	get(system, http.StatusUnauthorized)
+	b.end()
+	b.apply(state.AddFault{Fault: state.Fault{ID: "host", Kind: state.FaultBusy, Hypervisors: []string{hypervisor}, SharePPM: 1_000_000, ForMilli: 60_000}})
+	do(t, b.manager, b.snapshot())
+	get(root, http.StatusServiceUnavailable)
 	var results []string
 	for _, c := range b.calls {
-		results = append(results, c.Protocol+" "+c.Method+" "+c.Result+" "+c.User)
+		results = append(results, strings.Join([]string{c.Node, c.Protocol, c.Method, c.Result, c.User}, " "))
 	}
-	want := []string{"redfish GET /redfish/v1 200 admin", "redfish GET /redfish/v1 503 admin", "redfish GET /redfish/v1 401 admin"}
-	if !slices.Equal(results, want) {
-		t.Errorf("recorded %q, want %q", results, want)
+	want := []string{"tk0 redfish GET /redfish/v1/Systems/* 200 admin", "tk0 redfish GET /redfish/v1/Systems/* 503 admin", " redfish GET /redfish/v1 200 admin",
+		"tk0 redfish GET /redfish/v1/Systems/* 401 admin", " redfish GET /redfish/v1 503 admin"}
+	if diff := cmp.Diff(want, results); diff != "" {
+		t.Errorf("recorded (-want +got)\n%s", diff)
+	}
+}
+
+func TestRedfishSeesAChassisWithFaultsForAsLongAsTheNodeIsHere(t *testing.T) {
+	b := newBroken(t)
+	c := b.manager.RedfishChassis(uuidOf(0))
+	if b.manager.RedfishChassis(uuidOf(0)) != c {
+		t.Error("another chassis the second time")
+	}
+	b.add(fault.Spec{Kind: "stuck-power", Protocol: "ipmi"})
+	if err := c.Power(t.Context(), state.ActionOn); err != nil || c.Status().Power != state.PowerOn {
+		t.Errorf("a fault of IPMI: %v, power %s, want on", err, c.Status().Power)
+	}
+	b.add(fault.Spec{Kind: "stuck-power", Protocol: "redfish"})
+	if err := c.Power(t.Context(), state.ActionOff); err != nil || c.Status().Power != state.PowerOn {
+		t.Errorf("stuck: %v, power %s, want on", err, c.Status().Power)
+	}
+	b.end()
+	b.add(fault.Spec{Kind: "slow-power"})
+	if err := c.Power(t.Context(), state.ActionOff); err != nil {
+		t.Fatal(err)
+	}
+	b.manager.Close() // which takes back what is held back, and waits
+	if b.chassis.Status().Power != state.PowerOn {
+		t.Error("it was carried out all the same")
 	}
 }

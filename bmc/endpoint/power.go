@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,4 +94,48 @@ func (c *faulty) close() {
 	c.mu.Unlock()
 	c.takeBack()
 	c.wg.Wait()
+}
+
+// redfish are the chassis as Redfish sees them, by node UUID.
+type redfish struct {
+	mu    sync.Mutex // guards nodes
+	nodes map[string]redfishNode
+}
+
+type redfishNode struct {
+	*faulty
+	events *late
+}
+
+// RedfishChassis returns a node's chassis as Redfish is to see it: faults of its power
+// apply. It is the same for as long as the node is here, has one subscriber at most, and is
+// safe for concurrent use.
+func (m *Manager) RedfishChassis(uuid string) bmc.Chassis {
+	m.redfish.mu.Lock()
+	defer m.redfish.mu.Unlock()
+	c, ok := m.redfish.nodes[uuid]
+	if !ok {
+		chassis := newLookUp(uuid, m.cfg.Chassis)
+		c = redfishNode{&faulty{Chassis: chassis, protocol: fault.Redfish, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}, chassis.events}
+		if m.redfish.nodes == nil {
+			m.redfish.nodes = map[string]redfishNode{}
+		}
+		m.redfish.nodes[uuid] = c
+	}
+	return c.faulty
+}
+
+// keepRedfish forgets the chassis of nodes that are not here, and what is held back of
+// them.
+func (m *Manager) keepRedfish(here []*state.Node) {
+	m.redfish.mu.Lock()
+	defer m.redfish.mu.Unlock()
+	for uuid, c := range m.redfish.nodes {
+		if slices.ContainsFunc(here, func(n *state.Node) bool { return n.UUID == uuid }) {
+			c.events.attach()
+			continue
+		}
+		delete(m.redfish.nodes, uuid)
+		c.close()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"tenks/bmc/fault"
@@ -63,8 +64,24 @@ func (m *Manager) observe(uuid string, account state.Account) func(ipmi.Call) {
 	}
 }
 
-// Around puts faults before, and a record around, the Redfish service of a node. known
-// says that a name is a user's; see record.SetUser.
-func (m *Manager) Around(uuid string, known func(user string) bool, next http.Handler) http.Handler {
-	return record.Middleware(func(c record.Call) { m.record(uuid, c) }, known, fault.Middleware(uuid, m.faults.ask, next))
+// Around puts faults before, and a record around, a Redfish service of the nodes here.
+// Requests to none of them are subject to the faults of this host. known says that a name
+// is a user's, where the service does not say so by record.SetUser.
+func (m *Manager) Around(known func(user string) bool, next http.Handler) http.Handler {
+	observe := func(r *http.Request, c record.Call) { m.record(m.nodeOf(r), c) }
+	return record.Middleware(observe, known, fault.Middleware(m.nodeOf, m.faults.ask, next))
+}
+
+// nodeOf returns the node here whose UUID is in a request's path, or nothing.
+func (m *Manager) nodeOf(r *http.Request) string {
+	all := m.about.Load()
+	if all == nil {
+		return ""
+	}
+	for segment := range strings.SplitSeq(strings.ToLower(r.URL.Path), "/") {
+		if _, ok := (*all)[segment]; ok {
+			return segment
+		}
+	}
+	return ""
 }

@@ -30,11 +30,12 @@ func HTTPCall(node string, r *http.Request) Call {
 		Power: post && strings.HasSuffix(path, "/Actions/ComputerSystem.Reset")}
 }
 
-// Middleware puts faults before the handler of a node's Redfish service. ask is told of
-// each request and says what becomes of it.
-func Middleware(node string, ask func(Call) Effect, next http.Handler) http.Handler {
+// Middleware puts faults before the handler of a Redfish service. node says which node's
+// BMC a request is to, by UUID; empty: none's in particular. ask is told of each request
+// and says what becomes of it.
+func Middleware(node func(*http.Request) string, ask func(Call) Effect, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		e := ask(HTTPCall(node, r))
+		e := ask(HTTPCall(node(r), r))
 		if e.Drop {
 			silence(r)
 		}

@@ -16,11 +16,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// ofNode says that all requests are about one node.
+func ofNode(*http.Request) string { return node }
+
 // serve is a Redfish service in which each request has the same effect.
 func serve(t *testing.T, e Effect) *httptest.Server {
 	t.Helper()
 	next := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "root") })
-	s := httptest.NewServer(Middleware(node, func(Call) Effect { return e }, next))
+	s := httptest.NewServer(Middleware(ofNode, func(Call) Effect { return e }, next))
 	t.Cleanup(s.Close)
 	return s
 }
@@ -66,7 +69,7 @@ func TestMiddleware(t *testing.T) {
 
 func TestADroppedRequestIsNotAnsweredUntilItsClientGivesUp(t *testing.T) {
 	ended := make(chan any, 1)
-	dropping := Middleware(node, func(Call) Effect { return Effect{Drop: true} }, http.NotFoundHandler())
+	dropping := Middleware(ofNode, func(Call) Effect { return Effect{Drop: true} }, http.NotFoundHandler())
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			v := recover()

@@ -23,17 +23,17 @@ func SetUser(ctx context.Context, user string) {
 	}
 }
 
-// Middleware notes the requests to the handler of a node's Redfish service. observe gets
-// all but the node's part of a Call. known says that a name is a user's: for handlers
-// that do not call SetUser.
-func Middleware(observe func(Call), known func(user string) bool, next http.Handler) http.Handler {
+// Middleware notes the requests to the handler of a Redfish service. observe gets all but
+// the node's part of a Call. known says that a name is a user's: for handlers that do not
+// call SetUser.
+func Middleware(observe func(*http.Request, Call), known func(user string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		from := &who{}
 		seen := &response{ResponseWriter: w}
 		defer func() { // also when the handler ends the connection
 			client, _ := netip.ParseAddrPort(r.RemoteAddr)
-			observe(Call{At: time.Now(), Took: time.Since(began), Protocol: "redfish", Method: Method(r), Result: seen.result(),
+			observe(r, Call{At: time.Now(), Took: time.Since(began), Protocol: "redfish", Method: Method(r), Result: seen.result(),
 				Client: netip.AddrPortFrom(client.Addr().Unmap(), client.Port()), User: userOf(r, from, known)})
 		}()
 		next.ServeHTTP(seen, r.WithContext(context.WithValue(r.Context(), whoKey{}, from)))
@@ -95,13 +95,13 @@ var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.Me
 // words are the segments of Redfish paths that are kept. All others are IDs, or whatever
 // a client wrote.
 var words = strings.Fields(`redfish v1 odata $metadata Accounts AccountService Actions Assembly AttributeRegistries BIOS Bios
-	BootOptions BootSources Certificates CertificateService Chassis Controls Controllers Drives EnvironmentMetrics
-	EthernetInterfaces EventService FirmwareInventory FirmwareUpdate HostInterfaces JsonSchemas LogServices Log Entries
-	ManagerAccount Managers Memory Members MetricDefinitions MetricReports NetworkAdapters NetworkDeviceFunctions
+	BootOptions BootSources CertificateLocations Certificates CertificateService Chassis Controls Controllers Drives EnvironmentMetrics
+	EthernetInterfaces EventLog EventService Fans FirmwareInventory FirmwareUpdate HostInterfaces JsonSchemas LogServices Log Entries
+	ManagerAccount Managers Memory MemoryMetrics MemorySummary Members MetricDefinitions MetricReports NetworkAdapters NetworkDeviceFunctions
 	NetworkInterfaces NetworkPorts NetworkProtocol PCIeDevices Ports Power PowerSubsystem PowerSupplies Processors Registries
 	ResetActionInfo Roles SecureBoot SecureBootDatabases Sensors SessionService Sessions Settings SimpleStorage
 	SoftwareInventory SSE Storage Subscriptions Systems TaskMonitors Tasks TaskService TelemetryService Thermal
-	ThermalSubsystem UpdateService VirtualMedia Volumes`)
+	ThermalMetrics ThermalSubsystem UpdateService VirtualMedia Volumes`)
 
 // actions are the actions that are told apart.
 var actions = strings.Fields(`Bios.ChangePassword Bios.ResetBios Chassis.Reset ComputerSystem.Reset ComputerSystem.SetDefaultBootOrder

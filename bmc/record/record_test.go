@@ -183,7 +183,7 @@ func TestMiddlewareNotesRequests(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got []Call
-			h := Middleware(func(c Call) { got = append(got, c) }, known, tt.handler)
+			h := Middleware(func(_ *http.Request, c Call) { got = append(got, c) }, known, tt.handler)
 			r := httptest.NewRequest(http.MethodGet, "/redfish/v1/", nil)
 			r.RemoteAddr = "[::ffff:192.0.2.9]:40000"
 			if tt.request != nil {
@@ -198,7 +198,7 @@ func TestMiddlewareNotesRequests(t *testing.T) {
 }
 
 func TestAStreamIsFlushedThroughTheMiddleware(t *testing.T) {
-	h := Middleware(func(Call) {}, func(string) bool { return false }, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	h := Middleware(func(*http.Request, Call) {}, func(string) bool { return false }, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.(http.Flusher).Flush()
 	}))
 	rec := httptest.NewRecorder()
@@ -213,7 +213,7 @@ func TestNoSecretGetsIntoTheRecord(t *testing.T) {
 	const password = "hunter2-SeCrEt"
 	path := filepath.Join(t.TempDir(), "audit.log")
 	r := New(Config{Path: path, Log: discard()})
-	observe := func(c Call) {
+	observe := func(_ *http.Request, c Call) {
 		c.Node, c.UUID, c.Audit = "tk0", "u0", true
 		r.Observe(c)
 	}
