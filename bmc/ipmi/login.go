@@ -121,6 +121,7 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled
 		return nil, nil
 	}
 	role, name := types.PrivilegeLevel(b[24]&0x0f), string(b[rakp1Len:])
+	who := e.identify(of, name)
 	status := types.RmcpStatusCodeNoErrors
 	switch {
 	case len(name) > maxNameLen:
@@ -131,12 +132,7 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled
 		status = types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
 	case e.guard.blocked(suspect{from.Addr(), name}, now):
 		status = types.RmcpStatusCodeNoResToCreateSess
-	}
-	who, known := e.identify(of, name)
-	if !known {
-		who = e.nobody(name)
-	}
-	if status == types.RmcpStatusCodeNoErrors && role > who.limit {
+	case role > who.limit:
 		status = types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
 	}
 	if status != types.RmcpStatusCodeNoErrors {

@@ -62,7 +62,7 @@ func TestTooLongABMCKeyIsRefused(t *testing.T) {
 }
 
 func TestOpenSessionChoosesASuiteOrSaysThatThereIsNone(t *testing.T) {
-	const any, none = 0, 8 // length of a record
+	const wild, none = 0, 8 // length of a record
 	type record struct{ length, alg byte }
 	sha1, sha256, aes := record{none, 1}, record{none, 3}, record{none, 1}
 	for _, tc := range []struct {
@@ -73,17 +73,17 @@ func TestOpenSessionChoosesASuiteOrSaysThatThereIsNone(t *testing.T) {
 	}{
 		{"suite 3", sha1, record{none, 1}, aes, 0, [3]byte{1, 1, 1}},
 		{"suite 17", sha256, record{none, 4}, aes, 0, [3]byte{3, 4, 1}},
-		{"anything", record{any, 0}, record{any, 0}, record{any, 0}, 0, [3]byte{3, 4, 1}},
-		{"anything with SHA1", sha1, record{any, 0}, record{any, 0}, 0, [3]byte{1, 1, 1}},
-		{"any authentication with SHA1-96", record{any, 0}, record{none, 1}, record{any, 0}, 0, [3]byte{1, 1, 1}},
-		{"a wildcard's algorithm does not count", record{any, 0x3f}, record{any, 0x3f}, record{any, 0x3f}, 0, [3]byte{3, 4, 1}},
+		{"anything", record{wild, 0}, record{wild, 0}, record{wild, 0}, 0, [3]byte{3, 4, 1}},
+		{"anything with SHA1", sha1, record{wild, 0}, record{wild, 0}, 0, [3]byte{1, 1, 1}},
+		{"any authentication with SHA1-96", record{wild, 0}, record{none, 1}, record{wild, 0}, 0, [3]byte{1, 1, 1}},
+		{"a wildcard's algorithm does not count", record{wild, 0x3f}, record{wild, 0x3f}, record{wild, 0x3f}, 0, [3]byte{3, 4, 1}},
 		{"suite 0", record{none, 0}, record{none, 0}, record{none, 0}, 0x11, [3]byte{}},
 		{"suite 1", sha1, record{none, 0}, record{none, 0}, 0x11, [3]byte{}},
 		{"suite 2", sha1, record{none, 1}, record{none, 0}, 0x11, [3]byte{}},
 		{"suite 8, MD5", record{none, 2}, record{none, 2}, aes, 0x11, [3]byte{}},
 		{"SHA1 with SHA256's integrity", sha1, record{none, 4}, aes, 0x11, [3]byte{}},
 		{"RC4", sha1, record{none, 1}, record{none, 2}, 0x11, [3]byte{}},
-		{"no such algorithm", record{none, 0x3f}, record{any, 0}, record{any, 0}, 0x11, [3]byte{}},
+		{"no such algorithm", record{none, 0x3f}, record{wild, 0}, record{wild, 0}, 0x11, [3]byte{}},
 	} {
 		l := newLab(t)
 		c := newConsole(l.ask)
@@ -104,7 +104,7 @@ func TestOpenSessionChoosesASuiteOrSaysThatThereIsNone(t *testing.T) {
 }
 
 // setUpUser makes a user in an administrator's session.
-func setUpUser(t *testing.T, c *console, id byte, name, password string, access byte) {
+func setUpUser(t testing.TB, c *console, id byte, name, password string, access byte) {
 	t.Helper()
 	for _, q := range [][]byte{
 		append([]byte{0x45, id}, pad(name, maxNameLen)...),

@@ -110,20 +110,20 @@ func (e *engine) recallUsers() recalled {
 	return recalled{e.chassis.Recall(accountsKey), e.chassis.Recall(settingsKey)}
 }
 
-// identify finds the user with a name that may log in. The caller holds mu.
-func (e *engine) identify(of recalled, name string) (identity, bool) {
+// identify finds the user with a name that may log in, or else nobody. The caller holds mu.
+func (e *engine) identify(of recalled, name string) identity {
 	// The declared account comes first, and no limit of the channel holds for it: nothing
 	// that a client sets locks Ironic out.
 	if name == e.username {
-		return identity{accountID, userLimit, e.key[:]}, true
+		return identity{accountID, userLimit, e.key[:]}
 	}
 	a, limit := e.accounts.of(of.accounts), e.settings.of(of.settings).access().limit()
 	for _, id := range slices.Sorted(maps.Keys(a.Users)) {
 		if u := e.user(a, id); string(u.Name) == name && u.limit() != 0 {
-			return identity{id, min(u.limit(), limit), crypto.PadPassword20(u.Password)}, true
+			return identity{id, min(u.limit(), limit), crypto.PadPassword20(u.Password)}
 		}
 	}
-	return identity{}, false
+	return e.nobody(name)
 }
 
 // nobody stands for a user that does not exist: its key is one that nobody knows, the
