@@ -16,9 +16,11 @@ const maxPending = 64
 // log itself is not held here: an idle BMC has nothing of it but this. It is guarded by
 // the engine's mu.
 type selState struct {
-	// pending are entries that are to be kept; lost says that there were too many.
+	// pending are entries that are to be kept; lost says that there were too many, dropped
+	// how many had to go.
 	pending []pendingEntry
 	lost    bool
+	dropped int
 	// unsaved is the log if it is newer than what is kept: while it is being kept, or after
 	// that failed.
 	unsaved []byte
@@ -49,6 +51,7 @@ func (e *engine) logEvents(at time.Time, events ...event) {
 	}
 	if more := len(s.pending) - maxPending; more > 0 {
 		s.pending, s.lost = slices.Delete(s.pending, 0, more), true
+		s.dropped += more
 	}
 	s.reservation = 0 // IPMI v2.0 §31.4.2: a new entry ends it
 	if !s.soon {
@@ -63,13 +66,15 @@ type selNow struct {
 	// pending of the newest entries are not part of unsaved yet.
 	pending int
 	unsaved []byte
+	// dropped is selState's.
+	dropped int
 }
 
 // readSEL returns the log as it is now, whether or not all of it is kept yet.
 func (e *engine) readSEL() selNow {
 	for {
 		e.mu.Lock()
-		moves, unsaved, pending, lost := e.sel.moves, e.sel.unsaved, slices.Clone(e.sel.pending), e.sel.lost
+		moves, unsaved, pending, lost, dropped := e.sel.moves, e.sel.unsaved, slices.Clone(e.sel.pending), e.sel.lost, e.sel.dropped
 		e.mu.Unlock()
 		kept := unsaved
 		if kept == nil {
@@ -81,7 +86,7 @@ func (e *engine) readSEL() selNow {
 		if !same {
 			continue // what was kept meanwhile has the pending ones in it
 		}
-		now := selNow{parseSEL(kept), len(pending), unsaved}
+		now := selNow{parseSEL(kept), len(pending), unsaved, dropped}
 		now.overflow = now.overflow || lost
 		for _, p := range pending {
 			now.add(p.entry, p.at)
@@ -106,9 +111,11 @@ func (e *engine) changeSEL(ctx context.Context, do func(*selLog) error) error {
 		before.unsaved = before.bytes()
 	}
 	e.mu.Lock()
-	// Others see the log as it was before, until it is kept.
-	e.sel.unsaved, e.sel.lost = before.unsaved, false
-	e.sel.pending = slices.Delete(e.sel.pending, 0, min(before.pending, len(e.sel.pending)))
+	// Others see the log as it was before, until it is kept. Of what was pending then,
+	// some may have been dropped meanwhile.
+	gone := e.sel.dropped - before.dropped
+	e.sel.unsaved, e.sel.lost = before.unsaved, gone > before.pending
+	e.sel.pending = slices.Delete(e.sel.pending, 0, max(before.pending-gone, 0))
 	if len(e.sel.pending) == 0 {
 		e.sel.pending = nil
 	}
