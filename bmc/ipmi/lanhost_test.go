@@ -41,7 +41,9 @@ eth4	00000000
 
 func TestLANParametersOfABMCWithIPv6(t *testing.T) {
 	l := newLabOf(t, func(cfg *Config) {
-		cfg.LAN = func(netip.AddrPort) LAN { return LAN{Address: netip.MustParsePrefix("2001:db8::5/64"), MAC: [6]byte{2, 0, 0, 0, 0, 1}} }
+		cfg.LAN = func(netip.AddrPort) LAN {
+			return LAN{Address: netip.MustParsePrefix("2001:db8::5/64"), MAC: [6]byte{2, 0, 0, 0, 0, 1}}
+		}
 	})
 	c := l.loggedIn(3)
 	for param, want := range map[byte]string{

@@ -122,18 +122,9 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled
 	}
 	role, name := types.PrivilegeLevel(b[24]&0x0f), string(b[rakp1Len:])
 	who := e.identify(of, name)
-	status := types.RmcpStatusCodeNoErrors
-	switch {
-	case len(name) > maxNameLen:
-		status = types.RmcpStatusCodeInvalidNameLength
-	case role > types.PrivilegeLevelOEM:
-		status = types.RmcpStatusCodeInvalidRole
-	case role > s.limit:
-		status = types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
-	case e.guard.blocked(suspect{from.Addr(), name}, now):
+	status := judgeRAKP1(role, min(s.limit, who.limit), name)
+	if status == types.RmcpStatusCodeNoErrors && e.guard.blocked(suspect{from.Addr(), name}, now) {
 		status = types.RmcpStatusCodeNoResToCreateSess
-	case role > who.limit:
-		status = types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
 	}
 	if status != types.RmcpStatusCodeNoErrors {
 		s.stage = stageFailed
@@ -152,6 +143,19 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled
 	s.stage, s.used = stageNamed, now
 	s.rakp1 = exchange{clone(b), answer}
 	return answer, nil
+}
+
+// judgeRAKP1 says why a login for a role is refused.
+func judgeRAKP1(role, limit types.PrivilegeLevel, name string) types.RmcpStatusCode {
+	switch {
+	case len(name) > maxNameLen:
+		return types.RmcpStatusCodeInvalidNameLength
+	case role > types.PrivilegeLevelOEM:
+		return types.RmcpStatusCodeInvalidRole
+	case role > limit:
+		return types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
+	}
+	return types.RmcpStatusCodeNoErrors
 }
 
 func rakp2Refusal(tag byte, status types.RmcpStatusCode, console uint32) []byte {
