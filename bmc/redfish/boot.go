@@ -91,7 +91,7 @@ func overrideOf(boot state.Boot, set settings) override {
 	return o
 }
 
-func bootObject(hardware bmc.Hardware, status bmc.Status, set settings) Object {
+func bootObject(r *Request, hardware bmc.Hardware, status bmc.Status, set settings) Object {
 	o := overrideOf(status.Boot, set)
 	var uri any
 	if set.BootURI != "" {
@@ -102,7 +102,7 @@ func bootObject(hardware bmc.Hardware, status bmc.Status, set settings) Object {
 		{"BootSourceOverrideEnabled", o.enabled}, {"BootSourceOverrideEnabled@Redfish.AllowableValues", overrides},
 		{"BootSourceOverrideMode", bootMode(hardware.BootMode)}, {"BootSourceOverrideMode@Redfish.AllowableValues", []string{bootMode(hardware.BootMode)}},
 		{"HttpBootUri", uri}, {"BootOrder", bootOrder(hardware)},
-		{"BootOptions", link(systemsPath + "/" + hardware.UUID + "/BootOptions")},
+		{"BootOptions", link(r.systemPath() + "/BootOptions")},
 	}
 }
 

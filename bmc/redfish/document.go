@@ -45,34 +45,30 @@ func (rt *route) payload(req *Request) (Object, error) {
 	} else {
 		o = Object{{"Name", rt.Name}}
 	}
-	ids, err := rt.Members(req)
+	members, err := rt.members(req)
 	if err != nil {
 		return nil, err
-	}
-	members := make([]Object, len(ids))
-	for i, id := range ids {
-		members[i] = link(req.Path + "/" + id)
-	}
-	if rt.Inline != nil {
-		if members, err = rt.inline(req, ids); err != nil {
-			return nil, err
-		}
 	}
 	return append(o, Property{"Members@odata.count", len(members)}, Property{"Members", members}), nil
 }
 
-// inline is what the members are.
-func (rt *route) inline(req *Request, ids []string) ([]Object, error) {
-	members, err := rt.Inline(req, ids)
-	if err != nil {
-		return nil, err
+// members are references, or what is referred to.
+func (rt *route) members(req *Request) ([]Object, error) {
+	if rt.Inline != nil {
+		ids, members, err := rt.Inline(req)
+		for i, o := range members {
+			path := req.Path + "/" + ids[i]
+			member, _ := req.Service.match(path)
+			members[i] = append(Object{{"@odata.id", path}, {"@odata.type", member.Type}}, o...)
+		}
+		return members, err
 	}
-	for i, o := range members {
-		path := req.Path + "/" + ids[i]
-		member, _ := req.Service.match(path)
-		members[i] = append(Object{{"@odata.id", path}, {"@odata.type", member.Type}}, o...)
+	ids, err := rt.Members(req)
+	members := make([]Object, len(ids))
+	for i, id := range ids {
+		members[i] = link(req.Path + "/" + id)
 	}
-	return members, nil
+	return members, err
 }
 
 // linked returns o with a reference at a property, which may be in Links.

@@ -3,6 +3,7 @@ package redfish
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,18 +46,22 @@ func (l keptLog) with(more []logEntry) keptLog {
 	return l
 }
 
-// logs writes entries behind the back of who adds them: an event of a chassis must not
-// wait for a disk.
+// logs keeps the logs in memory, and writes them behind the back of who adds entries: an
+// event of a chassis must not wait for a disk, and neither must who reads.
 type logs struct {
 	service *Service
 	kick    chan struct{} // holds a token while there is something to write
 
-	mu      sync.Mutex // guards pending
+	mu sync.Mutex // guards the rest
+	// pending are entries of systems whose log was not loaded yet: that cannot be done in the
+	// middle of an event.
 	pending map[string][]logEntry
+	loaded  map[string]keptLog
+	dirty   map[string]bool
 }
 
 func newLogs(s *Service) *logs {
-	l := &logs{service: s, kick: make(chan struct{}, 1), pending: map[string][]logEntry{}}
+	l := &logs{service: s, kick: make(chan struct{}, 1), pending: map[string][]logEntry{}, loaded: map[string]keptLog{}, dirty: map[string]bool{}}
 	s.spawn(l.run) // after Close nothing is written
 	return l
 }
@@ -67,6 +72,7 @@ func (l *logs) add(system string, e logEntry) {
 	if list := l.pending[system]; len(list) < maxPending {
 		l.pending[system] = append(list, e)
 	}
+	l.dirty[system] = true
 	l.mu.Unlock()
 	l.poke()
 }
@@ -78,27 +84,21 @@ func (l *logs) poke() {
 	}
 }
 
-// forget drops what was not written of a system that is not here any more.
+// forget drops what is known of a system that is not here any more.
 func (l *logs) forget(system string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.pending, system)
+	delete(l.loaded, system)
+	delete(l.dirty, system)
 }
 
-func (l *logs) waiting(system string) []logEntry {
+// unwritten takes the systems with something to write.
+func (l *logs) unwritten() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.pending[system])
-}
-
-func (l *logs) systems() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]string, 0, len(l.pending))
-	for id := range l.pending {
-		out = append(out, id)
-	}
-	slices.Sort(out)
+	out := slices.Sorted(maps.Keys(l.dirty))
+	clear(l.dirty)
 	return out
 }
 
@@ -110,7 +110,7 @@ func (l *logs) run(ctx context.Context) {
 		case <-l.kick:
 		}
 		failed := false
-		for _, id := range l.systems() {
+		for _, id := range l.unwritten() {
 			if err := l.write(ctx, id); err != nil {
 				failed = true
 				l.service.cfg.Log.DebugContext(ctx, "redfish: log not written; will retry", "node", id, "err", err)
@@ -127,51 +127,63 @@ func (l *logs) run(ctx context.Context) {
 	}
 }
 
-// write keeps what is pending of a system. Until that is done it stays readable.
+// write keeps the log of a system, if it is here.
 func (l *logs) write(ctx context.Context, system string) error {
+	sys, found := l.service.cfg.Systems.Lookup(system)
+	if !found || sys.Chassis == nil {
+		return nil
+	}
 	unlock, err := l.service.locks.lock(ctx, logKey+system)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	more := l.waiting(system)
-	sys, found := l.service.cfg.Systems.Lookup(system)
-	if found && sys.Chassis != nil && len(more) > 0 {
-		wait, cancel := context.WithTimeout(ctx, logRetry)
-		defer cancel()
-		if err := keep(wait, sys, logKey, recall[keptLog](sys, logKey).with(more)); err != nil {
-			return err
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.pending[system] = l.pending[system][len(more):]; len(l.pending[system]) == 0 {
-		delete(l.pending, system)
+	wait, cancel := context.WithTimeout(ctx, logRetry)
+	defer cancel()
+	if err := keep(wait, sys, logKey, l.read(sys)); err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dirty[system] = true
+		return err
 	}
 	return nil
 }
 
 // read returns the log of a system.
-func (l *logs) read(ctx context.Context, sys System) (keptLog, error) {
-	// Under the lock, because between two steps of write an entry would be there twice.
-	unlock, err := l.service.locks.lock(ctx, logKey+sys.ID)
-	if err != nil {
-		return keptLog{}, unavailable(busyRetry)
+func (l *logs) read(sys System) keptLog {
+	return l.change(sys, func(have keptLog) keptLog { return have })
+}
+
+// load returns the log of a system from memory, or from what was kept.
+func (l *logs) load(sys System) keptLog {
+	l.mu.Lock()
+	have, known := l.loaded[sys.ID]
+	l.mu.Unlock()
+	if known {
+		return have
 	}
-	defer unlock()
-	return recall[keptLog](sys, logKey).with(l.waiting(sys.ID)), nil
+	return recall[keptLog](sys, logKey) // not under the lock, which events of the chassis take
+}
+
+// change changes the log of a system in memory, and returns it.
+func (l *logs) change(sys System, how func(keptLog) keptLog) keptLog {
+	loaded := l.load(sys)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have, known := l.loaded[sys.ID]
+	if !known {
+		have = loaded
+	}
+	out := how(have.with(l.pending[sys.ID]))
+	delete(l.pending, sys.ID)
+	l.loaded[sys.ID] = out
+	return out
 }
 
 // clear empties the log; numbers go on.
 func (l *logs) clear(ctx context.Context, sys System) error {
-	unlock, err := l.service.locks.lock(ctx, logKey+sys.ID)
-	if err != nil {
-		return unavailable(busyRetry)
-	}
-	defer unlock()
-	have := recall[keptLog](sys, logKey).with(l.waiting(sys.ID))
-	l.forget(sys.ID)
-	return keep(ctx, sys, logKey, keptLog{First: have.First + len(have.Entries)})
+	l.change(sys, func(have keptLog) keptLog { return keptLog{First: have.First + len(have.Entries)} })
+	return l.write(ctx, sys.ID)
 }
 
 // logTable has the event log of a system, below the system and below its manager.
@@ -198,38 +210,24 @@ func logTable() []Resource {
 }
 
 func logMembers(r *Request) ([]string, error) {
-	l, err := r.Service.logs.read(r.Context(), r.System)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(l.Entries))
-	for i := range ids {
-		ids[i] = strconv.Itoa(l.First + i + 1)
-	}
-	return ids, nil
+	ids, _, err := logObjects(r)
+	return ids, err
 }
 
-// logObjects are the entries of logMembers.
-func logObjects(r *Request, ids []string) ([]Object, error) {
-	l, err := r.Service.logs.read(r.Context(), r.System)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Object, len(ids))
-	for i, id := range ids {
-		if out[i], err = l.object(id); err != nil {
-			return nil, unavailable(busyRetry) // the log was cleared meanwhile
+func logObjects(r *Request) (ids []string, members []Object, err error) {
+	l := r.Service.logs.read(r.System)
+	ids, members = make([]string, len(l.Entries)), make([]Object, len(l.Entries))
+	for i := range ids {
+		ids[i] = strconv.Itoa(l.First + i + 1)
+		if members[i], err = l.object(ids[i]); err != nil {
+			return nil, nil, err
 		}
 	}
-	return out, nil
+	return ids, members, nil
 }
 
 func getLogEntry(r *Request) (Object, error) {
-	l, err := r.Service.logs.read(r.Context(), r.System)
-	if err != nil {
-		return nil, err
-	}
-	o, err := l.object(r.Var("entry"))
+	o, err := r.Service.logs.read(r.System).object(r.Var("entry"))
 	if err != nil {
 		return nil, notFound(r.Path)
 	}

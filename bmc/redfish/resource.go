@@ -30,8 +30,8 @@ type Resource struct {
 	// URIs in order. Get may be nil then, with Name instead.
 	Members func(r *Request) ([]string, error)
 	// Inline, of a collection whose schema has its members in it (LogEntryCollection),
-	// returns their payloads.
-	Inline func(r *Request, ids []string) ([]Object, error)
+	// returns their IDs and payloads.
+	Inline func(r *Request) (ids []string, members []Object, err error)
 	// Name is the Name of a collection without Get.
 	Name string
 	// Present says whether the resource exists for this request; nil: always.

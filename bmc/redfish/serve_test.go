@@ -3,11 +3,15 @@ package redfish
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"tenks/raftfsm/state"
 )
 
 func TestServe(t *testing.T) {
@@ -54,6 +58,38 @@ func TestServe(t *testing.T) {
 	if want := []string{"GET /redfish/v1 OK", "GET /redfish/v1/Systems/{system} OK"}; !slices.Equal(seen, want) {
 		t.Errorf("observed %q, want %q", seen, want)
 	}
+}
+
+func TestManyAtATime(t *testing.T) {
+	f := newFixture(t)
+	f.chassis[first].SetPower(state.PowerOn)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 10 {
+				for _, x := range []exchange{
+					{method: get, path: systemsPath + "?$expand=*($levels=2)"},
+					{method: patch, path: sys1, body: fmt.Sprintf(`{"AssetTag":"%d-%d","Boot":{"BootSourceOverrideTarget":"Pxe","BootSourceOverrideEnabled":"Once"}}`, i, n)},
+					{method: post, path: sys1 + "/Actions/ComputerSystem.Reset", body: `{"ResetType":"GracefulRestart"}`},
+					{method: post, path: sessionsPath, body: `{"UserName":"admin","Password":"correct horse"}`},
+					{method: post, path: subscriptionsPath, body: `{"Destination":"http://127.0.0.1:9/","Protocol":"Redfish"}`},
+					{method: get, path: sys1 + "/LogServices/EventLog/Entries"},
+					{method: post, path: managersPath + "/" + first + "/LogServices/EventLog/Actions/LogService.ClearLog"},
+				} {
+					if a := f.do(x.method, x.path, x.body); a.Code >= 400 && a.Code != 409 && a.message() != "EventSubscriptionLimitExceeded" {
+						t.Errorf("%s %s: %d %s", x.method, x.path, a.Code, a.Body)
+					}
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		systems, _ := f.fleet.All()
+		for i := range 50 {
+			f.fleet.set(systems[:2+i%2])
+		}
+	})
+	wg.Wait()
 }
 
 func TestAHandlerThatPanicsIsAnInternalError(t *testing.T) {

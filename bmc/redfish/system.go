@@ -53,7 +53,7 @@ func getSystem(r *Request) (Object, error) {
 		{"PowerState", powerState(status.Power)}, {"Status", systemStatus(status.Power)},
 		{"PowerRestorePolicy", restorePolicy(status.Policy)},
 		{"LocationIndicatorActive", set.Lit}, {"IndicatorLED", indicator(set.Lit)},
-		{"Boot", bootObject(hardware, status, set)},
+		{"Boot", bootObject(r, hardware, status, set)},
 		{"BootProgress", Object{{"LastState", bootProgress(status.Power)}}},
 		{"ProcessorSummary", Object{{"Count", 1}, {"CoreCount", hardware.VCPUs}, {"LogicalProcessorCount", hardware.VCPUs},
 			{"Model", processorModel}, {"Status", healthy()}}},
