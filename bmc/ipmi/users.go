@@ -112,6 +112,8 @@ func (e *engine) recallUsers() recalled {
 
 // identify finds the user with a name that may log in, or else nobody. The caller holds mu.
 func (e *engine) identify(of recalled, name string) identity {
+	// Made for everybody, so that the time it takes tells nothing.
+	nobody := e.nobody(name)
 	// The declared account comes first, and no limit of the channel holds for it: nothing
 	// that a client sets locks Ironic out.
 	if name == e.username {
@@ -123,7 +125,7 @@ func (e *engine) identify(of recalled, name string) identity {
 			return identity{id, min(u.limit(), limit), crypto.PadPassword20(u.Password)}
 		}
 	}
-	return e.nobody(name)
+	return nobody
 }
 
 // nobody stands for a user that does not exist: its key is one that nobody knows, the
