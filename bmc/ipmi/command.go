@@ -134,10 +134,11 @@ const badField = refused(types.CodeRequestDataFieldInvalid)
 // codeOf translates an error into a completion code; known is false for one that
 // deserves a line in the log.
 func codeOf(err error) (code types.CompletionCode, known bool) {
-	var r refused
-	switch {
-	case err == nil:
+	if err == nil {
 		return types.CodeOK, true
+	}
+	var r refused // on the heap, because of errors.As
+	switch {
 	case errors.As(err, &r):
 		return types.CompletionCode(r), true
 	case errors.Is(err, state.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
