@@ -116,6 +116,9 @@ func TestMemoryMovesWithItsNode(t *testing.T) {
 		e.place(withDisk("a"))
 		e.mustPass()
 		keep(t, e.chassis("a"), "ipmi/sel", "\x00events")
+		if err := e.chassis("a").save(func(r *row) { r.Media = &savedMedia{File: "/media/a.iso"} }); err != nil {
+			t.Fatal(err)
+		}
 		e.startMove("a", "peer-2")
 		out, err := e.host.Outgoing(t.Context(), "a", "peer-2")
 		if err != nil {
@@ -124,6 +127,10 @@ func TestMemoryMovesWithItsNode(t *testing.T) {
 		var old row // what a Tenks without memory reads
 		if err := json.Unmarshal(out.Chassis, &old); err != nil || old.Policy != state.RestorePrevious {
 			t.Errorf("as it was read before: %+v, %v", old, err)
+		}
+
+		if old.Media != nil {
+			t.Errorf("an image that stays behind goes along: %+v", old.Media)
 		}
 
 		e.placeOn("peer-2", withDisk("b"))
