@@ -191,8 +191,9 @@ func Join(ctx context.Context, c JoinConfig) error {
 		}
 		return fmt.Errorf("%s: %w: this host is in another mesh: tenks leave first", c.Dir, ErrExists)
 	}
-	if c.Token.Expires.Before(c.Now()) {
-		return fmt.Errorf("%w: the token expired at %s", ErrRefused, c.Token.Expires.UTC().Format(time.RFC3339))
+	if now := c.Now(); c.Token.Expires.Before(now) {
+		return fmt.Errorf("%w: the token expired at %s, this host's clock says %s", ErrRefused,
+			c.Token.Expires.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("join: %w", err)
@@ -215,7 +216,8 @@ func Join(ctx context.Context, c JoinConfig) error {
 	return finish(c.Dir, id)
 }
 
-// ask tries the token's addresses until one lets this peer in, or refuses.
+// ask tries the token's addresses until one lets this peer in, or refuses. If none does,
+// and one says that a clock is wrong, then that is all that is said: it can be mended.
 func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 	key, err := readKey(c.Dir)
 	if err != nil {
@@ -230,7 +232,7 @@ func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 	if err != nil {
 		return joinAnswer{}, err
 	}
-	var errs error
+	var errs, clock error
 	for _, i := range rand.Perm(len(c.Token.Addresses)) {
 		address := c.Token.Addresses[i]
 		a, err := askAt(ctx, c.Net, address, pathJoin, body, func(chain []*x509.Certificate) error {
@@ -246,10 +248,17 @@ func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 		if err == nil {
 			return a, nil
 		}
-		errs = errors.Join(errs, fmt.Errorf("%s: %w", address, err))
+		err = fmt.Errorf("%s: %w", address, err)
+		errs = errors.Join(errs, err)
 		if errors.Is(err, ErrRefused) {
 			return joinAnswer{}, errs
 		}
+		if errors.Is(err, pki.ErrNotYet) || errors.Is(err, pki.ErrExpired) {
+			clock = err
+		}
+	}
+	if clock != nil {
+		return joinAnswer{}, clock
 	}
 	return joinAnswer{}, errs
 }

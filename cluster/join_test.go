@@ -45,7 +45,14 @@ func TestJoinThatFailsMayBeRepeated(t *testing.T) {
 	b.refuse(nil)
 	late := b.token()
 	late.Expires = time.Now().Add(-time.Minute)
-	failed("late", Join(t.Context(), JoinConfig{Dir: p.dir, Token: late, Now: time.Now}), "expired")
+	failed("late", Join(t.Context(), JoinConfig{Dir: p.dir, Token: late, Now: time.Now}), "expired at "+late.Expires.UTC().Format(time.RFC3339)+", this host's clock says ")
+	wrong := b.token()
+	wrong.Addresses = append(wrong.Addresses, "127.0.0.1:1") // where nobody answers
+	err = Join(t.Context(), JoinConfig{Dir: p.dir, Token: wrong, Now: func() time.Time { return time.Now().Add(-2 * time.Hour) }})
+	failed("a clock that is behind", err, "this host's clock says ")
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("a clock that is behind: more than a line: %v", err)
+	}
 	foreign := b.token()
 	foreign.Pins = []pki.Pin{{1}}
 	failed("foreign", Join(t.Context(), JoinConfig{Dir: p.dir, Token: foreign, Now: time.Now}), "another authority")

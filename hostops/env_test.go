@@ -136,7 +136,7 @@ func (e *env) report(ctx context.Context, nodes []state.NodeHostReport) error {
 	return nil
 }
 
-func (e *env) ready(string) error {
+func (e *env) ready(*state.Node) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.notReady

@@ -87,7 +87,7 @@ type Config struct {
 	BootID string
 	// Ready says why a node is not usable yet although it exists, such as a BMC that
 	// does not listen, or nil. Optional.
-	Ready func(uuid string) error
+	Ready func(n *state.Node) error
 	// LeaseAge is the time since this peer asked for the last lease that the mesh confirmed,
 	// counted while the host sleeps, too; false: none was since the agent started. Nil:
 	// no node is stopped for want of a lease.

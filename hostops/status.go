@@ -128,7 +128,7 @@ func (h *Host) status(f *finding) (state.HostStatus, bool) {
 		return state.HostStatus{}, false
 	}
 	s := state.HostStatus{Phase: state.HostReady, Links: f.links, Pending: f.instance.Pending}
-	if err := h.notReady(f.node.UUID); err != nil {
+	if err := h.notReady(f.node); err != nil {
 		s.Phase, s.Error = state.HostError, err.Error()
 		return s, time.Since(h.unready[f.node.UUID]) >= readyGrace
 	}
@@ -136,17 +136,17 @@ func (h *Host) status(f *finding) (state.HostStatus, bool) {
 }
 
 // notReady asks Config.Ready, and remembers since when the answer is an error.
-func (h *Host) notReady(uuid string) error {
+func (h *Host) notReady(n *state.Node) error {
 	if h.cfg.Ready == nil {
 		return nil
 	}
-	err := h.cfg.Ready(uuid)
+	err := h.cfg.Ready(n)
 	if err == nil {
-		delete(h.unready, uuid)
+		delete(h.unready, n.UUID)
 		return nil
 	}
-	if _, ok := h.unready[uuid]; !ok {
-		h.unready[uuid] = time.Now()
+	if _, ok := h.unready[n.UUID]; !ok {
+		h.unready[n.UUID] = time.Now()
 	}
 	h.wakeIn(readyPoll)
 	return err

@@ -42,14 +42,20 @@ type Config struct {
 type Manager struct {
 	cfg  Config
 	open map[string]listener // by node UUID
+	// closing are servers that listen no more and whose last commands still run.
+	closing sync.WaitGroup
+
+	// ending are those of them by node: the next BMC of a node waits for its last one.
+	ending map[string]chan struct{}
 
 	faults  faults
 	redfish redfish
 	about   atomic.Pointer[map[string]about] // by node UUID
 
-	// mu guards errs.
-	mu   sync.Mutex
-	errs map[string]error
+	// mu guards what Err answers from: who listens, and why somebody does not.
+	mu     sync.Mutex
+	listen map[string]state.Endpoint
+	errs   map[string]error
 }
 
 // listener is a BMC that is open, and what it was opened for.
@@ -68,7 +74,7 @@ type want struct {
 
 // New returns a Manager without listeners.
 func New(cfg Config) *Manager {
-	return &Manager{cfg: cfg, open: map[string]listener{}}
+	return &Manager{cfg: cfg, open: map[string]listener{}, ending: map[string]chan struct{}{}}
 }
 
 // wanted says which listeners belong to the nodes placed on a hypervisor. A node
@@ -105,6 +111,13 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 	m.describe(nodes)
 	m.faults.update(snap, m.cfg.Hypervisor, time.Now())
 	m.keepRedfish(nodes)
+	for uuid, done := range m.ending {
+		select {
+		case <-done:
+			delete(m.ending, uuid)
+		default:
+		}
+	}
 	// Close first: a new listener may take the port of one that goes.
 	m.close(stale(m.open, want))
 	// A BMC that resets forgets its sessions; that it hears nothing is up to the faults.
@@ -115,17 +128,46 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 			l.events.attach()
 			continue
 		}
-		if err := m.listen(ctx, uuid, want[uuid]); err != nil {
+		if err := m.start(ctx, uuid, want[uuid]); err != nil {
 			errs[uuid] = err
 		}
 	}
+	listening := make(map[string]state.Endpoint, len(m.open))
+	for uuid, l := range m.open {
+		listening[uuid] = l.want.endpoint
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.errs = errs
+	m.errs, m.listen = errs, listening
 	return summary(errs)
 }
 
-func (m *Manager) listen(ctx context.Context, uuid string, w want) error {
+// endTime is how long a node's next BMC waits for the last commands of the one before.
+const endTime = 200 * time.Millisecond
+
+// ended returns an error while the last BMC of a node still runs commands: both would keep
+// what the node remembers.
+func (m *Manager) ended(ctx context.Context, uuid string) error {
+	done, ok := m.ending[uuid]
+	if !ok {
+		return nil
+	}
+	timer := time.NewTimer(endTime)
+	defer timer.Stop()
+	select {
+	case <-done:
+		delete(m.ending, uuid)
+		return nil
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return fmt.Errorf("node %s: a command of its BMC before this one still runs: %w", uuid, state.ErrBusy)
+}
+
+func (m *Manager) start(ctx context.Context, uuid string, w want) error {
+	if err := m.ended(ctx, uuid); err != nil {
+		return err
+	}
 	addr := net.JoinHostPort(w.endpoint.Address, strconv.Itoa(w.endpoint.Port))
 	chassis := newLookUp(uuid, m.cfg.Chassis)
 	power := &faulty{Chassis: chassis, protocol: fault.IPMI, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}
@@ -153,34 +195,52 @@ func summary(errs map[string]error) error {
 	return errors.Join(list...)
 }
 
-// Err returns why the last Do could not open a node's BMC, or nil.
-func (m *Manager) Err(uuid string) error {
+// ErrNotOpen says that a node's BMC is not open yet.
+var ErrNotOpen = errors.New("its BMC is not open yet")
+
+// Err returns why a node's BMC does not listen where it should, or nil. A node of a
+// protocol that is not served here has none.
+func (m *Manager) Err(n *state.Node) error {
+	w, ok := wanted([]*state.Node{n})[n.UUID]
+	if !ok {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.errs[uuid]
+	if err := m.errs[n.UUID]; err != nil {
+		return err
+	}
+	if at, open := m.listen[n.UUID]; !open || at != w.endpoint {
+		return ErrNotOpen
+	}
+	return nil
 }
 
 // Close closes every listener and returns once their goroutines have ended.
 func (m *Manager) Close() {
 	m.keepRedfish(nil)
 	m.close(slices.Collect(maps.Keys(m.open)))
+	m.closing.Wait()
 }
 
-// close closes listeners side by side, because each waits for the commands it runs.
+// close makes listeners stop listening. It does not wait for the commands that they
+// run: nobody's port is kept by those.
 func (m *Manager) close(uuids []string) {
-	var wg sync.WaitGroup
 	for _, uuid := range uuids {
 		l, ok := m.open[uuid]
 		if !ok {
 			continue
 		}
 		delete(m.open, uuid)
-		wg.Go(func() {
-			defer l.power.close()
-			if err := l.server.Close(); err != nil {
-				m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
-			}
+		if err := l.server.Stop(); err != nil {
+			m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
+		}
+		done := make(chan struct{})
+		m.ending[uuid] = done
+		m.closing.Go(func() {
+			defer close(done)
+			l.server.Wait()
+			l.power.close()
 		})
 	}
-	wg.Wait()
 }

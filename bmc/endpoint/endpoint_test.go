@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,6 +70,15 @@ func (m *mesh) declare(nodes ...state.Node) {
 func (m *mesh) place(uuid, on string, port int) {
 	m.t.Helper()
 	m.apply(state.PlaceNodes{Placements: []state.NodePlacement{{UUID: uuid, Hypervisor: on, BMC: state.Endpoint{Address: "127.0.0.1", Port: port}}}})
+}
+
+func (m *mesh) node(i int) *state.Node {
+	m.t.Helper()
+	n, ok := m.snapshot().Node(uuidOf(i))
+	if !ok {
+		m.t.Fatalf("no node %d", i)
+	}
+	return n
 }
 
 // freePorts returns UDP ports that nothing listens on.
@@ -238,18 +248,93 @@ func TestAPortThatIsTakenIsNamedAndTriedAgainWhileOthersGoOn(t *testing.T) {
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), uuidOf(0)) {
 		t.Errorf("do: got %v, want address in use for node %s", err, uuidOf(0))
 	}
-	if err := m.Err(uuidOf(0)); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := m.Err(mesh.node(0)); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("err of the node: got %v, want address in use", err)
 	}
-	if err := m.Err(uuidOf(1)); err != nil || !listens(t, ports[1]) {
+	if err := m.Err(mesh.node(1)); err != nil || !listens(t, ports[1]) {
 		t.Errorf("the other node: error %v, listening %t", err, listens(t, ports[1]))
 	}
 	if err := blocker.Close(); err != nil {
 		t.Fatal(err)
 	}
 	do(t, m, mesh.snapshot())
-	if err := m.Err(uuidOf(0)); err != nil {
+	if err := m.Err(mesh.node(0)); err != nil {
 		t.Errorf("err once the port is free: %v", err)
+	}
+}
+
+func TestANodeIsNotReadyUntilItsBMCListensWhereItIsPlaced(t *testing.T) {
+	ports := freePorts(t, 2)
+	mesh := newMesh(t)
+	mesh.declare(node(0))
+	mesh.place(uuidOf(0), hypervisor, ports[0])
+	m := newManager(t, oneChassis)
+	if err := m.Err(mesh.node(0)); !errors.Is(err, ErrNotOpen) {
+		t.Errorf("before it is opened: %v", err)
+	}
+	do(t, m, mesh.snapshot())
+	if err := m.Err(mesh.node(0)); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	elsewhere := *mesh.node(0)
+	placement := *elsewhere.Placement
+	placement.BMC.Port = ports[1]
+	elsewhere.Placement = &placement
+	if err := m.Err(&elsewhere); !errors.Is(err, ErrNotOpen) {
+		t.Errorf("placed on another port: %v", err)
+	}
+}
+
+// stuck is a chassis whose power requests take until free is closed, whatever the
+// context says.
+type stuck struct {
+	*bmctest.Chassis
+	asked chan<- struct{}
+	free  <-chan struct{}
+}
+
+func (s stuck) Power(context.Context, state.PowerAction) error {
+	s.asked <- struct{}{}
+	<-s.free
+	return state.ErrBusy
+}
+
+func TestACommandThatHangsKeepsNoPortFromTheNextNode(t *testing.T) {
+	ports := freePorts(t, 1)
+	mesh := newMesh(t)
+	mesh.declare(node(0))
+	mesh.place(uuidOf(0), hypervisor, ports[0])
+	asked, free := make(chan struct{}, 8), make(chan struct{})
+	m := newManager(t, func(string) (bmc.Chassis, bool) { return stuck{bmctest.NewChassis(), asked, free}, true })
+	t.Cleanup(func() { close(free) }) // before the manager's
+	do(t, m, mesh.snapshot())
+	c, err := client.NewClient("127.0.0.1", ports[0], "admin", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.WithTimeout(100 * time.Millisecond)
+	if err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.ChassisControl(t.Context(), chassis.ChassisControlPowerUp) // it hangs, and so there is no answer
+	<-asked
+	_ = c.Close(t.Context())
+
+	next := newMesh(t)
+	next.declare(node(1))
+	next.place(uuidOf(1), hypervisor, ports[0])
+	done := make(chan error, 1)
+	go func() { done <- m.Do(t.Context(), next.snapshot()) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the next node waits for the command")
+	}
+	if _, err := status(t, ports[0], "secret"); err != nil {
+		t.Errorf("the next node's BMC: %v", err)
 	}
 }
 

@@ -132,12 +132,21 @@ func (s *Server) Addr() netip.AddrPort { return s.conn.LocalAddr().(*net.UDPAddr
 
 // Close stops listening and returns once every goroutine has ended.
 func (s *Server) Close() error {
-	s.unsubscribe()
-	s.cancel()
-	err := s.conn.Close()
-	s.wg.Wait()
+	err := s.Stop()
+	s.Wait()
 	return err
 }
+
+// Stop stops listening; its port is free when it returns. Commands under way are told to
+// end.
+func (s *Server) Stop() error {
+	s.unsubscribe()
+	s.cancel()
+	return s.conn.Close()
+}
+
+// Wait returns once every goroutine has ended, after Stop.
+func (s *Server) Wait() { s.wg.Wait() }
 
 func (s *Server) read(ctx context.Context) {
 	// One byte more, so that a longer datagram is told from one that fits.

@@ -221,6 +221,7 @@ func Open(c Config) (*Log, error) {
 	l.raft = r
 	l.mu.Unlock()
 	l.watch.Go(l.watchLeadership) // ends in Close
+	l.watch.Go(l.noticeSilence)   // ends in Close
 	return l, nil
 }
 
@@ -255,7 +256,7 @@ const leaderLease = 500 * time.Millisecond
 
 // timingFor: a mesh of one needs no time to find out that nobody else leads. Among
 // several, a host that is busy with its guests must not lose its leadership for it;
-// a new leader is there within three seconds. A log that waits for its first entries
+// a new leader is there within two seconds (noticeSilence). A log that waits for its first entries
 // is one among several.
 func timingFor(c raft.Configuration, self raft.ServerID) timing {
 	if len(c.Servers) == 1 && c.Servers[0].ID == self {

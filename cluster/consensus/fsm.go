@@ -14,15 +14,16 @@ type indexed struct {
 	raft.FSM
 	// seen is the newest entry; 0: none since the start, or since a restore.
 	seen atomic.Uint64
-	// since is when the entry that is being applied began to be (Unix nanoseconds); 0:
-	// none is.
-	since atomic.Int64
+	// since is when the entry that is being applied began to be, by the monotonic clock:
+	// the other one may be set meanwhile; nil: none is.
+	since atomic.Pointer[time.Time]
 }
 
 // Apply implements raft.FSM.
 func (f *indexed) Apply(l *raft.Log) any {
-	f.since.Store(time.Now().UnixNano())
-	defer f.since.Store(0)
+	now := time.Now()
+	f.since.Store(&now)
+	defer f.since.Store(nil)
 	answer := f.FSM.Apply(l)
 	f.seen.Store(l.Index)
 	return answer
@@ -31,10 +32,10 @@ func (f *indexed) Apply(l *raft.Log) any {
 // Applying is for how long an entry has been being applied; 0: none is.
 func (l *Log) Applying() time.Duration {
 	since := l.fsm.since.Load()
-	if since == 0 {
+	if since == nil {
 		return 0
 	}
-	return time.Since(time.Unix(0, since))
+	return time.Since(*since)
 }
 
 // Restore implements raft.FSM.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -56,7 +57,7 @@ func runAgent(ctx context.Context, file, level string, stderr io.Writer) error {
 		return usagef("--log-level %q: not one of debug, info, warn, error", level)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: l}))
-	err = daemon.Run(ctx, daemon.Options{Config: c, Version: version, LibvirtDriver: drivers.Libvirt, Log: log,
+	err = daemon.Run(ctx, daemon.Options{Config: c, SetGCPercent: debug.SetGCPercent, Version: version, LibvirtDriver: drivers.Libvirt, Log: log,
 		Notify: service.NewNotifier(os.Getenv)})
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -29,9 +29,10 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 // tool is what every command has at hand: the flags that all share.
 type tool struct {
 	streams
-	api     string
-	dataDir string
-	output  string
+	api        string
+	dataDir    string
+	output     string
+	consistent bool
 	// warned is done once people were warned.
 	warned sync.Once
 	// system is the service manager of this host.
@@ -71,6 +72,7 @@ Ironic and to people, like racked servers with a BMC.
 	flags := root.PersistentFlags()
 	flags.StringVar(&t.dataDir, "data-dir", envOr("TENKS_DATA_DIR", defaultDataDir), "directory of the agent")
 	flags.StringVar(&t.api, "api", os.Getenv("TENKS_API"), "agent to talk to: socket path or URL (default: the socket in --data-dir)")
+	flags.BoolVar(&t.consistent, "consistent", false, "read what was acknowledged anywhere before: the default is what the agent knows, which may be a moment old")
 	flags.StringVarP(&t.output, "output", "o", "table", "table, json or yaml")
 	for _, c := range []*cobra.Command{
 		t.upCommand(), t.downCommand(), t.initCommand(), t.agentCommand(), t.hostCommand(),
@@ -96,7 +98,7 @@ func (t *tool) client() *client.Client {
 		target = t.paths().Socket
 	}
 	c := client.New(target)
-	c.Warn = t.warn
+	c.Warn, c.Consistent = t.warn, t.consistent
 	return c
 }
 

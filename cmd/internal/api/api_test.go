@@ -376,6 +376,29 @@ func TestNodesThatIronicUsesAreNotRemoved(t *testing.T) {
 	}
 }
 
+func TestAConsistentReadSeesWhatWasAcknowledgedElsewhere(t *testing.T) {
+	w := newWorld(t)
+	w.behind = func() error {
+		if len(w.snap().Clusters()) == 0 {
+			w.demo()
+		}
+		return nil
+	}
+	c := w.serve()
+	if clusters, err := c.Clusters(t.Context()); err != nil || len(clusters) != 0 {
+		t.Errorf("what the agent knows: %v, %v", clusters, err)
+	}
+	c.Consistent = true
+	if clusters, err := c.Clusters(t.Context()); err != nil || len(clusters) != 1 {
+		t.Errorf("consistent: %v, %v", clusters, err)
+	}
+	w.behind = func() error { return cluster.ErrNotLeader }
+	var status *client.StatusError
+	if _, err := c.Clusters(t.Context()); !errors.As(err, &status) || status.Status != http.StatusServiceUnavailable {
+		t.Errorf("without a leader: %v", err)
+	}
+}
+
 func TestNodesWaitsForANewerState(t *testing.T) {
 	w := newWorld(t)
 	w.demo()

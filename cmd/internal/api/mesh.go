@@ -341,7 +341,7 @@ func (s *Server) there(serve func(http.ResponseWriter, *http.Request) error) fun
 // current makes a read see everything that was acknowledged before it, if the
 // request asks for that with ?consistent=true.
 func (s *Server) current(r *http.Request) error {
-	if r.URL.Query().Get("consistent") != "true" {
+	if r.Method != http.MethodGet || r.URL.Query().Get("consistent") != "true" {
 		return nil
 	}
 	return s.Mesh.Current(r.Context())

@@ -16,9 +16,6 @@ import (
 const longPoll = 20 * time.Second
 
 func (s *Server) nodes(w http.ResponseWriter, r *http.Request) error {
-	if err := s.current(r); err != nil {
-		return err
-	}
 	snap, err := s.newer(r)
 	if err != nil {
 		return err

@@ -147,7 +147,17 @@ func (s *Server) wrap(called route) http.HandlerFunc {
 		if leader, _ := s.Leader(); leader == "" && !everywhere && w.Header().Get(WarningHeader) == "" {
 			w.Header().Set(WarningHeader, "no peer leads the mesh: what is shown may be out of date, and nothing can be changed")
 		}
-		err := called.serve(w, r)
+		var err error
+		if !everywhere {
+			if r.Header.Get(wholeHeader) != "" {
+				w = &telling{ResponseWriter: w, source: func() *state.Snapshot { snap, _ := s.Source.Snapshot(); return snap }}
+			}
+			s.catchUp(r)
+			err = s.current(r)
+		}
+		if err == nil {
+			err = called.serve(w, r)
+		}
 		if err == nil {
 			return
 		}

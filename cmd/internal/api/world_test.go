@@ -50,6 +50,8 @@ type world struct {
 	leader    string
 	checks    []api.Check
 	ring      ring
+	// behind is what the state learns before a consistent read.
+	behind func() error
 	// looks counts how often a snapshot was taken.
 	looks atomic.Int64
 }
@@ -70,7 +72,7 @@ func newWorld(t *testing.T) *world {
 // withFaults is the server with what counts faults.
 func (w *world) withFaults(faults api.Faults) http.Handler {
 	return api.New(api.Config{
-		Source: w, Propose: w.propose, Host: w.host, Mesh: lonely{}, KeyRing: &w.ring, Faults: faults, Removable: w.removable,
+		Source: w, Propose: w.propose, Host: w.host, Mesh: follower{w: w}, KeyRing: &w.ring, Faults: faults, Removable: w.removable,
 		Parse: daemon.ParseCluster, Plan: declare.Cluster,
 		Leader:  func() (string, string) { return w.leader, hypervisorID },
 		Checks:  func(context.Context) []api.Check { return w.checks },
@@ -230,6 +232,19 @@ func (h *host) Console(context.Context, string) (io.ReadWriteCloser, error) {
 	return h.console, nil
 }
 
+// follower is lonely, and may be behind.
+type follower struct {
+	lonely
+	w *world
+}
+
+func (f follower) Current(context.Context) error {
+	if f.w.behind == nil {
+		return nil
+	}
+	return f.w.behind()
+}
+
 // lonely is a mesh without other peers.
 type lonely struct{}
 
@@ -243,7 +258,6 @@ func (lonely) Transfer(context.Context, string) error                 { return e
 func (lonely) Serve(http.ResponseWriter, *http.Request, string) error { return errLonely }
 func (lonely) ServeWhole(http.ResponseWriter, *http.Request) error    { return errLonely }
 func (lonely) Whole() bool                                            { return true }
-func (lonely) Current(context.Context) error                          { return nil }
 func (lonely) PeerPowers(context.Context, []string) map[string]state.Power {
 	return map[string]state.Power{}
 }

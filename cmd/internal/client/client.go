@@ -28,6 +28,9 @@ type Client struct {
 	// Warn is told why an answer may not be all, or out of date; nil: nobody is. It is
 	// set before the first call.
 	Warn func(text string)
+	// Consistent makes every read see all that was acknowledged before it, which needs a
+	// leader. It is set before the first call.
+	Consistent bool
 }
 
 // ErrNoAgent says that nothing listens there.
@@ -82,6 +85,11 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if c.Consistent && method == http.MethodGet {
+		q := req.URL.Query()
+		q.Set("consistent", "true")
+		req.URL.RawQuery = q.Encode()
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"tenks/bmc/endpoint"
 	"tenks/bmc/record"
 	"tenks/cluster"
+	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/service"
 	"tenks/config"
 	"tenks/hostops"
@@ -43,7 +44,10 @@ type Options struct {
 	LibvirtDriver func(dataDir string) (string, error)
 	// Notify tells systemd how the agent is; its zero value tells nobody.
 	Notify service.Notifier
-	Log    *slog.Logger
+	// SetGCPercent is debug.SetGCPercent where the process is the agent's own; nil: it is not
+	// changed.
+	SetGCPercent func(percent int) (previous int)
+	Log          *slog.Logger
 }
 
 // agent holds the parts, in the order in which they are opened.
@@ -79,6 +83,8 @@ type agent struct {
 	// fed is closed once another peer told this one its part of the state.
 	fed     chan struct{}
 	fedOnce sync.Once
+	// toldOf is the newest state that a peer which answered for this one told of.
+	toldOf atomic.Pointer[api.Seen]
 	// published says that the mesh knows what this host offers.
 	published atomic.Bool
 }
@@ -166,7 +172,7 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
-	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.serve)
+	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.size, a.serve)
 	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
@@ -228,7 +234,7 @@ func (a *agent) openHost(mesh string) error {
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
 		MediaDir: a.paths.Media, MediaLimit: uint64(a.opt.Config.BMC.MediaSize), MediaLocal: a.opt.Config.BMC.MediaLocal,
-		Ready:     func(uuid string) error { return a.bmcs.Err(uuid) },
+		Ready:     func(n *state.Node) error { return a.bmcs.Err(n) },
 		Discarded: a.reportDiscarded,
 	})
 	if err != nil {

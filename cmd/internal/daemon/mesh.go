@@ -50,8 +50,10 @@ type views struct {
 	last cluster.View
 	// snap is what last is of while a peer drains: its part in the log depends on nodes.
 	snap *state.Snapshot
-	// keys is the index of the keys that last was made of.
-	keys uint64
+	// keys is the index of the keys that last was made of, secret whether the authority's
+	// private key was one of them: a part of the state lacks it, at the same index.
+	keys   uint64
+	secret bool
 }
 
 func (v *views) view() cluster.View {
@@ -74,9 +76,12 @@ func (v *views) view() cluster.View {
 	for _, p := range v.last.Peers {
 		v.last.ByID[p.ID] = p
 	}
-	if k, ok := snap.Keys(); ok && k.ModifyIndex != v.keys {
-		v.keys = k.ModifyIndex
-		v.setKeys(k)
+	if k, ok := snap.Keys(); ok {
+		secret := len(k.Authorities) > 0 && !k.Authorities[0].KeyPEM.IsZero()
+		if k.ModifyIndex != v.keys || secret != v.secret {
+			v.keys, v.secret = k.ModifyIndex, secret
+			v.setKeys(k)
+		}
 	}
 	return v.last
 }
@@ -213,8 +218,16 @@ func (a *agent) tokenAddresses(snap *state.Snapshot) []string {
 	return out
 }
 
-// Whole implements api.Mesh.
-func (a *agent) Whole() bool { return a.newest.isWhole() }
+// Whole implements api.Mesh. A peer that has just begun to follow the log may not have
+// yet what it was told by those who answered for it.
+func (a *agent) Whole() bool {
+	if !a.newest.isWhole() {
+		return false
+	}
+	snap, _ := a.source.Snapshot()
+	have := api.Seen{Generation: snap.Mesh().Generation, Index: snap.Index()}
+	return !have.Before(a.seen())
+}
 
 // Raft implements api.Mesh.
 func (a *agent) Raft() []api.RaftPeer {

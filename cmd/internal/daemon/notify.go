@@ -19,12 +19,14 @@ const (
 )
 
 // pulse is when a loop last began anew. It is safe for concurrent use.
-type pulse struct{ last atomic.Int64 } // Unix nanoseconds; 0: it did not begin
+// It goes by the monotonic clock: the other one may be set meanwhile.
+type pulse struct{ last atomic.Pointer[time.Time] } // nil: it did not begin
 
 // around notes each time that a loop does its work.
 func (p *pulse) around(do func(context.Context, *state.Snapshot) error) func(context.Context, *state.Snapshot) error {
 	return func(ctx context.Context, snap *state.Snapshot) error {
-		p.last.Store(time.Now().UnixNano())
+		now := time.Now()
+		p.last.Store(&now)
 		return do(ctx, snap)
 	}
 }
@@ -32,10 +34,10 @@ func (p *pulse) around(do func(context.Context, *state.Snapshot) error) func(con
 // silent is how long the loop has not begun anew.
 func (p *pulse) silent(now time.Time) time.Duration {
 	last := p.last.Load()
-	if last == 0 {
+	if last == nil {
 		return 0
 	}
-	return now.Sub(time.Unix(0, last))
+	return now.Sub(*last)
 }
 
 // stuck says what of this agent does not go on; nil: it lives. It is about the agent

@@ -134,4 +134,7 @@ func TestALoopThatIsSilentIsStuck(t *testing.T) {
 	if got := p.silent(time.Now().Add(stuckAfter + time.Second)); got < stuckAfter || got > 2*stuckAfter {
 		t.Errorf("silent for %s", got)
 	}
+	if got := p.last.Load().String(); !strings.Contains(got, " m=") {
+		t.Errorf("%s is of a clock that may be set", got)
+	}
 }

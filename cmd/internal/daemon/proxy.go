@@ -74,11 +74,37 @@ func (a *agent) sendOn(w http.ResponseWriter, r *http.Request, peer string, mark
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: "http", Host: peer})
 			mark(p.Out.Header, a.mesh.ID())
+			a.seen().Mark(p.Out.Header)
+		},
+		ModifyResponse: func(r *http.Response) error {
+			a.told(r.Header)
+			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
 	proxy.ServeHTTP(w, r)
 	return failed
+}
+
+// seen is the newest state that this peer has, or was told of by one that answered for it.
+func (a *agent) seen() api.Seen {
+	snap, _ := a.source.Snapshot()
+	have := api.Seen{Generation: snap.Mesh().Generation, Index: snap.Index()}
+	if told := a.toldOf.Load(); told != nil && have.Before(*told) {
+		return *told
+	}
+	return have
+}
+
+// told takes over what an answer says of the state.
+func (a *agent) told(h http.Header) {
+	newest, ok := api.SeenIn(h)
+	for ok {
+		last := a.toldOf.Load()
+		if last != nil && !last.Before(newest) || a.toldOf.CompareAndSwap(last, &newest) {
+			return
+		}
+	}
 }
 
 // PeerPowers implements api.Mesh. Nodes of peers that do not answer are left out.

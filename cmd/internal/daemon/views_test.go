@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"testing"
+	"time"
 
 	"tenks/cluster"
+	"tenks/cluster/pki"
+	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
 
@@ -46,6 +49,44 @@ func TestAViewIsMadeAnewWhenPeersChangeAndNotForNodes(t *testing.T) {
 		}
 		if len(now.ByID) != len(now.Peers) {
 			t.Errorf("after %T: %d peers, %d of them by ID", step.change, len(now.Peers), len(now.ByID))
+		}
+	}
+}
+
+func TestAPeerSignsOnceItsStateIsWholeAndNotOfAPart(t *testing.T) {
+	const mesh = "0d5c8a3e-8b86-4d01-b42d-00cf4fc96401"
+	authority, err := pki.NewAuthority(mesh, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := authority.PEM()
+	whole := state.New()
+	for i, c := range []state.Command{
+		state.SetMesh{Mesh: state.Mesh{ID: mesh, Name: "m", Generation: 1}},
+		state.PutKeys{Keys: state.Keys{Authorities: []state.Authority{{CertPEM: cert, KeyPEM: state.NewSecret(string(key))}},
+			Gossip: []state.GossipKey{{ID: "first", Key: state.NewSecret("0123456789abcdef0123456789abcdef")}}}},
+		state.PutPeer{Peer: state.Peer{ID: "one", Name: "one"}},
+	} {
+		if err := whole.Apply(uint64(i+1), state.Envelope{UnixMilli: 1, Command: c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snap, _ := whole.Snapshot()
+	replica := raftfsm.NewReplica()
+	if err := replica.Apply(raftfsm.PartOf(snap, "one", 0)); err != nil {
+		t.Fatal(err)
+	}
+	v := &views{source: replica}
+	for _, step := range []struct {
+		name  string
+		signs bool
+	}{{"a part", false}, {"the whole state", true}, {"a part again", false}} {
+		if v.source = replica; step.signs {
+			v.source = whole
+		}
+		view := v.view()
+		if signs := view.Authority != nil; signs != step.signs || len(view.Roots) != 1 {
+			t.Errorf("%s: it signs %t, want %t; it trusts %d authorities, want 1", step.name, signs, step.signs, len(view.Roots))
 		}
 	}
 }

@@ -258,6 +258,18 @@ func (h *host) nodes() []api.Node {
 	return nodes
 }
 
+// currentNodes is nodes with all that was acknowledged before.
+func (h *host) currentNodes() []api.Node {
+	h.t.Helper()
+	c := client.New(h.Path(dataDir + "/api.sock"))
+	c.Consistent = true
+	nodes, _, err := c.Nodes(h.t.Context(), client.NodeQuery{Secrets: api.ShowSecrets})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return nodes
+}
+
 func (h *host) node(name string) api.Node {
 	h.t.Helper()
 	n, err := h.api.Node(h.t.Context(), name, api.ShowSecrets)

@@ -237,7 +237,8 @@ func startLoad(hosts []*host) *load {
 	hosts[0].t.Helper()
 	ctx, cancel := context.WithCancel(hosts[0].t.Context())
 	l := &load{stop: cancel}
-	for _, n := range hosts[0].nodes() {
+	// A host that has just come back may not know yet which nodes went meanwhile.
+	for _, n := range hosts[0].currentNodes() {
 		i := slices.IndexFunc(hosts, func(h *host) bool { return h.Name() == n.Hypervisor })
 		if i < 0 {
 			continue

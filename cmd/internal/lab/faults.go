@@ -178,6 +178,7 @@ func (l *Lab) HealAll(ctx context.Context) error {
 		if h.started() != nil {
 			errs = errors.Join(errs, h.ThawDisk(), h.Resume(ctx))
 		}
+		errs = errors.Join(errs, h.ShiftClock(0))
 	}
 	return errs
 }

@@ -41,6 +41,10 @@ type Host struct {
 	unplugged bool
 	delay     time.Duration
 	relay     *relay
+	// ahead is what the clock is ahead by; it outlives a boot. clock shifts that of what is
+	// started; nil: off, or nothing to do.
+	ahead time.Duration
+	clock *clock
 	// paused are the processes that Pause stopped.
 	paused []int
 	slow   *slowDisk
@@ -118,6 +122,9 @@ func (h *Host) Boot(ctx context.Context) error {
 	}
 	if err == nil {
 		err = h.startUdev()
+	}
+	if err == nil && h.isAhead() != 0 {
+		err = h.shiftClock(h.isAhead())
 	}
 	if err == nil {
 		err = os.WriteFile(h.pidFile(), fmt.Appendln(nil, h.started().pid()), 0o644)
@@ -199,6 +206,13 @@ func (h *Host) started() *child {
 	return h.init
 }
 
+// isAhead returns what the clock is ahead by.
+func (h *Host) isAhead() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ahead
+}
+
 // inside returns the namespaces of this boot; nil: off.
 func (h *Host) inside() map[string]bool {
 	h.mu.Lock()
@@ -270,6 +284,7 @@ func (h *Host) Kill(ctx context.Context) error {
 	namespaces, pins, init, libvirtd, udev, relay := h.namespaces, h.pins, h.init, h.libvirtd, h.udev, h.relay
 	h.mu.Unlock()
 	h.stopSlowing()
+	h.stopClock()
 	if namespaces != nil {
 		if err := h.cutPower(ctx, namespaces); err != nil {
 			return fmt.Errorf("host %q: kill: %w", h.name, err)

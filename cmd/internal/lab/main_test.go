@@ -1,9 +1,17 @@
 package lab
 
 import (
+	"os"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if lookers, err := strconv.Atoi(os.Getenv(tellClocks)); err == nil {
+		showClocks(os.Stdin, os.Stdout, lookers)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

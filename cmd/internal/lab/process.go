@@ -144,15 +144,27 @@ func stopAll(namespaces map[string]bool) ([]int, error) {
 	return stopped, nil
 }
 
-// stands reports whether a process was stopped by a signal (proc_pid_stat(5)).
-func stands(pid int) bool {
+// stands reports whether a process was stopped by a signal.
+func stands(pid int) bool { return stateOf(pid) == 'T' }
+
+// stateOf is the state of a process or thread; 0: there is none.
+func stateOf(pid int) byte {
+	stat, err := statOf(pid)
+	if err != nil || len(stat) == 0 {
+		return 0
+	}
+	return stat[0][0]
+}
+
+// statOf returns what proc_pid_stat(5) says of a process or thread, from its state and
+// its parent on.
+func statOf(pid int) ([]string, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return nil, err
 	}
 	// The name, in parentheses, may have any character in it.
-	after := stat[bytes.LastIndexByte(stat, ')')+1:]
-	return bytes.HasPrefix(after, []byte(" T"))
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])), nil
 }
 
 // goOn undoes a stop.

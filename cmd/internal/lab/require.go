@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
 )
 
 // TB is what Require needs of a testing.TB.
@@ -65,5 +66,24 @@ func RequireDisks(tb TB) {
 		if _, err := os.Stat(path); err != nil {
 			tb.Skip("no disks for hosts: " + err.Error())
 		}
+	}
+}
+
+// RequireClocks skips a test where the clocks of hosts cannot be shifted.
+func RequireClocks(tb TB) {
+	tb.Helper()
+	Require(tb)
+	own, err := readVDSO("self")
+	if err == nil {
+		_, err = planShift(own.image, time.Second)
+	}
+	if err == nil {
+		var e *execs
+		if e, err = listenExecs(); err == nil {
+			err = e.close()
+		}
+	}
+	if err != nil {
+		tb.Skip("no wrong clocks: " + err.Error())
 	}
 }

@@ -51,6 +51,7 @@ func commands() []command {
 		{"hang", "HOST", "writes to its disk wait (needs a disk of its own)", 1, disk((*lab.Host).HangDisk)},
 		{"slow", "HOST DURATION", "writes to its disk wait up to so long", 1, slow},
 		{"thaw", "HOST", "undoes hang and slow", 1, disk((*lab.Host).ThawDisk)},
+		{"clock", "HOST DURATION", "its wall clock is so much ahead, or behind (-1h); 0: right", 1, clock},
 		{"healall", "", "undoes everything but kill and address", 0,
 			func(ctx context.Context, l *lab.Lab, _ []*lab.Host, _ string) error { return l.HealAll(ctx) }},
 	}
@@ -93,6 +94,14 @@ func slow(_ context.Context, _ *lab.Lab, h []*lab.Host, arg string) error {
 		return err
 	}
 	return h[0].SlowDisk(d)
+}
+
+func clock(_ context.Context, _ *lab.Lab, h []*lab.Host, arg string) error {
+	d, err := time.ParseDuration(arg)
+	if err != nil {
+		return err
+	}
+	return h[0].ShiftClock(d)
 }
 
 // serve does what is typed, until ctx ends.

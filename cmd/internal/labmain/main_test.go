@@ -99,6 +99,8 @@ func TestIntegrationLabForPeople(t *testing.T) {
 	}
 	say("help", "undoes partition")
 	say("partition hv1 hv2", "done: partition hv1 hv2")
+	say("clock hv1 soon", `error: time: invalid duration "soon"`)
+	say("clock hv1 0", "done: clock hv1 0")
 	say("healall", "done: healall")
 	say("kill hv1", "done: kill hv1")
 	if out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "enter"), "hv1", "true").CombinedOutput(); err == nil || !strings.Contains(string(out), "a HOST that is on: hv2") {

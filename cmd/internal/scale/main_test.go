@@ -11,6 +11,7 @@ import (
 	_ "net/http/pprof" //nolint:gosec // on a socket in a directory of the benchmark's own
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -72,7 +73,7 @@ func runAgent(file string) error {
 		return err
 	}
 	go func() { _ = http.Serve(l, nil) }() //nolint:gosec // ends with the process
-	return daemon.Run(ctx, daemon.Options{Config: c, Version: "scale", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	return daemon.Run(ctx, daemon.Options{Config: c, SetGCPercent: debug.SetGCPercent, Version: "scale", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		LibvirtDriver: func(string) (string, error) { return "", errors.New("no libvirt here") }})
 }
 
