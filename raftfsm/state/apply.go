@@ -321,7 +321,7 @@ func (t *tx) placeNode(p NodePlacement) {
 	n.Unplaced, n.Host = "", HostStatus{}
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
-	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s:%d", h.Name, p.BMC.Address, p.BMC.Port)
+	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s", h.Name, p.BMC)
 }
 
 func (t *tx) refuseNode(r NodeRefusal) {

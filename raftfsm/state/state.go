@@ -103,7 +103,8 @@ type Machine struct {
 	// Physnets names the physical network of each port, in port order.
 	Physnets []string
 	BootMode BootMode
-	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi".
+	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi" or
+	// "redfish".
 	IronicDriver string
 }
 
@@ -138,6 +139,9 @@ type Enrolment struct {
 	Interfaces     map[string]string
 	ConductorGroup string
 	Description    string
+	// RedfishVerifyCA is what Ironic checks the certificate of a Redfish service by: a path
+	// on its conductors; empty: it does not.
+	RedfishVerifyCA string
 }
 
 // IronicAccess says how the Ironic API is reached. Everything needed is in it,
@@ -235,10 +239,13 @@ type Placement struct {
 	Hypervisor string
 	// Epoch is the log index of the placement; it fences what is stale.
 	Epoch uint64
-	BMC   Endpoint
+	// BMC is the endpoint of the node alone; see Snapshot.BMC.
+	BMC Endpoint
 }
 
-// Endpoint is where a BMC listens.
+// Endpoint is where a BMC listens. A node that only the mesh's Redfish service answers
+// for has none of its own: Port is 0 then, and Address the node's UUID, because endpoints
+// are unique.
 type Endpoint struct {
 	Address string
 	Port    int
@@ -316,6 +323,8 @@ type Hypervisor struct {
 	BMC        PortRange
 	// Reserved lists ports within BMC that something else of the host uses.
 	Reserved []int
+	// Redfish is the TCP port of its Redfish service, at BMC.Address; 0: it has none.
+	Redfish int
 
 	CreateIndex, ModifyIndex uint64
 }
