@@ -73,3 +73,18 @@ func alter(r *Request, change func(*settings)) error {
 	}
 	return keep(r.Context(), r.System, settingsKey, now)
 }
+
+// revise changes what is kept of a system under a key, one change at a time. Nothing is
+// written when change returns an error.
+func revise[T any](ctx context.Context, s *Service, sys System, key string, change func(*T) error) error {
+	unlock, err := s.locks.lock(ctx, key+sys.ID)
+	if err != nil {
+		return unavailable(busyRetry)
+	}
+	defer unlock()
+	v := recall[T](sys, key)
+	if err := change(&v); err != nil {
+		return err
+	}
+	return keep(ctx, sys, key, v)
+}

@@ -54,6 +54,8 @@ type Error struct {
 	Status   int
 	Messages []Message
 	Header   http.Header
+	// Cause is for the log only.
+	Cause error
 }
 
 // Error implements error.
@@ -62,8 +64,15 @@ func (e *Error) Error() string {
 	for _, m := range e.Messages {
 		list = append(list, m.text())
 	}
-	return fmt.Sprintf("%d: %s", e.Status, strings.Join(list, " "))
+	text := fmt.Sprintf("%d: %s", e.Status, strings.Join(list, " "))
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
 }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
 
 // fail returns an *Error; without messages it has the general one.
 func fail(status int, messages ...Message) error {

@@ -186,6 +186,8 @@ type Request struct {
 	// Caller is who asks.
 	Caller *Caller
 	vars   []pathVar
+	// Instead, if Patch or Delete sets it, is answered in place of the usual: a task.
+	Instead *Result
 }
 
 type pathVar struct{ name, value string }

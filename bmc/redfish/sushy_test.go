@@ -87,35 +87,45 @@ print("done")
 `
 
 func TestIntegrationSushy(t *testing.T) {
-	python := ""
-	for _, candidate := range []string{"/usr/bin/python3", "python3"} {
-		if exec.CommandContext(t.Context(), candidate, "-c", "import sushy").Run() == nil {
-			python = candidate
-			break
-		}
-	}
-	if python == "" {
-		t.Skip("python3 cannot import sushy: install python3-sushy")
-	}
+	python := sushyPython(t)
 	for _, how := range []string{"basic", "session"} {
 		t.Run(how, func(t *testing.T) {
 			f := newFixture(t)
-			server := httptest.NewTLSServer(f)
-			defer server.Close()
 			url, _ := listener(t)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, python, "-W", "ignore", "-c", sushyScript, server.URL, sys1, how, url)
-			// A CA bundle of the environment would win over verify=False.
-			cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Run(); err != nil || !strings.HasSuffix(out.String(), "done\n") {
-				t.Fatalf("%v:\n%s", err, out.String())
-			}
+			runSushy(t, python, sushyScript, f, how, url)
 			if got := f.chassis[first].Status().Power; got != state.PowerOn {
 				t.Errorf("power %s", got)
 			}
 		})
+	}
+}
+
+// sushyPython is a Python that has sushy.
+func sushyPython(t *testing.T) string {
+	t.Helper()
+	for _, candidate := range []string{"/usr/bin/python3", "python3"} {
+		if exec.CommandContext(t.Context(), candidate, "-c", "import sushy").Run() == nil {
+			return candidate
+		}
+	}
+	t.Skip("python3 cannot import sushy: install python3-sushy")
+	return ""
+}
+
+// runSushy runs a script with the URL of the service, the system, and args; it is to print
+// "done" in the end.
+func runSushy(t *testing.T, python, script string, f *fixture, args ...string) {
+	t.Helper()
+	server := httptest.NewTLSServer(f)
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, append([]string{"-W", "ignore", "-c", script, server.URL, sys1}, args...)...)
+	// A CA bundle of the environment would win over verify=False.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil || !strings.HasSuffix(out.String(), "done\n") {
+		t.Fatalf("%v:\n%s", err, out.String())
 	}
 }

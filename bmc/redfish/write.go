@@ -180,6 +180,9 @@ func (s *Service) patch(w http.ResponseWriter, req *Request, rt *route) error {
 	if err = rt.Patch(req, values); err != nil {
 		return err
 	}
+	if req.Instead != nil {
+		return s.answer(w, req, req.Instead)
+	}
 	if doc, err = s.build(req, rt); err != nil {
 		return err
 	}
@@ -230,6 +233,9 @@ func (s *Service) remove(w http.ResponseWriter, req *Request, rt *route) error {
 	}
 	if err := rt.Delete(req); err != nil {
 		return err
+	}
+	if req.Instead != nil {
+		return s.answer(w, req, req.Instead)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -18,6 +18,7 @@ var accepted = []conform.Accepted{
 	{Rule: "deprecated", Resource: "/redfish/v1/Chassis/*/Power", Property: "@odata.type", Reason: oldClients},
 	{Rule: "deprecated", Resource: "/redfish/v1/Chassis/*/Thermal", Property: "@odata.type", Reason: oldClients},
 	{Rule: "deprecated", Resource: "/redfish/v1/Managers/*", Property: "SerialConsole", Reason: oldClients},
+	{Rule: "deprecated", Resource: "/redfish/v1/Managers/*", Property: "VirtualMedia", Reason: oldClients},
 	{Rule: "deprecated", Resource: "/redfish/v1/Systems/*", Property: "MemorySummary.Status", Reason: oldClients},
 	{Rule: "deprecated", Resource: "/redfish/v1/Systems/*", Property: "ProcessorSummary.Status", Reason: oldClients},
 	{Rule: "deprecated", Resource: "/redfish/v1/Systems/*/Memory/*", Property: "DeviceLocator", Reason: oldClients},

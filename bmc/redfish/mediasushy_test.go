@@ -1,0 +1,62 @@
+package redfish
+
+import "testing"
+
+// sushyHead opens the service and the system.
+const sushyHead = `
+import sys, time
+import sushy
+from sushy import auth
+url, system = sys.argv[1:]
+s = sushy.Sushy(url, verify=False, auth=auth.SessionAuth(username="admin", password="correct horse"))
+node = s.get_system(system)
+
+def status_of(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except sushy.exceptions.HTTPError as e:
+        return e.status_code
+    return 200
+`
+
+// sushyParts do what Ironic's interfaces do with parts of a system.
+var sushyParts = []struct{ name, script string }{
+	{"virtual media", `
+from sushy.resources.manager import virtual_media
+here = virtual_media.VirtualMediaCollection(s._conn, system + "/VirtualMedia", redfish_version=s.redfish_version, registries=s.lazy_registries)
+for devices in (here.get_members(), node.managers[0].virtual_media.get_members()):
+    device = next(d for d in devices if sushy.VirtualMediaType.CD in d.media_types or sushy.VirtualMediaType.DVD in d.media_types)
+    device.eject_media()
+    device.refresh()
+    assert not device.inserted, device.inserted
+    device.insert_media("http://192.0.2.9/boot.iso", inserted=True, write_protected=True)
+    device.refresh()
+    assert device.inserted and device.image == "http://192.0.2.9/boot.iso" and device.image_name == "boot.iso", device.image
+    assert device.connected_via == sushy.ConnectedVia.URI, device.connected_via
+    node.set_system_boot_options(target=sushy.BootSource.CD, enabled=sushy.BootSourceOverrideEnabled.ONCE)
+    node.reset_system(sushy.ResetType.FORCE_RESTART)
+    node.refresh()
+    assert node.boot.enabled == sushy.BootSourceOverrideEnabled.DISABLED, node.boot
+    device.insert_media("https://192.0.2.9/other.iso", username="u", password="p", transfer_method=sushy.TransferMethod.UPLOAD)
+    device.refresh()
+    assert device.user_name == "u" and device.transfer_method == sushy.TransferMethod.UPLOAD
+    device.set_verify_certificate(True)
+    device.refresh()
+    assert device.verify_certificate is True
+    assert len(device.certificates.get_members()) == 0
+    device.eject_media()
+    device.refresh()
+    assert not device.inserted and not device.image
+assert status_of(device.insert_media, "file:///etc/passwd") == 400
+`},
+}
+
+func TestIntegrationSushyParts(t *testing.T) {
+	python := sushyPython(t)
+	for _, part := range sushyParts {
+		t.Run(part.name, func(t *testing.T) {
+			f := newFixture(t)
+			runSushy(t, python, sushyHead+part.script+"print(\"done\")\n", f)
+		})
+	}
+}
