@@ -163,9 +163,21 @@ const (
 	drainTimeout  = 5 * time.Second
 )
 
-// Serve answers on the listener until ctx ends; it returns once the connections are
-// closed. Without a tls.Config it is plain HTTP, for tests only.
+// Serve is ServeBy with the service itself.
 func (s *Service) Serve(ctx context.Context, l net.Listener, conf *tls.Config) error {
+	return s.ServeBy(ctx, l, conf, s)
+}
+
+// Unavailable answers that the request should be repeated later.
+func (s *Service) Unavailable(w http.ResponseWriter, r *http.Request) {
+	commonHeaders(w.Header(), r)
+	s.refuse(w, r, unavailable(busyRetry))
+}
+
+// ServeBy answers on the listener until ctx ends, by a handler that is around the
+// service; it returns once the connections are closed. Without a tls.Config it is plain
+// HTTP, for tests only.
+func (s *Service) ServeBy(ctx context.Context, l net.Listener, conf *tls.Config, h http.Handler) error {
 	if conf != nil {
 		conf = conf.Clone()
 		conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
@@ -173,7 +185,7 @@ func (s *Service) Serve(ctx context.Context, l net.Listener, conf *tls.Config) e
 		l = tls.NewListener(l, conf)
 	}
 	server := &http.Server{
-		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog:    slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
