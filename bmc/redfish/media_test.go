@@ -113,6 +113,8 @@ func TestVirtualMediaFailures(t *testing.T) {
 type drive struct {
 	bmc.Chassis
 	release chan error
+	// cancelled gets a value for each that was.
+	cancelled chan struct{}
 }
 
 func (d *drive) InsertMedia(ctx context.Context, _ bmc.Media) error {
@@ -120,13 +122,14 @@ func (d *drive) InsertMedia(ctx context.Context, _ bmc.Media) error {
 	case err := <-d.release:
 		return err
 	case <-ctx.Done():
+		d.cancelled <- struct{}{}
 		return ctx.Err()
 	}
 }
 
 func TestVirtualMediaTask(t *testing.T) {
 	f := newFixture(t)
-	d := &drive{Chassis: f.chassis[first], release: make(chan error)}
+	d := &drive{Chassis: f.chassis[first], release: make(chan error), cancelled: make(chan struct{}, 1)}
 	systems, _ := f.fleet.All()
 	systems = slices.Clone(systems)
 	systems[0].Chassis = d
@@ -139,6 +142,7 @@ func TestVirtualMediaTask(t *testing.T) {
 	f.want(202, get, monitor, nil)
 	f.want(204, remove, monitor, nil) // which ends the fetch
 	f.want(404, get, monitor, nil)
+	<-d.cancelled
 
 	monitor = f.want(202, patch, cd, `{"Image":"http://192.0.2.9/a.iso"}`, "Prefer: respond-async, return=minimal").Header().Get("Location")
 	d.release <- state.ErrRefused
