@@ -116,11 +116,9 @@ func (ts *tasks) start(name, target string, systems []string, run func(ctx conte
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		t.mu.Lock()
-		if t.state != taskRunning {
-			t.mu.Unlock()
-			return
+		if t.cancel = cancel; t.state != taskRunning {
+			cancel() // run has what was begun for it to end
 		}
-		t.cancel = cancel
 		t.mu.Unlock()
 		err := run(ctx, t)
 		state := t.finish(err, ctx.Err() != nil && errors.Is(err, context.Canceled), s.cfg.Clock())
@@ -191,7 +189,7 @@ func (ts *tasks) drop(t *Task) {
 	if t.cancel != nil {
 		t.cancel()
 	} else if t.state == taskRunning {
-		t.state = taskCancelled // it has not begun, and will not
+		t.state = taskCancelled // it has not begun; its context is over when it does
 	}
 	t.mu.Unlock()
 	ts.mu.Lock()
