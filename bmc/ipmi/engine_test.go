@@ -10,11 +10,15 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tenks/bmc/bmcbench"
 	"tenks/bmc/bmctest"
 	"tenks/raftfsm/state"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bmcbench.Serve(benchServer())
+	goleak.VerifyTestMain(m)
+}
 
 const testUUID = "3f8a1c52-9d47-4e6b-8a21-5c0d7e9f1b34"
 
