@@ -8,11 +8,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +23,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// variable is set in the environment of a process that serves.
-const variable = "TENKS_BENCH_SERVER"
+// variable is set in the environment of a process that serves; profileVariable may name a
+// folder for its CPU profile.
+const (
+	variable        = "TENKS_BENCH_SERVER"
+	profileVariable = "TENKS_BENCH_PROFILE"
+)
 
 // Commands are what a server does when it is told to, by name; what they return is one line.
 type Commands map[string]func(args ...string) (string, error)
@@ -34,11 +41,28 @@ func Serve(commands Commands) {
 	}
 	commands["usage"] = func(...string) (string, error) { return usage(false) }
 	commands["settled"] = func(...string) (string, error) { return usage(true) }
-	if err := obey(os.Stdin, os.Stdout, commands); err != nil {
+	if err := profiled(func() error { return obey(os.Stdin, os.Stdout, commands) }); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func profiled(run func() error) error {
+	folder := os.Getenv(profileVariable)
+	if folder == "" {
+		return run()
+	}
+	f, err := os.Create(filepath.Join(folder, filepath.Base(os.Args[0])+".cpu"))
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = run()
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
 }
 
 // obey carries out lines until there are no more.

@@ -16,11 +16,15 @@ import (
 	"go.uber.org/goleak"
 
 	"tenks/bmc"
+	"tenks/bmc/bmcbench"
 	"tenks/bmc/bmctest"
 	"tenks/raftfsm/state"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bmcbench.Serve(benchServer())
+	goleak.VerifyTestMain(m)
+}
 
 // The systems of a fixture: the first two share an account, the third has another one.
 const (
