@@ -1,8 +1,10 @@
 package redfish
 
 import (
-	"hash/fnv"
-	"strconv"
+	"encoding/binary"
+	"encoding/hex"
+	"hash/crc32"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +22,8 @@ func (s *Service) build(req *Request, rt *route) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What is added is many properties, to an object that may be somebody else's.
+	o = append(make(Object, 0, len(o)+len(rt.children)+1), o...)
 	for _, child := range rt.children {
 		if child.exists(req) {
 			o = o.linked(child.Link, link(strings.TrimSuffix(req.Path, "/")+child.Path[strings.LastIndexByte(child.Path, '/'):]))
@@ -65,19 +69,25 @@ func (rt *route) members(req *Request) ([]Object, error) {
 	}
 	ids, err := rt.Members(req)
 	members := make([]Object, len(ids))
+	properties := make([]Property, len(ids)) // of all members, because there may be many
 	for i, id := range ids {
-		members[i] = link(req.Path + "/" + id)
+		properties[i] = Property{"@odata.id", req.Path + "/" + id}
+		members[i] = properties[i : i+1 : i+1]
 	}
 	return members, err
 }
 
-// linked returns o with a reference at a property, which may be in Links.
+// linked puts a reference into o, at a property which may be in Links. It changes o.
 func (o Object) linked(property string, ref Object) Object {
 	inner, nested := strings.CutPrefix(property, "Links/")
-	if !nested {
-		return o.with(property, ref)
+	if nested {
+		property, ref = "Links", o.Object("Links").with(inner, ref)
 	}
-	return o.with("Links", o.Object("Links").with(inner, ref))
+	if i := slices.IndexFunc(o, func(p Property) bool { return p.Key == property }); i >= 0 {
+		o[i].Value = ref
+		return o
+	}
+	return append(o, Property{property, ref})
 }
 
 // actionObjects is the Actions property.
@@ -101,33 +111,48 @@ func (rt *route) actionObjects(req *Request) Object {
 
 // assemble encodes a payload and gives it its ETag.
 func assemble(path string, rt *route, o Object) (*document, error) {
-	rest, err := appendObject(make([]byte, 0, 2048), o)
+	etag := etagOf(path, nil) // as long as the right one, which is known last
+	head := Object{{"@odata.id", path}, {"@odata.type", rt.Type}, {"@odata.etag", etag}}
+	object := append(head, o...)
+	body, err := appendObject(make([]byte, 0, object.room()), object)
 	if err != nil {
 		return nil, err
 	}
-	lasting := rest
+	before, err := appendObject(make([]byte, 0, 256), head)
+	if err != nil {
+		return nil, err
+	}
+	lasting := body[len(before)-1:]
 	if len(rt.Volatile) > 0 {
 		if lasting, err = appendObject(nil, o.without(rt.Volatile...)); err != nil {
 			return nil, err
 		}
 	}
-	etag := etagOf(path, lasting)
-	head := Object{{"@odata.id", path}, {"@odata.type", rt.Type}, {"@odata.etag", etag}}
-	body, err := appendObject(make([]byte, 0, len(rest)+192), head)
-	if err != nil {
+	etag = etagOf(path, lasting)
+	object[len(head)-1].Value = etag
+	if before, err = appendObject(before[:0], object[:len(head)]); err != nil {
 		return nil, err
 	}
-	if len(rest) > len("{}") {
-		body[len(body)-1] = ','
-		body = append(body, rest[1:]...)
-	}
-	return &document{object: append(head, o...), body: body, etag: etag}, nil
+	copy(body, before[:len(before)-1])
+	return &document{object: object, body: body, etag: etag}, nil
 }
 
-// etagOf is a weak ETag: the same resource with another query has the same one.
+// room is about how many bytes the encoding has: a collection has many members.
+func (o Object) room() int {
+	members, _ := o.Get("Members")
+	list, _ := members.([]Object)
+	return 2048 + 128*len(list)
+}
+
+// etagOf is a weak ETag: the same resource with another query has the same one. It is two
+// checksums that processors have instructions for: large collections are asked for often,
+// and every peer has to come to the same.
 func etagOf(path string, body []byte) string {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(path))
-	_, _ = h.Write(body)
-	return `W/"` + strconv.FormatUint(h.Sum64(), 16) + `"`
+	low := crc32.Update(crc32.ChecksumIEEE([]byte(path)), crc32.IEEETable, body)
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // made once
+	high := crc32.Update(crc32.Checksum([]byte(path), castagnoli), castagnoli, body)
+	b := make([]byte, 0, len(`W/"0123456789abcdef"`))
+	b = append(b, `W/"`...)
+	b = hex.AppendEncode(b, binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, high), low))
+	return string(append(b, '"'))
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -255,6 +256,7 @@ func (s *Service) get(w http.ResponseWriter, req *Request, rt *route) error {
 // writeJSON sends a body; HEAD gets its headers only.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header()["Content-Type"] = []string{"application/json;charset=utf-8"}
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client is gone

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -149,10 +150,18 @@ func appendList[T any](b []byte, list []T, one func([]byte, T) ([]byte, error)) 
 	return append(b, ']'), nil
 }
 
+// plain are the bytes that stand for themselves in a string.
+var plain = func() (out [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		out[c] = !strings.ContainsRune(`"\<>&`, rune(c))
+	}
+	return out
+}()
+
 // appendString quotes s; what is not plain goes through encoding/json.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c >= utf8.RuneSelf {
+		if !plain[s[i]] {
 			quoted, _ := json.Marshal(s) // a string never fails
 			return append(b, quoted...)
 		}
