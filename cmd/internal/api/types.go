@@ -185,8 +185,9 @@ type ErrorBody struct {
 	Error string `json:"error"`
 }
 
-// NodeView turns a row of the state into what scripts see.
-func NodeView(n *state.Node, host string, power state.Power, secrets Secrets) Node {
+// NodeView turns a row of the state into what scripts see. at is where the BMC is reached,
+// if it is anywhere.
+func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, secrets Secrets) Node {
 	phase, reason := n.Phase()
 	v := Node{Name: n.Name, UUID: n.UUID, Cluster: n.Cluster, Type: n.Type, Driver: n.Machine.Driver,
 		Hypervisor: host, Phase: string(phase), Reason: reason, Power: string(power),
@@ -206,7 +207,11 @@ func NodeView(n *state.Node, host string, power state.Power, secrets Secrets) No
 		v.Ports = append(v.Ports, port)
 	}
 	if n.Placement != nil {
-		v.BMC.Address, v.BMC.Port, v.Epoch = n.Placement.BMC.Address, n.Placement.BMC.Port, n.Placement.Epoch
+		v.Epoch = n.Placement.Epoch
+	}
+	v.BMC.Address, v.BMC.Port = at.Address, at.Port
+	if v.BMC.Protocol == state.ProtocolRedfish && at.Port != 0 {
+		v.BMC.RedfishURL = at.URL()
 	}
 	if secrets == ShowSecrets {
 		v.BMC.Password = n.BMC.Password.Reveal()
