@@ -249,7 +249,13 @@ func (s *Server) send(to client, answer []byte) {
 		return
 	}
 	s.engine.traffic.sent.Add(1)
-	if _, _, err := s.conn.WriteMsgUDPAddrPort(answer, to.oob, to.addr); err != nil && !errors.Is(err, net.ErrClosed) {
+	var err error
+	if to.oob == nil {
+		_, err = s.conn.WriteToUDPAddrPort(answer, to.addr)
+	} else {
+		_, _, err = s.conn.WriteMsgUDPAddrPort(answer, to.oob, to.addr)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Debug("bmc: answer not sent", "node", s.engine.uuid, "err", err)
 	}
 }
