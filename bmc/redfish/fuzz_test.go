@@ -54,12 +54,14 @@ func FuzzBody(f *testing.F) {
 		{http.MethodPost, sys1 + "/Actions/ComputerSystem.Reset"}, {http.MethodPost, sessionsPath}, {http.MethodPost, subscriptionsPath},
 		{http.MethodPost, eventServicePath + "/Actions/EventService.SubmitTestEvent"},
 		{http.MethodPost, insert}, {http.MethodPatch, cd}, {http.MethodPost, cd + "/Certificates"},
+		{http.MethodPatch, bios + "/Settings"}, {http.MethodPost, bios + "/Actions/Bios.ChangePassword"},
 	}
 	for i := range targets {
 		f.Add(byte(i), `{"AssetTag":"a","Boot":{"BootSourceOverrideTarget":"Pxe","BootSourceOverrideEnabled":"Once"},"PowerState":1e999}`)
 		f.Add(byte(i), `{"UserName":"a","Password":"b","ResetType":"On","DateTime":"2026-01-01T00:00:00Z","MessageId":"x"}`)
 		f.Add(byte(i), `{"Destination":"http://192.0.2.1","Protocol":"Redfish","HttpHeaders":[{"A":"b"}],"OriginResources":[{"@odata.id":"/redfish/v1/Systems"}]}`)
 		f.Add(byte(i), `{"Image":"http://u:p@[::1]:99/a.iso#x","Inserted":true,"TransferProtocolType":"HTTP","CertificateString":"-----BEGIN CERTIFICATE-----","CertificateType":"PEM"}`)
+		f.Add(byte(i), `{"Attributes":{"BootTimeout":1e2,"NumLock":null,"SystemProfile":"Custom"},"@Redfish.SettingsApplyTime":{"ApplyTime":"OnReset"}}`)
 	}
 	f.Fuzz(func(t *testing.T, target byte, body string) {
 		to := targets[int(target)%len(targets)]

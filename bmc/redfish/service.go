@@ -76,6 +76,7 @@ type Service struct {
 	tasks    *tasks
 	events   *events
 	logs     *logs
+	starts   *starts
 	locks    keyedLocks
 	restarts restarts
 	inFlight inFlight
@@ -92,7 +93,7 @@ func tables() [][]Resource {
 		systemTable(), bootTable(), processorTable(), memoryTable(), networkTable(), simpleStorageTable(),
 		chassisTable(), thermalTable(), powerTable(), sensorTable(),
 		managerTable(), logTable(),
-		mediaTable(),
+		mediaTable(), biosTable(),
 	}
 }
 
@@ -119,6 +120,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.sessions = newSessions(cfg)
 	s.tasks = newTasks(s)
 	s.logs = newLogs(s)
+	s.starts = newStarts(s)
 	s.events = newEvents(s)
 	w := watcher{service: s, watched: map[string]func(){}, chassis: map[string]bmc.Chassis{}}
 	changed := w.follow()

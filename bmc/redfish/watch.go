@@ -79,6 +79,9 @@ func same(a, b bmc.Chassis) bool {
 func (s *Service) chassisEvent(sys System) func(bmc.Event) {
 	path := systemsPath + "/" + sys.ID
 	return func(e bmc.Event) {
+		if e.Kind == bmc.EventOn || e.Kind == bmc.EventReset {
+			s.starts.note(sys.ID)
+		}
 		switch e.Kind {
 		case bmc.EventOn:
 			s.Happened(sys, path, "ResourceEvent.1.3.ResourcePoweredOn", path)

@@ -179,7 +179,8 @@ func less(a, b string) bool {
 
 // resource checks all resources of a schema (DSP0272 §7.5).
 func (pc *profileCheck) resource(schema string, want resourceProfile) {
-	found := pc.of(schema)
+	// What applies later is part of its resource, which has what the profile asks for.
+	found := slices.DeleteFunc(pc.of(schema), func(r *resource) bool { return strings.HasSuffix(r.uri, "/Settings") })
 	if want.URIs != nil {
 		found = slices.DeleteFunc(found, func(r *resource) bool { return fits(want.URIs, r.uri) == "" })
 	}

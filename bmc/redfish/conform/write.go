@@ -95,8 +95,9 @@ func (c *crawl) checkSamePatch(r *resource) {
 		c.checkIfMatch(r, body)
 		c.checkMixedPatch(r, path, v)
 	}
-	if !taken && len(r.payload.writable) > 0 {
-		c.warnf("http-patch", r.uri, "no present value could be written, of %s", strings.Join(shorten(r.payload.writable), ", "))
+	plain := slices.DeleteFunc(slices.Clone(r.payload.writable), func(path string) bool { return strings.Contains(path, "@") })
+	if !taken && len(plain) > 0 {
+		c.warnf("http-patch", r.uri, "no present value could be written, of %s", strings.Join(shorten(plain), ", "))
 	}
 }
 
