@@ -16,7 +16,7 @@ import (
 )
 
 // redfishRetry is how often it is tried again to listen.
-const redfishRetry = 5 * time.Second
+const redfishRetry = time.Second
 
 // meshRedfish is the mesh's Redfish service at this peer. It answers for the nodes here,
 // and has other peers answer for theirs.
@@ -28,6 +28,8 @@ type meshRedfish struct {
 	handler http.Handler
 	cert    serviceCertificate
 	unheard unheard
+	// said is the last error that run has logged.
+	said string
 
 	// mu guards err: why it does not listen.
 	mu  sync.Mutex
@@ -68,7 +70,10 @@ func (m *meshRedfish) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		m.a.log.WarnContext(ctx, "Redfish does not listen; will retry", "address", address, "err", err)
+		if m.said != fmt.Sprint(err) {
+			m.said = fmt.Sprint(err)
+			m.a.log.WarnContext(ctx, "Redfish does not listen; will retry", "address", address, "err", err)
+		}
 		sleep(ctx, redfishRetry)
 	}
 	return nil

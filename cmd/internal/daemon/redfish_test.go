@@ -268,9 +268,9 @@ func TestRedfishPortThatIsTaken(t *testing.T) {
 		t.Errorf("doctor says %v, %v", checks, err)
 	}
 	_ = hold.Close()
-	r.eventuallyIn(40*time.Second, "ready", func() bool {
-		nodes, _, err := r.Nodes(t.Context(), client.NodeQuery{})
-		return err == nil && len(nodes) == 1 && nodes[0].Phase == "ready"
+	r.eventually("listening", func() bool {
+		checks, err := r.Doctor(t.Context())
+		return err == nil && slices.ContainsFunc(checks, func(c api.Check) bool { return c.Name == "redfish" && c.State == "ok" })
 	})
 }
 
