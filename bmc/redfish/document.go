@@ -68,13 +68,29 @@ func (rt *route) members(req *Request) ([]Object, error) {
 		return members, err
 	}
 	ids, err := rt.Members(req)
-	members := make([]Object, len(ids))
-	properties := make([]Property, len(ids)) // of all members, because there may be many
-	for i, id := range ids {
-		properties[i] = Property{"@odata.id", req.Path + "/" + id}
-		members[i] = properties[i : i+1 : i+1]
+	return linksBelow(req.Path+"/", ids), err
+}
+
+// linksBelow are links to base and each ID. There may be many: their text is one string
+// and their properties are one array.
+func linksBelow(base string, ids []string) []Object {
+	size := 0
+	for _, id := range ids {
+		size += len(base) + len(id)
 	}
-	return members, err
+	var text strings.Builder
+	text.Grow(size)
+	for _, id := range ids {
+		text.WriteString(base)
+		text.WriteString(id)
+	}
+	out, properties, rest := make([]Object, len(ids)), make([]Property, len(ids)), text.String()
+	for i, id := range ids {
+		n := len(base) + len(id)
+		properties[i] = Property{"@odata.id", rest[:n]}
+		out[i], rest = properties[i:i+1:i+1], rest[n:]
+	}
+	return out
 }
 
 // linked puts a reference into o, at a property which may be in Links. It changes o.
@@ -113,7 +129,7 @@ func (rt *route) actionObjects(req *Request) Object {
 func assemble(path string, rt *route, o Object) (*document, error) {
 	etag := etagOf(path, nil) // as long as the right one, which is known last
 	head := Object{{"@odata.id", path}, {"@odata.type", rt.Type}, {"@odata.etag", etag}}
-	object := append(head, o...)
+	object := slices.Concat(head, o)
 	body, err := appendObject(make([]byte, 0, object.room()), object)
 	if err != nil {
 		return nil, err
