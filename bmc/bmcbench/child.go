@@ -36,20 +36,20 @@ type Commands map[string]func(args ...string) (string, error)
 // Serve belongs before everything else in TestMain: in the process of a server it obeys
 // until standard input ends, and does not return. Elsewhere it does nothing.
 func Serve(commands Commands) {
-	if os.Getenv(variable) == "" {
+	if os.Getenv(variable) == "" { //nolint:forbidigo // it is the main of a process for tests
 		return
 	}
 	commands["usage"] = func(...string) (string, error) { return usage(false) }
 	commands["settled"] = func(...string) (string, error) { return usage(true) }
 	if err := profiled(func() error { return obey(os.Stdin, os.Stdout, commands) }); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // it is the main of a process for tests
 	}
-	os.Exit(0)
+	os.Exit(0) //nolint:forbidigo // it is the main of a process for tests
 }
 
 func profiled(run func() error) error {
-	folder := os.Getenv(profileVariable)
+	folder := os.Getenv(profileVariable) //nolint:forbidigo // it is the main of a process for tests
 	if folder == "" {
 		return run()
 	}
@@ -130,7 +130,7 @@ func Start(tb testing.TB) *Server {
 	}
 	// The context of a benchmark ends before its clean-up, which ends the server in order.
 	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), exe)
-	cmd.Env = append(os.Environ(), variable+"=1")
+	cmd.Env = append(os.Environ(), variable+"=1") //nolint:forbidigo // what the tests were given, the server gets
 	cmd.Stderr = os.Stderr
 	to, err := cmd.StdinPipe()
 	if err != nil {

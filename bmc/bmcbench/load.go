@@ -11,7 +11,7 @@ import (
 type Client struct {
 	// Do makes one request and checks the answer.
 	Do func() error
-	// Close ends the client.
+	// Close ends the client; nil: nothing to end.
 	Close func()
 }
 
@@ -33,18 +33,23 @@ const warm = 20
 func Load(s *Server, clients int, d time.Duration, connect func() (Client, error)) Result {
 	s.tb.Helper()
 	all := make([]Client, clients)
+	defer func() {
+		for _, c := range all {
+			if c.Close != nil {
+				c.Close()
+			}
+		}
+	}()
 	for i := range all {
-		c, err := connect()
-		if err != nil {
+		var err error
+		if all[i], err = connect(); err != nil {
 			s.tb.Fatalf("client: %v", err)
 		}
-		defer c.Close()
 		for range warm {
-			if err := c.Do(); err != nil {
+			if err := all[i].Do(); err != nil {
 				s.tb.Fatalf("client: %v", err)
 			}
 		}
-		all[i] = c
 	}
 	before := s.Usage(false)
 	began := time.Now()

@@ -64,7 +64,12 @@ func BenchmarkServer(b *testing.B) {
 						}
 						client, err := bench.connect(c)
 						end := client.Close
-						client.Close = func() { end(); hangUp() }
+						client.Close = func() {
+							if end != nil {
+								end()
+							}
+							hangUp()
+						}
 						return client, err
 					}))
 				}
@@ -95,7 +100,7 @@ func dialConsole(to netip.AddrPort) (c *console, hangUp func(), err error) {
 }
 
 func sessionClient(c *console) (bmcbench.Client, error) {
-	return bmcbench.Client{Do: func() error { return wholeSession(c) }, Close: func() {}}, nil
+	return bmcbench.Client{Do: func() error { return wholeSession(c) }}, nil
 }
 
 func commandClient(c *console) (bmcbench.Client, error) {

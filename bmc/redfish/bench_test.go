@@ -181,6 +181,7 @@ func dialTLS(ctx context.Context, addr, request string) (bmcbench.Client, error)
 			return err
 		}
 		n, err := io.Copy(io.Discard, a.Body)
+		_ = a.Body.Close()
 		if err == nil && (a.StatusCode != http.StatusOK || n < 1000) {
 			err = fmt.Errorf("%s, %d bytes", a.Status, n)
 		}
