@@ -51,6 +51,9 @@ func bmcAddress(b api.BMC) string {
 	if b.Address == "" {
 		return ""
 	}
+	if b.RedfishURL != "" {
+		return b.RedfishURL
+	}
 	return fmt.Sprintf("%s://%s:%d", b.Protocol, b.Address, b.Port)
 }
 
@@ -85,7 +88,7 @@ func (t *tool) nodeShow() *cobra.Command {
 			}
 			return t.print(n, func() table { return nodeDetails(n) })
 		}}
-	c.Flags().BoolVar(&secrets, "secrets", false, "show the BMC's password, and the ipmitool line")
+	c.Flags().BoolVar(&secrets, "secrets", false, "show the BMC's password, and a line to try it")
 	return c
 }
 
@@ -108,7 +111,7 @@ func nodeDetails(n api.Node) table {
 		tab.row("audit", "audit.log in the data directory of "+n.Hypervisor)
 	}
 	if n.BMC.Password != "" {
-		tab.row("try", ipmitoolLine(n)+" power status")
+		tab.row("try", bmcLine(n, "status"))
 	}
 	tab.row("ironic", strings.TrimSpace(n.Ironic.ProvisionState+" "+n.Ironic.Error))
 	for _, change := range n.PendingChanges {
