@@ -166,3 +166,60 @@ type Status struct {
 	// LastPowerOn says that the last power-on was by a BMC command.
 	LastOnByCommand bool
 }
+
+// Wrapper is a Chassis around another one; As looks inside.
+type Wrapper interface {
+	// Unwrap returns the chassis inside, or nil while there is none.
+	Unwrap() Chassis
+}
+
+// As finds what else a chassis can do, such as SecureBooter or RAID, also inside of
+// Wrappers.
+func As[T any](c Chassis) (t T, ok bool) {
+	for c != nil {
+		if t, ok = c.(T); ok {
+			return t, true
+		}
+		w, wraps := c.(Wrapper)
+		if !wraps {
+			break
+		}
+		c = w.Unwrap()
+	}
+	return t, false
+}
+
+// SecureBooter is a chassis whose firmware can do UEFI Secure Boot (UEFI 2.10 §32). The
+// firmware of others cannot.
+type SecureBooter interface {
+	// SecureBoot says how it is set, from memory.
+	SecureBoot() SecureBoot
+	// SetSecureBoot turns it on or off, from the next start on. It survives agent and host
+	// restarts. state.ErrWrongState: there is no platform key.
+	SetSecureBoot(ctx context.Context, enable bool) error
+	// ResetKeys changes the keys in the firmware's variables, from the next start on; without
+	// a platform key Secure Boot is off.
+	ResetKeys(ctx context.Context, keys KeySet) error
+}
+
+// SecureBoot is how Secure Boot is set.
+type SecureBoot struct {
+	// Enabled is for the next start; Enforced is what the running guest was started with,
+	// false if it is off.
+	Enabled, Enforced bool
+	// Keys is for the next start; Enrolled is what is in the firmware's variables now.
+	Keys, Enrolled KeySet
+	// Certificates are those of the databases "PK", "KEK", "db" and "dbx" as PEM, as far as
+	// they are known.
+	Certificates map[string][]string
+}
+
+// KeySet says which keys are in the firmware's variables.
+type KeySet string
+
+// The key sets.
+const (
+	KeysDefault KeySet = "default" // those that the firmware comes with
+	KeysNone    KeySet = "none"
+	KeysNoPK    KeySet = "no-pk" // as they were, without the platform key
+)

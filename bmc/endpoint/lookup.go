@@ -112,3 +112,11 @@ func (l lookUp) with(do func(bmc.Chassis) error) error {
 	}
 	return do(c)
 }
+
+// Unwrap implements bmc.Wrapper.
+func (l lookUp) Unwrap() bmc.Chassis {
+	if c, ok := l.find(l.uuid); ok {
+		return c
+	}
+	return nil
+}

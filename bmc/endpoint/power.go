@@ -139,3 +139,6 @@ func (m *Manager) keepRedfish(here []*state.Node) {
 		c.close()
 	}
 }
+
+// Unwrap implements bmc.Wrapper: what a chassis can do besides is subject to no fault.
+func (c *faulty) Unwrap() bmc.Chassis { return c.Chassis }

@@ -109,7 +109,7 @@ func settingsAnnotation(r *Request, o Object, applied time.Time) (Object, error)
 }
 
 func (r *Request) biosView() biosView {
-	return biosView{r.Chassis().Hardware(), pendingOf[keptBios](r, biosKey), r.Service.version()}
+	return biosView{r.Chassis().Hardware(), pendingOf[keptBios](r, biosKey), r.Service.version(), secureBoot(r.Chassis()).Enabled}
 }
 
 func getBios(r *Request) (Object, error) {

@@ -35,6 +35,8 @@ type biosView struct {
 	hardware bmc.Hardware
 	kept     keptBios
 	version  string
+	// secure is SecureBootEnable.
+	secure bool
 }
 
 var enabledDisabled = []string{"Enabled", "Disabled"}
@@ -47,6 +49,13 @@ var attributes = []attribute{
 				return "Uefi"
 			}
 			return "Legacy"
+		}},
+	{name: "SecureBoot", display: "Secure Boot", help: "Whether the next start is a secure one. It is set in the SecureBoot resource.", kind: enumeration,
+		values: enabledDisabled, of: func(b biosView) any {
+			if b.secure {
+				return "Enabled"
+			}
+			return "Disabled"
 		}},
 	{name: "SystemModelName", display: "System Model Name", help: "The model of the system.", kind: text, max: 64, of: func(biosView) any { return model }},
 	{name: "SystemSerialNumber", display: "System Serial Number", help: "The serial number of the system.", kind: text, max: 64, unique: true,

@@ -55,6 +55,7 @@ func FuzzBody(f *testing.F) {
 		{http.MethodPost, eventServicePath + "/Actions/EventService.SubmitTestEvent"},
 		{http.MethodPost, insert}, {http.MethodPatch, cd}, {http.MethodPost, cd + "/Certificates"},
 		{http.MethodPatch, bios + "/Settings"}, {http.MethodPost, bios + "/Actions/Bios.ChangePassword"},
+		{http.MethodPatch, secure},
 	}
 	for i := range targets {
 		f.Add(byte(i), `{"AssetTag":"a","Boot":{"BootSourceOverrideTarget":"Pxe","BootSourceOverrideEnabled":"Once"},"PowerState":1e999}`)

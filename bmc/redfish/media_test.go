@@ -11,7 +11,6 @@ import (
 	"errors"
 	"math/big"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,10 +129,7 @@ func (d *drive) InsertMedia(ctx context.Context, _ bmc.Media) error {
 func TestVirtualMediaTask(t *testing.T) {
 	f := newFixture(t)
 	d := &drive{Chassis: f.chassis[first], release: make(chan error), cancelled: make(chan struct{}, 1)}
-	systems, _ := f.fleet.All()
-	systems = slices.Clone(systems)
-	systems[0].Chassis = d
-	f.fleet.set(systems)
+	f.replaceChassis(d)
 	a := f.want(202, post, insert, `{"Image":"http://192.0.2.9/a.iso"}`, "Prefer: respond-async")
 	monitor := a.Header().Get("Location")
 	if a.Body.Len() > 0 || monitor == "" {

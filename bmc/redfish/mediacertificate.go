@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // maxCertificates bounds those of one collection, and maxCertificate the text of one.
@@ -22,12 +20,8 @@ const (
 	maxCertificate  = 16 << 10
 )
 
-// keptCertificate is a certificate that a client installed.
-type keptCertificate struct {
-	ID, PEM string
-	// Owner is the UefiSignatureOwner.
-	Owner string `json:",omitempty"`
-}
+// keptCertificate is a certificate, with its ID in the collection.
+type keptCertificate struct{ ID, PEM string }
 
 // bundle is all certificates as one PEM text.
 func bundle(list []keptCertificate) []byte {
@@ -39,12 +33,10 @@ func bundle(list []keptCertificate) []byte {
 }
 
 // certificateStore is where the certificates of a collection are. revise gets those and the
-// last number that was given, and returns what is to be kept.
+// last number that was given, and returns what is to be kept; nil: clients change nothing.
 type certificateStore struct {
 	all    func(r *Request) []keptCertificate
 	revise func(r *Request, change func(list []keptCertificate, last int) ([]keptCertificate, int, error)) error
-	// owner says that certificates have a UefiSignatureOwner.
-	owner bool
 }
 
 func (store certificateStore) find(r *Request) (keptCertificate, bool) {
@@ -56,13 +48,10 @@ func (store certificateStore) find(r *Request) (keptCertificate, bool) {
 	return list[i], true
 }
 
-// certificateRows are a collection of certificates that clients install and delete.
+// certificateRows are a collection of certificates.
 func certificateRows(path string, change Privilege, store certificateStore) []Resource {
 	rules := Rules{"CertificateString": {Kind: String, Max: maxCertificate, Required: true}, "CertificateType": {Kind: String, Values: []string{"PEM"}, Required: true}}
-	if store.owner {
-		rules["UefiSignatureOwner"] = Rule{Kind: String, Max: 36, Check: isUUID}
-	}
-	return []Resource{
+	rows := []Resource{
 		{Path: path, Type: "#CertificateCollection.CertificateCollection", Link: "Certificates", Name: "Certificates", Change: change,
 			Members: func(r *Request) ([]string, error) {
 				ids := []string{}
@@ -70,8 +59,7 @@ func certificateRows(path string, change Privilege, store certificateStore) []Re
 					ids = append(ids, c.ID)
 				}
 				return ids, nil
-			},
-			Creatable: rules, Post: store.add},
+			}},
 		{Path: path + "/{certificate}", Type: "#Certificate.v1_8_3.Certificate", Change: change,
 			Present: func(r *Request) bool { _, found := store.find(r); return found },
 			Get: func(r *Request) (Object, error) {
@@ -80,18 +68,22 @@ func certificateRows(path string, change Privilege, store certificateStore) []Re
 					return nil, notFound(r.Path)
 				}
 				return certificateObject(c), nil
-			},
-			Delete: func(r *Request) error {
-				return store.revise(r, func(list []keptCertificate, last int) ([]keptCertificate, int, error) {
-					return slices.DeleteFunc(list, func(c keptCertificate) bool { return c.ID == r.Var("certificate") }), last, nil
-				})
 			}},
 	}
+	if store.revise == nil {
+		return rows
+	}
+	rows[0].Creatable, rows[0].Post = rules, store.add
+	rows[1].Delete = func(r *Request) error {
+		return store.revise(r, func(list []keptCertificate, last int) ([]keptCertificate, int, error) {
+			return slices.DeleteFunc(list, func(c keptCertificate) bool { return c.ID == r.Var("certificate") }), last, nil
+		})
+	}
+	return rows
 }
 
 func (store certificateStore) add(r *Request, v Values) (*Result, error) {
 	text, _ := v.String("CertificateString")
-	owner, _ := v.String("UefiSignatureOwner")
 	parsed := parseCertificate(text)
 	if parsed == nil {
 		return nil, fail(http.StatusBadRequest, msg("PropertyValueFormatError", brief(text), "CertificateString").about("CertificateString"))
@@ -106,7 +98,7 @@ func (store certificateStore) add(r *Request, v Values) (*Result, error) {
 			return nil, 0, fail(http.StatusBadRequest, msg("CreateLimitReachedForResource"))
 		}
 		id = strconv.Itoa(last + 1)
-		return append(list, keptCertificate{ID: id, PEM: text, Owner: owner}), last + 1, nil
+		return append(list, keptCertificate{ID: id, PEM: text}), last + 1, nil
 	})
 	if err != nil {
 		return nil, err
@@ -133,7 +125,7 @@ func parseCertificate(text string) *x509.Certificate {
 }
 
 func certificateObject(c keptCertificate) Object {
-	out := Object{{"Id", c.ID}, {"Name", "Certificate " + c.ID}, {"CertificateString", c.PEM}, {"CertificateType", "PEM"}, {"UefiSignatureOwner", optional(c.Owner)}}
+	out := Object{{"Id", c.ID}, {"Name", "Certificate " + c.ID}, {"CertificateString", c.PEM}, {"CertificateType", "PEM"}}
 	parsed := parseCertificate(c.PEM)
 	if parsed == nil {
 		return out
@@ -170,10 +162,4 @@ func identifier(n pkix.Name) Object {
 	}
 	return Object{{"CommonName", optional(n.CommonName)}, {"Organization", one(n.Organization)}, {"OrganizationalUnit", one(n.OrganizationalUnit)},
 		{"City", one(n.Locality)}, {"State", one(n.Province)}, {"Country", one(n.Country)}}
-}
-
-func isUUID(v any) bool {
-	s, _ := v.(string)
-	_, err := uuid.Parse(s)
-	return err == nil && len(s) == 36
 }

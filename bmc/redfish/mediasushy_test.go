@@ -1,6 +1,10 @@
 package redfish
 
-import "testing"
+import (
+	"testing"
+
+	"tenks/bmc/bmctest"
+)
 
 // sushyHead opens the service and the system.
 const sushyHead = `
@@ -28,6 +32,22 @@ def status_of(call, *args, **kwargs):
 
 // sushyParts do what Ironic's interfaces do with parts of a system.
 var sushyParts = []struct{ name, script string }{
+	{"Secure Boot", `
+sb = node.secure_boot
+assert sb.enabled is False and sb.current_boot == sushy.SecureBootCurrentBoot.DISABLED and sb.mode == sushy.SecureBootMode.USER
+sb.set_enabled(True)
+node.reset_system(sushy.ResetType.FORCE_RESTART)
+sb = s.get_system(system).secure_boot
+assert sb.enabled is True and sb.current_boot == sushy.SecureBootCurrentBoot.ENABLED
+sb.reset_keys(sushy.SecureBootResetKeysType.DELETE_ALL_KEYS)
+node.reset_system(sushy.ResetType.FORCE_RESTART)
+sb = s.get_system(system).secure_boot
+assert sb.enabled is False and sb.mode == sushy.SecureBootMode.SETUP
+assert status_of(sb.set_enabled, True) == 400
+sb.reset_keys(sushy.SecureBootResetKeysType.RESET_ALL_KEYS_TO_DEFAULT)
+sb.set_enabled(True)
+assert {d.identity for d in sb.databases.get_members()} == {"PK", "KEK", "db", "dbx"}
+`},
 	{"virtual media", `
 from sushy.resources.manager import virtual_media
 here = virtual_media.VirtualMediaCollection(s._conn, system + "/VirtualMedia", redfish_version=s.redfish_version, registries=s.lazy_registries)
@@ -94,6 +114,7 @@ func TestIntegrationSushyParts(t *testing.T) {
 	for _, part := range sushyParts {
 		t.Run(part.name, func(t *testing.T) {
 			f := newFixture(t)
+			f.replaceChassis(wrapped{bmctest.NewSecureChassis()})
 			runSushy(t, python, sushyHead+part.script+"print(\"done\")\n", f)
 		})
 	}

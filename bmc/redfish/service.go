@@ -93,7 +93,7 @@ func tables() [][]Resource {
 		systemTable(), bootTable(), processorTable(), memoryTable(), networkTable(), simpleStorageTable(),
 		chassisTable(), thermalTable(), powerTable(), sensorTable(),
 		managerTable(), logTable(),
-		mediaTable(), biosTable(),
+		mediaTable(), biosTable(), secureBootTable(),
 	}
 }
 

@@ -41,6 +41,8 @@ var accepted = []conform.Accepted{
 
 	{Rule: "http-patch", Resource: "/redfish/v1/AccountService/Accounts/*", Reason: "the nodes' own account is part of their declaration"},
 
+	{Rule: profile11, Resource: "/redfish/v1/Systems/*/SecureBoot", Property: "Actions.#SecureBoot.ResetKeys", Reason: "firmware without Secure Boot has no keys"},
+	{Rule: profile12, Resource: "/redfish/v1/Systems/*/SecureBoot", Property: "Actions.#SecureBoot.ResetKeys", Reason: "firmware without Secure Boot has no keys"},
 	{Rule: profile11, Resource: "/redfish/v1/", Property: "TaskService", Reason: "the profile means Tasks: ServiceRoot has no TaskService"},
 	{Rule: profile12, Resource: "/redfish/v1/", Property: "TaskService", Reason: "the profile means Tasks: ServiceRoot has no TaskService"},
 }

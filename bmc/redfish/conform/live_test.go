@@ -2,6 +2,9 @@ package conform_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -40,15 +43,18 @@ const password = "a long password of tests"
 func twoNodes() nodes {
 	var out nodes
 	for i, id := range []string{"6b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b10", "7b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b11"} {
-		c := bmctest.NewChassis()
+		secure := bmctest.NewSecureChassis()
+		c := secure.Chassis
 		h := c.Hardware()
+		var chassis bmc.Chassis = c
 		h.UUID, h.Name = id, "node"+string(rune('0'+i))
 		c.SetHardware(h)
 		if i == 0 {
+			chassis = secure
 			c.SetPower(state.PowerOn)
 			c.SetLoad(bmc.Load{At: time.Now(), CPU: 0.25})
 		}
-		out = append(out, redfish.System{ID: id, Name: h.Name, Host: "hypervisor0", Chassis: c,
+		out = append(out, redfish.System{ID: id, Name: h.Name, Host: "hypervisor0", Chassis: chassis,
 			Account: state.Account{Username: "admin", Password: state.NewSecret(password)}})
 	}
 	return out
@@ -78,7 +84,7 @@ func TestService(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
 	t.Cleanup(transport.CloseIdleConnections)
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	furnish(t, client, server.URL, nodes)
+	furnish(t, client, server.URL, nodes, server.Certificate())
 	r, err := conform.Crawl(t.Context(), client, conform.Options{Base: server.URL, User: "admin",
 		Password: password, Schemas: filepath.Join(dir, "schemas"), Profiles: profiles, Accept: accepted, Write: true})
 	if err != nil {
@@ -91,8 +97,8 @@ func TestService(t *testing.T) {
 	}
 }
 
-// furnish makes what a new service does not have: log entries, a subscription.
-func furnish(t *testing.T, client *http.Client, base string, nodes nodes) {
+// furnish makes what a new service does not have: log entries, a subscription, a certificate.
+func furnish(t *testing.T, client *http.Client, base string, nodes nodes, cert *x509.Certificate) {
 	t.Helper()
 	call := func(method, uri, body string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, base+uri, strings.NewReader(body))
@@ -118,6 +124,14 @@ func furnish(t *testing.T, client *http.Client, base string, nodes nodes) {
 		`{"Destination":"https://127.0.0.1:1/","Protocol":"Redfish","Context":"conform"}`)
 	if status != http.StatusCreated {
 		t.Fatalf("subscription: %d %s", status, answer)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	body, err := json.Marshal(map[string]string{"CertificateString": string(text), "CertificateType": "PEM"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, answer = call(http.MethodPost, "/redfish/v1/Systems/"+nodes[0].ID+"/VirtualMedia/Cd/Certificates", string(body)); status != http.StatusCreated {
+		t.Fatalf("certificate: %d %s", status, answer)
 	}
 	// The service may not listen to its chassis yet.
 	uri := "/redfish/v1/Systems/" + nodes[0].ID
