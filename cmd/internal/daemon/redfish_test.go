@@ -288,7 +288,6 @@ func TestAHostWithoutRedfishTakesNoSuchNodes(t *testing.T) {
 	}
 }
 
-
 func listenTCP(t *testing.T, address string) net.Listener {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
