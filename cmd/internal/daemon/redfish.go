@@ -72,7 +72,7 @@ func (m *meshRedfish) run(ctx context.Context) error {
 		}
 		if m.said != fmt.Sprint(err) {
 			m.said = fmt.Sprint(err)
-			m.a.log.WarnContext(ctx, "Redfish does not listen; will retry", "address", address, "err", err)
+			m.a.log.WarnContext(ctx, "redfish does not listen; will retry", "address", address, "err", err)
 		}
 		sleep(ctx, redfishRetry)
 	}

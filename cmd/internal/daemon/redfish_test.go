@@ -161,6 +161,18 @@ func TestRedfishOfTheMeshAtEveryPeer(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a list with all that its systems say", func(t *testing.T) {
+		status, answer := peers[2].redfishOf(http.MethodGet, systemsPath+"?$expand=.", "ops", "secret", "")
+		list, _ := answer["Members"].([]any)
+		for _, m := range list {
+			if m.(map[string]any)["PowerState"] != "On" {
+				t.Errorf("member %v", m)
+			}
+		}
+		if status != http.StatusOK || len(list) != 3 {
+			t.Errorf("status %d, %d members, want 3", status, len(list))
+		}
+	})
 	t.Run("headers of peers mean nothing from others", func(t *testing.T) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://%s:8000%s/%s", peers[0].config.BMC.Address, systemsPath, nodes[0].UUID), nil)
 		if err != nil {

@@ -141,7 +141,7 @@ func (s *serviceCertificate) renew(ctx context.Context, address netip.Addr) erro
 		return nil // it is not kept: the next start asks anew
 	}
 	s.a.log.InfoContext(ctx, "certificate of the Redfish service made", "expires", pair.Leaf.NotAfter)
-	return replace(s.a.paths.BMCCert, chain, 0o644)
+	return replace(s.a.paths.BMCCert, chain)
 }
 
 // signed has the mesh's authority sign, here or at a peer that has it.
@@ -263,13 +263,13 @@ func serviceKey(file string) (*ecdsa.PrivateKey, []byte, error) {
 		return nil, nil, fmt.Errorf("key of the Redfish service: %w", err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return key, text, replace(file, text, 0o600)
+	return key, text, replace(file, text)
 }
 
-// replace writes a file in one step.
-func replace(file string, text []byte, mode os.FileMode) error {
+// replace writes a file of the agent alone, in one step.
+func replace(file string, text []byte) error {
 	fresh := file + ".new"
-	if err := os.WriteFile(fresh, text, mode); err != nil {
+	if err := os.WriteFile(fresh, text, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(fresh, file)

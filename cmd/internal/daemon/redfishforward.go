@@ -116,7 +116,7 @@ func (m *meshRedfish) forward(w http.ResponseWriter, r *http.Request, sys redfis
 		h.Set(redfishSystem, sys.ID)
 	})
 	if err != nil {
-		m.a.log.WarnContext(r.Context(), "Redfish: the peer of a node does not answer", "node", sys.Name, "peer", sys.Peer, "err", err)
+		m.a.log.WarnContext(r.Context(), "redfish: the peer of a node does not answer", "node", sys.Name, "peer", sys.Peer, "err", err)
 		m.service.Unavailable(w, r)
 	}
 }
