@@ -223,3 +223,21 @@ const (
 	KeysNone    KeySet = "none"
 	KeysNoPK    KeySet = "no-pk" // as they were, without the platform key
 )
+
+// RAID is a chassis that can put its disks together to volumes. Where one cannot, clients
+// configure a model that the guest does not see.
+type RAID interface {
+	// SetVolumes has the guest see the volumes in place of the disks, from the next start on.
+	// It survives agent and host restarts. state.ErrWrongState: the guest runs.
+	SetVolumes(ctx context.Context, volumes []Volume) error
+}
+
+// Volume is a part of some disks that the guest sees as one.
+type Volume struct {
+	ID string
+	// Level is the RAID level: "0", "1", "5", "6", "10", "50" or "60".
+	Level string
+	// Disks are indices of Hardware.Disks, in order.
+	Disks         []int
+	CapacityBytes uint64
+}

@@ -23,7 +23,7 @@ type starts struct {
 
 // appliers make what is pending of a system present. They may be called though nothing is
 // pending, and write nothing then.
-var appliers = []func(ctx context.Context, s *Service, sys System) error{applyBios}
+var appliers = []func(ctx context.Context, s *Service, sys System) error{applyBios, applyVolumes}
 
 func newStarts(s *Service) *starts {
 	st := &starts{service: s, kick: make(chan struct{}, 1), noted: map[string]int{}}

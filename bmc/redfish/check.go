@@ -8,8 +8,11 @@ import (
 	"strings"
 )
 
-// names returns the rules' properties in order.
-func (rules Rules) names() []string { return slices.Sorted(maps.Keys(rules)) }
+// names returns the rules' properties in order, without annotations: those are not described
+// to clients, and never required.
+func (rules Rules) names() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(rules)), func(name string) bool { return strings.HasPrefix(name, "@") })
+}
 
 // values are the strings that are allowed now; nil: any.
 func (rule Rule) values(r *Request) []string {

@@ -56,6 +56,7 @@ func FuzzBody(f *testing.F) {
 		{http.MethodPost, insert}, {http.MethodPatch, cd}, {http.MethodPost, cd + "/Certificates"},
 		{http.MethodPatch, bios + "/Settings"}, {http.MethodPost, bios + "/Actions/Bios.ChangePassword"},
 		{http.MethodPatch, secure},
+		{http.MethodPost, volumes}, {http.MethodDelete, volumes + "/1"}, {http.MethodPost, volumes + "/1/Actions/Volume.Initialize"}, {http.MethodPatch, storage + "/Drives/Disk1"},
 	}
 	for i := range targets {
 		f.Add(byte(i), `{"AssetTag":"a","Boot":{"BootSourceOverrideTarget":"Pxe","BootSourceOverrideEnabled":"Once"},"PowerState":1e999}`)
@@ -63,6 +64,7 @@ func FuzzBody(f *testing.F) {
 		f.Add(byte(i), `{"Destination":"http://192.0.2.1","Protocol":"Redfish","HttpHeaders":[{"A":"b"}],"OriginResources":[{"@odata.id":"/redfish/v1/Systems"}]}`)
 		f.Add(byte(i), `{"Image":"http://u:p@[::1]:99/a.iso#x","Inserted":true,"TransferProtocolType":"HTTP","CertificateString":"-----BEGIN CERTIFICATE-----","CertificateType":"PEM"}`)
 		f.Add(byte(i), `{"Attributes":{"BootTimeout":1e2,"NumLock":null,"SystemProfile":"Custom"},"@Redfish.SettingsApplyTime":{"ApplyTime":"OnReset"}}`)
+		f.Add(byte(i), `{"RAIDType":"RAID0","CapacityBytes":512,"Links":{"Drives":[{"@odata.id":"`+storage+`/Drives/Disk1"},{}]},"@Redfish.OperationApplyTime":"OnReset"}`)
 	}
 	f.Fuzz(func(t *testing.T, target byte, body string) {
 		to := targets[int(target)%len(targets)]

@@ -3,6 +3,7 @@ package redfish
 import (
 	"testing"
 
+	"tenks/bmc"
 	"tenks/bmc/bmctest"
 )
 
@@ -32,6 +33,39 @@ def status_of(call, *args, **kwargs):
 
 // sushyParts do what Ironic's interfaces do with parts of a system.
 var sushyParts = []struct{ name, script string }{
+	{"RAID", `
+def volumes_of(storage):
+    return s.get_system(system).storage.get_members()[0].volumes
+storage = node.storage.get_members()[0]
+controller = storage.storage_controllers[0]
+assert controller.member_id == "0" and sushy.RAIDType.RAID1 in controller.raid_types, controller.raid_types
+assert storage.controllers.get_members()[0].raid_types == controller.raid_types
+assert [d.identity for d in storage.drives] == ["Disk1", "Disk2"] and storage.drives_sizes_bytes == [1 << 30, 1 << 30]
+drive = storage.drives[0]
+assert drive.media_type == "SSD" and drive.protocol == sushy.Protocol.SAS and drive.status.health == sushy.Health.OK
+drive.set_indicator_led(sushy.IndicatorLED.LIT)
+drive.refresh()
+assert drive.indicator_led == sushy.IndicatorLED.LIT
+assert drive.volumes[0].capacity_bytes == 1 << 30
+support = storage.volumes.operation_apply_time_support
+assert sushy.ApplyTime.IMMEDIATE in support.mapped_supported_values, support
+for volume in storage.volumes.get_members():
+    assert volume.raid_type and volume.name
+    assert volume.delete(apply_time=sushy.ApplyTime.IMMEDIATE) is None
+assert len(volumes_of(storage).get_members()) == 0
+payload = {"RAIDType": "RAID1", "CapacityBytes": 1 << 29, "Links": {"Drives": [{"@odata.id": d.path} for d in storage.drives]}}
+volume = volumes_of(storage).create(payload, apply_time=sushy.ApplyTime.IMMEDIATE)
+assert volume.raid_type == sushy.RAIDType.RAID1 and volume.capacity_bytes == 1 << 29, volume
+assert volume.initialize(apply_time=sushy.ApplyTime.IMMEDIATE) is None
+monitor = volume.delete(apply_time=sushy.ApplyTime.ON_RESET)
+assert monitor.is_processing
+assert len(volumes_of(storage).get_members()) == 1
+node.reset_system(sushy.ResetType.FORCE_RESTART)
+monitor.wait(20)
+task = monitor.get_task()
+assert task.task_state == sushy.TaskState.COMPLETED and task.task_status == sushy.Health.OK, task.task_state
+assert len(volumes_of(storage).get_members()) == 0
+`},
 	{"Secure Boot", `
 sb = node.secure_boot
 assert sb.enabled is False and sb.current_boot == sushy.SecureBootCurrentBoot.DISABLED and sb.mode == sushy.SecureBootMode.USER
@@ -114,7 +148,11 @@ func TestIntegrationSushyParts(t *testing.T) {
 	for _, part := range sushyParts {
 		t.Run(part.name, func(t *testing.T) {
 			f := newFixture(t)
-			f.replaceChassis(wrapped{bmctest.NewSecureChassis()})
+			c := bmctest.NewSecureChassis()
+			hardware := c.Hardware()
+			hardware.Disks = []bmc.Disk{{CapacityBytes: 1 << 30}, {CapacityBytes: 1 << 30}}
+			c.SetHardware(hardware)
+			f.replaceChassis(wrapped{c})
 			runSushy(t, python, sushyHead+part.script+"print(\"done\")\n", f)
 		})
 	}

@@ -77,6 +77,7 @@ type Service struct {
 	events   *events
 	logs     *logs
 	starts   *starts
+	waiting  waiting
 	locks    keyedLocks
 	restarts restarts
 	inFlight inFlight
@@ -93,7 +94,7 @@ func tables() [][]Resource {
 		systemTable(), bootTable(), processorTable(), memoryTable(), networkTable(), simpleStorageTable(),
 		chassisTable(), thermalTable(), powerTable(), sensorTable(),
 		managerTable(), logTable(),
-		mediaTable(), biosTable(), secureBootTable(),
+		mediaTable(), biosTable(), secureBootTable(), storageTable(),
 	}
 }
 

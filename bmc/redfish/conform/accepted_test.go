@@ -25,6 +25,9 @@ var accepted = []conform.Accepted{
 	{Rule: "deprecated", Resource: "/redfish/v1/EventService", Property: "EventTypesForSubscription", Reason: "Ironic's vendor calls subscribe by event type"},
 	{Rule: "deprecated", Resource: "/redfish/v1/Registries/*/*", Property: "Messages.*.Severity", Reason: "the registry schema requires it"},
 
+	{Rule: "deprecated", Resource: "/redfish/v1/Systems/*/Storage/*", Property: "StorageControllers", Reason: oldClients},
+	{Rule: "deprecated", Resource: "/redfish/v1/Systems/*/Storage/*/Drives/*", Property: "IndicatorLED", Reason: oldClients},
+
 	{Rule: "read-only", Resource: "/redfish/v1/Chassis/*/Sensors/*", Reason: fixed},
 	{Rule: "read-only", Resource: "/redfish/v1/Chassis/*/Thermal", Reason: fixed},
 	{Rule: "read-only", Resource: "/redfish/v1/Managers/*/EthernetInterfaces/*", Reason: fixed},
@@ -43,6 +46,7 @@ var accepted = []conform.Accepted{
 
 	{Rule: profile11, Resource: "/redfish/v1/Systems/*/SecureBoot", Property: "Actions.#SecureBoot.ResetKeys", Reason: "firmware without Secure Boot has no keys"},
 	{Rule: profile12, Resource: "/redfish/v1/Systems/*/SecureBoot", Property: "Actions.#SecureBoot.ResetKeys", Reason: "firmware without Secure Boot has no keys"},
+	{Rule: profile11, Resource: "/redfish/v1/Systems/*/Storage/*", Property: "Drives", Reason: "the schema has no collection of drives there; profile 1.2.0 is right"},
 	{Rule: profile11, Resource: "/redfish/v1/", Property: "TaskService", Reason: "the profile means Tasks: ServiceRoot has no TaskService"},
 	{Rule: profile12, Resource: "/redfish/v1/", Property: "TaskService", Reason: "the profile means Tasks: ServiceRoot has no TaskService"},
 }

@@ -26,6 +26,10 @@ func (pc *profileCheck) support(r *resource, path, level string, v, allowable an
 // compare checks a comparison of DSP0272 §7.6.4.
 func (pc *profileCheck) compare(r *resource, path, level string, v any, present bool, comparison string, values []any) {
 	if comparison == "LinkToResource" {
+		// A profile may ask for what the schema rules out, as Ironic's 1.1.0 does of Drives.
+		if pr := pc.schemas.props(r.payload.t)[path]; pr != nil && pr.navigation && schemaOf(pr.typ) != "Resource" && !contains(values, schemaOf(pr.typ)) {
+			level = recommended
+		}
 		for _, to := range targets(v) {
 			end := pc.resources[to]
 			if end == nil || end.payload == nil || end.payload.t == nil || !contains(values, schemaOf(end.payload.t.space)) {

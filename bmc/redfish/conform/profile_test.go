@@ -93,7 +93,7 @@ func TestProfile(t *testing.T) {
 		{widget(`"Facing":{"MinSupportValues":["Up"]}`), "Facing"},
 		{widget(`"Notes":{"MinSupportValues":["a"]}`), ""},
 		{widget(`"Other":{"Comparison":"LinkToResource","Values":["Widget"]}`), ""},
-		{widget(`"Other":{"Comparison":"LinkToResource","Values":["Gauge"]}`), "Other"},
+		{widget(`"Other":{"Comparison":"LinkToResource","Values":["Gauge"]}`), "warn:Other"},
 		{widget(`"Other":{"PropertyRequirements":{"Size":{}}}`), ""},
 		{widget(`"Parts":{"PropertyRequirements":{"Label":{}}}`), "Parts[1].Label"},
 		{widget(`"Tag":{"WriteRequirement":"Mandatory"}`), ""},
