@@ -159,17 +159,17 @@ func (s *Service) identify(req *Request, rt *route, open bool) error {
 
 // resolve looks up the system of the path, and lets another peer answer if it is there.
 func (s *Service) resolve(w http.ResponseWriter, req *Request, rt *route) (forwarded bool, err error) {
-	if rt.system {
-		sys, ok := req.Find(strings.ToLower(req.Var("system")))
+	id := req.Var("system")
+	if rt.SystemOf != nil {
+		id = rt.SystemOf(req)
+	}
+	if rt.system || id != "" {
+		sys, ok := req.Find(strings.ToLower(id))
 		if !ok {
 			return false, notFound(req.Path)
 		}
 		if sys.Chassis == nil {
-			if s.cfg.Forward == nil || isForwarded(req.Context()) {
-				return false, unavailable(busyRetry)
-			}
-			s.cfg.Forward(w, req.HTTP, sys, req.Caller)
-			return true, nil
+			return true, s.forward(w, req, sys)
 		}
 		req.System = sys
 	}
@@ -177,6 +177,15 @@ func (s *Service) resolve(w http.ResponseWriter, req *Request, rt *route) (forwa
 		return false, notFound(req.Path)
 	}
 	return false, nil
+}
+
+// forward has the peer of a system answer.
+func (s *Service) forward(w http.ResponseWriter, req *Request, sys System) error {
+	if s.cfg.Forward == nil || isForwarded(req.Context()) {
+		return unavailable(busyRetry)
+	}
+	s.cfg.Forward(w, req.HTTP, sys, req.Caller)
+	return nil
 }
 
 // permit checks privileges (DSP0266 §13.2.10).

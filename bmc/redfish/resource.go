@@ -36,6 +36,9 @@ type Resource struct {
 	Name string
 	// Present says whether the resource exists for this request; nil: always.
 	Present func(r *Request) bool
+	// SystemOf returns the system of a path without {system}, or "": it is looked up as that
+	// is, and its peer answers.
+	SystemOf func(r *Request) string
 	// Volatile has the properties that change by themselves and are left out of the ETag.
 	Volatile []string
 
@@ -186,6 +189,8 @@ type Request struct {
 	// Caller is who asks.
 	Caller *Caller
 	vars   []pathVar
+	// raw is the body that was read, for who answers in place of this peer.
+	raw []byte
 	// Instead, if Patch or Delete sets it, is answered in place of the usual: a task.
 	Instead *Result
 }
@@ -243,6 +248,8 @@ type Result struct {
 	Location string
 	Header   http.Header
 	Body     Object
+	// Peer has the peer of a system answer: the one that the body names.
+	Peer *System
 	// Task answers 202 with the Location of its monitor and an empty body.
 	Task *Task
 }

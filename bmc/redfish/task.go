@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -139,6 +140,9 @@ func (ts *tasks) add(t *Task) {
 	defer ts.mu.Unlock()
 	ts.last++
 	t.id = strconv.Itoa(ts.last)
+	if len(t.systems) == 1 {
+		t.id = t.systems[0] + "." + t.id // so that any peer knows whom to ask for it
+	}
 	ts.list = append(ts.list, t)
 	if len(ts.list) > maxTasks {
 		if i := slices.IndexFunc(ts.list, (*Task).ended); i >= 0 {
@@ -207,6 +211,13 @@ func taskTable() []Resource {
 		r.Service.tasks.drop(t)
 		return nil
 	}
+	of := func(r *Request) string {
+		system, _, _ := cutLast(r.Var("task"), ".")
+		if strings.Contains(r.Var("task"), ".") {
+			return system
+		}
+		return ""
+	}
 	return []Resource{
 		{Path: taskServicePath, Type: "#TaskService.v1_2_1.TaskService", Link: "Tasks", Volatile: []string{"DateTime"},
 			Get: func(r *Request) (Object, error) {
@@ -221,7 +232,7 @@ func taskTable() []Resource {
 				}
 				return ids, nil
 			}},
-		{Path: tasksPath + "/{task}", Type: "#Task.v1_7_3.Task", Present: present, Delete: remove,
+		{Path: tasksPath + "/{task}", Type: "#Task.v1_7_3.Task", SystemOf: of, Present: present, Delete: remove,
 			Get: func(r *Request) (Object, error) {
 				if t := findTask(r); t != nil {
 					return t.object(), nil
@@ -229,7 +240,7 @@ func taskTable() []Resource {
 				return nil, notFound(r.Path)
 			}},
 		// The monitor is no resource: it answers 202 while the task runs.
-		{Path: monitorsPath + "/{task}", Present: present, Delete: remove,
+		{Path: monitorsPath + "/{task}", SystemOf: of, Present: present, Delete: remove,
 			Raw: map[string]func(*Request, http.ResponseWriter) error{http.MethodGet: watchTask}},
 	}
 }

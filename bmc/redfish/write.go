@@ -107,6 +107,10 @@ func (s *Service) answer(w http.ResponseWriter, req *Request, result *Result) er
 	for key, values := range result.Header {
 		w.Header()[key] = values
 	}
+	if result.Peer != nil {
+		req.HTTP.Body = io.NopCloser(bytes.NewReader(req.raw))
+		return s.forward(w, req, *result.Peer)
+	}
 	if result.Task != nil {
 		// sushy takes the @odata.id of a body for the monitor, so there is none.
 		w.Header().Set("Location", result.Task.monitor())
@@ -252,6 +256,7 @@ func readBody(w http.ResponseWriter, req *Request, rt *route) (map[string]any, e
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(readTimeout)) // there may be no connection
 	raw, err := io.ReadAll(http.MaxBytesReader(w, req.HTTP.Body, limit))
+	req.raw = raw
 	_ = control.SetReadDeadline(time.Time{})
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, fail(http.StatusRequestEntityTooLarge, msg("PayloadTooLarge"))
