@@ -109,7 +109,7 @@ func settingsAnnotation(r *Request, o Object, applied time.Time) (Object, error)
 }
 
 func (r *Request) biosView() biosView {
-	return biosView{r.Chassis().Hardware(), pendingOf[keptBios](r, biosKey), r.Service.version(), secureBoot(r.Chassis()).Enabled}
+	return biosView{r.Chassis().Hardware(), pendingOf[keptBios](r, biosKey), r.firmware(componentBIOS), secureBoot(r.Chassis()).Enabled}
 }
 
 func getBios(r *Request) (Object, error) {
@@ -185,6 +185,7 @@ func without(k *keptBios, set Values, view biosView) map[string]any {
 }
 
 func resetBios(r *Request, _ Values) (*Result, error) {
+	r.settle()
 	return nil, revise(r.Context(), r.Service, r.System, biosKey, func(k *keptBios) error {
 		k.Reset, k.Pending = true, nil
 		return nil

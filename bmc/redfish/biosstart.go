@@ -23,7 +23,7 @@ type starts struct {
 
 // appliers make what is pending of a system present. They may be called though nothing is
 // pending, and write nothing then.
-var appliers = []func(ctx context.Context, s *Service, sys System) error{applyBios, applyVolumes}
+var appliers = []func(ctx context.Context, s *Service, sys System) error{applyBios, applyVolumes, applyFirmware}
 
 func newStarts(s *Service) *starts {
 	st := &starts{service: s, kick: make(chan struct{}, 1), noted: map[string]int{}}
@@ -121,10 +121,16 @@ func (st *starts) run(ctx context.Context) {
 	}
 }
 
-// pendingOf returns what is kept under a key once what a start has made present is so.
-func pendingOf[T any](r *Request, key string) T {
+// settle makes present what a start has. Whoever changes what is pending calls it first, so
+// that a start before does not apply it.
+func (r *Request) settle() {
 	if err := r.Service.starts.settle(r.Context(), r.System); err != nil {
 		r.Service.cfg.Log.DebugContext(r.Context(), "redfish: pending settings not applied yet", "node", r.System.ID, "err", err)
 	}
+}
+
+// pendingOf returns what is kept under a key once what a start has made present is so.
+func pendingOf[T any](r *Request, key string) T {
+	r.settle()
 	return recall[T](r.System, key)
 }

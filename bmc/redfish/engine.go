@@ -159,12 +159,8 @@ func (s *Service) identify(req *Request, rt *route, open bool) error {
 
 // resolve looks up the system of the path, and lets another peer answer if it is there.
 func (s *Service) resolve(w http.ResponseWriter, req *Request, rt *route) (forwarded bool, err error) {
-	id := req.Var("system")
-	if rt.SystemOf != nil {
-		id = rt.SystemOf(req)
-	}
-	if rt.system || id != "" {
-		sys, ok := req.Find(strings.ToLower(id))
+	if id := rt.systemOf(req); id != "" {
+		sys, ok := req.Find(id)
 		if !ok {
 			return false, notFound(req.Path)
 		}

@@ -23,8 +23,8 @@ func (s *Service) fetch(req *Request, path string) (*document, error) {
 			return nil, notFound(path)
 		}
 	}
-	if rt.system {
-		sys, ok := sub.Find(strings.ToLower(sub.Var("system")))
+	if id := rt.systemOf(sub); id != "" {
+		sys, ok := sub.Find(id)
 		if !ok {
 			return nil, notFound(path)
 		}

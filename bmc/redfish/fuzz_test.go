@@ -56,6 +56,7 @@ func FuzzBody(f *testing.F) {
 		{http.MethodPost, insert}, {http.MethodPatch, cd}, {http.MethodPost, cd + "/Certificates"},
 		{http.MethodPatch, bios + "/Settings"}, {http.MethodPost, bios + "/Actions/Bios.ChangePassword"},
 		{http.MethodPatch, secure},
+		{http.MethodPost, updatePath + "/Actions/UpdateService.SimpleUpdate"},
 		{http.MethodPost, volumes}, {http.MethodDelete, volumes + "/1"}, {http.MethodPost, volumes + "/1/Actions/Volume.Initialize"}, {http.MethodPatch, storage + "/Drives/Disk1"},
 	}
 	for i := range targets {
@@ -64,6 +65,7 @@ func FuzzBody(f *testing.F) {
 		f.Add(byte(i), `{"Destination":"http://192.0.2.1","Protocol":"Redfish","HttpHeaders":[{"A":"b"}],"OriginResources":[{"@odata.id":"/redfish/v1/Systems"}]}`)
 		f.Add(byte(i), `{"Image":"http://u:p@[::1]:99/a.iso#x","Inserted":true,"TransferProtocolType":"HTTP","CertificateString":"-----BEGIN CERTIFICATE-----","CertificateType":"PEM"}`)
 		f.Add(byte(i), `{"Attributes":{"BootTimeout":1e2,"NumLock":null,"SystemProfile":"Custom"},"@Redfish.SettingsApplyTime":{"ApplyTime":"OnReset"}}`)
+		f.Add(byte(i), `{"ImageURI":"http://h/bios-1.2.bin","Targets":["`+sys1+`/Bios"],"TransferProtocol":"HTTP"}`)
 		f.Add(byte(i), `{"RAIDType":"RAID0","CapacityBytes":512,"Links":{"Drives":[{"@odata.id":"`+storage+`/Drives/Disk1"},{}]},"@Redfish.OperationApplyTime":"OnReset"}`)
 	}
 	f.Fuzz(func(t *testing.T, target byte, body string) {
@@ -119,5 +121,40 @@ func FuzzAuthorization(f *testing.F) {
 			t.Errorf("%q %q: %d", authorization, token, w.Code)
 		}
 		fx.guard().forgetAll()
+	})
+}
+
+func FuzzPushUpdate(f *testing.F) {
+	fx := newFixture(f)
+	for _, parameters := range []string{`{"Targets":["` + sys1 + `"]}`, `{`, ``} {
+		body, kind := pushed(f, parameters, "bios-1.2.bin", `{"Component":"BMC","Version":"7"}`)
+		f.Add(kind, body)
+	}
+	f.Fuzz(func(t *testing.T, kind, body string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://bmc.example"+multipartPath, strings.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		r.SetBasicAuth(fx.user, fx.password)
+		fuzzed(t, fx, r)
+	})
+}
+
+func FuzzVersion(f *testing.F) {
+	for _, name := range []string{"bios-2.19.1.bin", "x.tar.gz", "", "ü", "1.1.1.1.1"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if v := versionOf(name); v == "" || len(v) > maxVersion || printable(v) != v {
+			t.Errorf("%q has version %q", name, v)
+		}
+	})
+}
+
+func FuzzCertificate(f *testing.F) {
+	f.Add(certificate(f, "a name"))
+	f.Add("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := appendObject(nil, certificateObject(keptCertificate{ID: "1", PEM: text})); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -36,7 +36,7 @@ func getManager(r *Request) (Object, error) {
 	console := Object{{"ServiceEnabled", false}, {"MaxConcurrentSessions", 0}, {"ConnectTypesSupported", []string{}}}
 	now := r.Service.cfg.Clock().Add(time.Duration(set.ClockOffset) * time.Second).In(zoneOf(set.Zone))
 	return Object{
-		{"Id", r.System.ID}, {"Name", "Manager of " + r.System.Name}, {"ManagerType", "BMC"}, {"FirmwareVersion", r.Service.version()},
+		{"Id", r.System.ID}, {"Name", "Manager of " + r.System.Name}, {"ManagerType", "BMC"}, {"FirmwareVersion", r.firmware(componentBMC)},
 		{"Manufacturer", manufacturer}, {"Model", "Virtual BMC"}, {"UUID", managerUUID(r.System.ID)}, {"ServiceEntryPointUUID", r.Service.cfg.UUID},
 		{"DateTime", now.Format("2006-01-02T15:04:05-07:00")}, {"DateTimeLocalOffset", now.Format("-07:00")}, {"PowerState", "On"}, {"Status", healthy()},
 		{"GraphicalConsole", console}, {"CommandShell", console},

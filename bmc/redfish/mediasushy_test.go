@@ -33,6 +33,33 @@ def status_of(call, *args, **kwargs):
 
 // sushyParts do what Ironic's interfaces do with parts of a system.
 var sushyParts = []struct{ name, script string }{
+	{"firmware", `
+update = s.get_update_service()
+def version(component):
+    inventory = s.get_update_service().firmware_inventory.get_members()
+    member = next(m for m in inventory if m.identity == node.identity + "-" + component)
+    assert member.updateable and member.status.health == sushy.Health.OK
+    return member.version
+assert version("BIOS") == node.bios_version == "1.2.3", version("BIOS")
+target = "/redfish/v1/UpdateService/FirmwareInventory/" + node.identity
+monitor = update.simple_update("http://192.0.2.9/fw/bios-2.19.1.bin", targets=[target + "-BIOS"])
+monitor.wait(20)
+task = monitor.get_task()
+assert task.task_state == sushy.TaskState.COMPLETED and task.task_status == sushy.Health.OK, task.task_state
+assert version("BIOS") == "1.2.3"
+node.reset_system(sushy.ResetType.FORCE_RESTART)
+assert version("BIOS") == "2.19.1"
+node.refresh()
+assert node.bios_version == "2.19.1"
+monitor = update.simple_update("https://192.0.2.9/fw/bmc_7.0.exe", targets=[node.managers[0].path])
+monitor.wait(20)
+assert version("BMC") == "7.0", version("BMC")
+assert s.get_manager(node.managers[0].path).firmware_version == "7.0"
+assert update.software_inventory.get_members()[0].version
+assert status_of(update.simple_update, "file:///x", targets=[system]) == 400
+# An account of several systems has to say which one.
+assert status_of(update.simple_update, "http://192.0.2.9/x") == 400
+`},
 	{"RAID", `
 def volumes_of(storage):
     return s.get_system(system).storage.get_members()[0].volumes

@@ -148,6 +148,14 @@ func (s *Service) match(path string) (*route, []pathVar) {
 	return nil, nil
 }
 
+// systemOf is the ID of the system that a request is about, or "".
+func (rt *route) systemOf(r *Request) string {
+	if rt.SystemOf != nil {
+		return strings.ToLower(rt.SystemOf(r))
+	}
+	return strings.ToLower(r.Var("system"))
+}
+
 // readable says whether there is a GET.
 func (rt *route) readable() bool { return rt.Get != nil || rt.Members != nil }
 

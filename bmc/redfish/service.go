@@ -94,7 +94,7 @@ func tables() [][]Resource {
 		systemTable(), bootTable(), processorTable(), memoryTable(), networkTable(), simpleStorageTable(),
 		chassisTable(), thermalTable(), powerTable(), sensorTable(),
 		managerTable(), logTable(),
-		mediaTable(), biosTable(), secureBootTable(), storageTable(),
+		mediaTable(), biosTable(), secureBootTable(), storageTable(), updateTable(),
 	}
 }
 

@@ -81,6 +81,7 @@ func (r *Request) volume() (keptVolume, bool) {
 // reviseVolumes changes what is kept. Volumes are all there are; what the chassis can make
 // real, it does.
 func (r *Request) reviseVolumes(change func(*keptStorage) error) error {
+	r.settle()
 	return reviseVolumes(r.Context(), r.Service, r.System, change)
 }
 

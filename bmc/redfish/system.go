@@ -49,7 +49,7 @@ func getSystem(r *Request) (Object, error) {
 	return Object{
 		{"Id", r.System.ID}, {"Name", r.System.Name}, {"SystemType", "Virtual"}, {"UUID", r.System.ID},
 		{"Manufacturer", manufacturer}, {"Model", model}, {"SerialNumber", r.System.ID}, {"AssetTag", assetTag(r.System)},
-		{"BiosVersion", r.Service.version()},
+		{"BiosVersion", r.firmware(componentBIOS)},
 		{"PowerState", powerState(status.Power)}, {"Status", systemStatus(status.Power)},
 		{"PowerRestorePolicy", restorePolicy(status.Policy)},
 		{"LocationIndicatorActive", set.Lit}, {"IndicatorLED", indicator(set.Lit)},

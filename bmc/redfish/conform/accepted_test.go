@@ -40,6 +40,7 @@ var accepted = []conform.Accepted{
 	{Rule: "read-only", Resource: "/redfish/v1/AccountService", Reason: "one policy for all nodes of the mesh"},
 	{Rule: "read-only", Resource: "/redfish/v1/EventService", Reason: "one policy for all nodes of the mesh"},
 	{Rule: "read-only", Resource: "/redfish/v1/SessionService", Reason: "one policy for all nodes of the mesh"},
+	{Rule: "read-only", Resource: "/redfish/v1/UpdateService", Reason: "updates cannot be turned off"},
 	{Rule: "read-only", Resource: "/redfish/v1/TaskService", Reason: "tasks cannot be turned off"},
 
 	{Rule: "http-patch", Resource: "/redfish/v1/AccountService/Accounts/*", Reason: "the nodes' own account is part of their declaration"},
