@@ -124,3 +124,37 @@ func (h *host) curled(t *testing.T) {
 		t.Errorf("%s\nanswers %s, %v", line, text, err)
 	}
 }
+
+func TestIntegrationIronicFollowsARedfishNodeToAnotherHost(t *testing.T) {
+	l, hosts := newMesh(t, 3)
+	ironic := inSwitch(t, l)
+	file := strings.Replace(redfished(ironic.URL), "physical_networks: [physnet1]", "physical_networks: []", 1)
+	t.Logf("%s", hosts[0].tenks("apply", "-f", hosts[0].write("demo.yml", file), "--wait=4m"))
+	moves := hosts[0].node("net0")
+	from := named(hosts, moves.Hypervisor)
+	address := func() (out string) {
+		var got ironicNode
+		if err := ironic.Call(t.Context(), "GET", "/v1/nodes/"+moves.UUID, nil, &got); err == nil {
+			out, _ = got.Info["redfish_address"].(string)
+		}
+		return out
+	}
+	if want := fmt.Sprintf("https://%s:8000", from.Address()); address() != want {
+		t.Fatalf("in Ironic at %s, want %s", address(), want)
+	}
+	for _, h := range hosts { // any host answers for it
+		secret, err := h.api.Node(t.Context(), moves.Name, api.ShowSecrets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		url := fmt.Sprintf("https://%s:8000/redfish/v1/Systems/%s", h.Address(), moves.UUID)
+		if out := h.run("curl", "-sk", "-u", secret.BMC.Username+":"+secret.BMC.Password, url); !strings.Contains(out, `"PowerState":"Off"`) {
+			t.Errorf("%s answers %s", h.Name(), out)
+		}
+	}
+	t.Logf("%s", from.tenks("peer", "drain", from.Name(), "--wait=2m"))
+	to := named(hosts, hosts[0].node(moves.Name).Hypervisor)
+	want := fmt.Sprintf("https://%s:8000", to.Address())
+	hosts[0].wait(time.Minute, "its new address in Ironic", func() bool { return to != from && address() == want })
+	hosts[0].worked(t, ironic, hosts[0].node(moves.Name))
+}
