@@ -33,6 +33,18 @@ def status_of(call, *args, **kwargs):
 
 // sushyParts do what Ironic's interfaces do with parts of a system.
 var sushyParts = []struct{ name, script string }{
+	{"network adapters", `
+adapters = node.chassis[0].network_adapters.get_members()
+assert [a.identity for a in adapters] == ["NIC1", "NIC2"], adapters
+functions = adapters[1].network_device_functions.get_members()
+assert functions[0].ethernet.mac_address == "52:54:00:00:00:02", functions[0].ethernet
+ports = s._conn.get(adapters[1].path).json()["Ports"]["@odata.id"]
+assert s._conn.get(ports).json()["Members@odata.count"] == 1
+devices = s._conn.get(system).json()["PCIeDevices"]
+assert len(devices) == 4, devices
+function = s._conn.get(devices[0]["@odata.id"] + "/PCIeFunctions/0").json()
+assert function["DeviceClass"] == "NetworkController" and function["VendorId"] == "0x1AF4", function
+`},
 	{"firmware", `
 update = s.get_update_service()
 def version(component):

@@ -95,6 +95,7 @@ func tables() [][]Resource {
 		chassisTable(), thermalTable(), powerTable(), sensorTable(),
 		managerTable(), logTable(),
 		mediaTable(), biosTable(), secureBootTable(), storageTable(), updateTable(),
+		adapterTable(), pcieTable(),
 	}
 }
 

@@ -58,6 +58,7 @@ func getSystem(r *Request) (Object, error) {
 		{"ProcessorSummary", Object{{"Count", 1}, {"CoreCount", hardware.VCPUs}, {"LogicalProcessorCount", hardware.VCPUs},
 			{"Model", processorModel}, {"Status", healthy()}}},
 		{"MemorySummary", Object{{"TotalSystemMemoryGiB", float64(hardware.MemoryMB) / 1024}, {"Status", healthy()}}},
+		{"PCIeDevices", pcieLinks(r)}, {"PCIeDevices@odata.count", len(pcieDevices(r))},
 		{"Links", Object{{"Chassis", links(r.chassisPath())}, {"Chassis@odata.count", 1}, {"ManagedBy", links(r.managerPath())}, {"ManagedBy@odata.count", 1}}},
 	}, nil
 }
