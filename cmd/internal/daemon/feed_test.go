@@ -99,8 +99,8 @@ func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
 		last.stopped()
 		last = launch(t, last.config)
 		last.eventuallyIn(40*time.Second, "answering", func() bool {
-			_, err := last.Version(t.Context())
-			return last.running() && err == nil
+			c, err := last.Chassis(t.Context(), own[0].Name)
+			return last.running() && err == nil && c.Power != "unknown"
 		})
 	}
 }

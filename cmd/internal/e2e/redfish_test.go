@@ -3,6 +3,8 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +16,12 @@ import (
 
 // redfished is a cluster file of nodes of the redfish hardware type: one that boots from
 // the network, one from virtual media.
-func redfished(endpoint string) string {
+// Ironic checks the certificate of the latter by a file, if there is one.
+func redfished(endpoint, ca string) string {
+	verify := ""
+	if ca != "" {
+		verify = ", redfish_verify_ca: " + ca
+	}
 	return fmt.Sprintf(`cluster: demo
 node_types:
   plain:
@@ -32,9 +39,9 @@ specs:
   - type: plain
     count: 1
     node_name_prefix: media
-    ironic_config: {resource_class: media, network_interface: noop, boot_interface: redfish-virtual-media}
+    ironic_config: {resource_class: media, network_interface: noop, boot_interface: redfish-virtual-media%s}
 ironic: {endpoint: %q, auth: none}
-`, endpoint)
+`, verify, endpoint)
 }
 
 // ironicNode is what Ironic says of a node.
@@ -51,7 +58,8 @@ func TestIntegrationIronicReachesNodesByRedfish(t *testing.T) {
 	h := newHost(t)
 	ironic := h.withIronic()
 	h.init(agentYAML)
-	file := h.write("demo.yml", redfished(ironic.URL))
+	ca := h.authority()
+	file := h.write("demo.yml", redfished(ironic.URL, ca))
 	t.Logf("apply:\n%s", h.tenks("apply", "-f", file, "--wait=4m"))
 	list, err := ironic.Nodes(t.Context())
 	if err != nil || len(list) != 2 {
@@ -72,6 +80,9 @@ func TestIntegrationIronicReachesNodesByRedfish(t *testing.T) {
 		if got.Driver != "redfish" || got.Boot != boots[n.Name] || got.Info["redfish_address"] != want || n.BMC.RedfishURL != want {
 			t.Errorf("node %s in Ironic: %+v, want %s", n.Name, got, want)
 		}
+		if verify := got.Info["redfish_verify_ca"]; n.Name == "media0" && verify != ca || n.Name == "net0" && verify != false {
+			t.Errorf("node %s: Ironic checks the certificate by %v", n.Name, verify)
+		}
 		h.worked(t, ironic, n)
 	}
 	h.curled(t)
@@ -82,6 +93,28 @@ func TestIntegrationIronicReachesNodesByRedfish(t *testing.T) {
 	if list, err = ironic.Nodes(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("Ironic still has %v, %v", list, err)
 	}
+}
+
+// authority writes the mesh's authority, as the Redfish service shows it, to a file.
+func (h *host) authority() string {
+	h.t.Helper()
+	var pem string
+	h.wait(30*time.Second, "the Redfish service", func() bool {
+		out, _ := h.try("sh", "-c", "openssl s_client -showcerts -connect 127.0.0.1:8000 </dev/null 2>/dev/null")
+		if i := strings.LastIndex(out, "-----BEGIN CERTIFICATE-----"); strings.Count(out, "BEGIN CERTIFICATE") == 2 {
+			pem = out[i:]
+		}
+		return pem != ""
+	})
+	pem, _, _ = strings.Cut(pem, "-----END CERTIFICATE-----")
+	ca := filepath.Join(h.Dir(), "redfish-ca.pem")
+	if err := os.WriteFile(ca, []byte(pem+"-----END CERTIFICATE-----\n"), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+	if out, err := h.try("curl", "-sS", "--cacert", ca, "https://127.0.0.1:8000/redfish"); err != nil || !strings.Contains(out, "v1") {
+		h.t.Errorf("checked by the mesh's authority: %s, %v", out, err)
+	}
+	return ca
 }
 
 // worked has Ironic change a node's boot device and power, and looks at the node.
@@ -128,7 +161,7 @@ func (h *host) curled(t *testing.T) {
 func TestIntegrationIronicFollowsARedfishNodeToAnotherHost(t *testing.T) {
 	l, hosts := newMesh(t, 3)
 	ironic := inSwitch(t, l)
-	file := strings.Replace(redfished(ironic.URL), "physical_networks: [physnet1]", "physical_networks: []", 1)
+	file := strings.Replace(redfished(ironic.URL, ""), "physical_networks: [physnet1]", "physical_networks: []", 1)
 	t.Logf("%s", hosts[0].tenks("apply", "-f", hosts[0].write("demo.yml", file), "--wait=4m"))
 	moves := hosts[0].node("net0")
 	from := named(hosts, moves.Hypervisor)
