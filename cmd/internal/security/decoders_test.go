@@ -24,7 +24,7 @@ var decoders = map[string]struct {
 	why    string
 }{
 	"bmc/ipmi":             {fuzzed: []string{"FuzzPacket", "FuzzLogin", "FuzzCommand", "FuzzSealed", "FuzzMemory", "FuzzFRU", "FuzzSEL", "FuzzSDR", "FuzzSOL"}},
-	"bmc/redfish":          {fuzzed: []string{"FuzzURI", "FuzzBody", "FuzzFilter", "FuzzAuthorization"}},
+	"bmc/redfish":          {fuzzed: []string{"FuzzURI", "FuzzBody", "FuzzFilter", "FuzzAuthorization", "FuzzPushUpdate", "FuzzVersion", "FuzzCertificate"}},
 	"cluster":              {fuzzed: []string{"FuzzFrame", "FuzzJoin", "FuzzAnswers", "FuzzParseGeneration"}},
 	"cluster/consensus":    {fuzzed: []string{"FuzzWire"}},
 	"cluster/gossip":       {fuzzed: []string{"FuzzMeta", "FuzzState"}},
