@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tenks/bmc/fault"
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
 )
@@ -171,6 +172,24 @@ func TestRedfishOfTheMeshAtEveryPeer(t *testing.T) {
 		}
 		if status != http.StatusOK || len(list) != 3 {
 			t.Errorf("status %d, %d members, want 3", status, len(list))
+		}
+	})
+	t.Run("a fault is where the node is", func(t *testing.T) {
+		n := of(nodes, "own")[0]
+		if _, err := peers[0].AddFault(t.Context(), api.FaultRequest{Spec: fault.Spec{Kind: "busy", Protocol: "redfish"}, Nodes: []string{n.Name}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range peers {
+			p.eventually("busy", func() bool { return p.reset(n, "On") == http.StatusServiceUnavailable })
+		}
+		if status := peers[0].reset(of(nodes, "own")[1], "On"); status != http.StatusNoContent {
+			t.Errorf("another node: %d", status)
+		}
+		if err := peers[0].ClearFaults(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range peers {
+			p.eventually("no longer busy", func() bool { return p.reset(n, "On") == http.StatusNoContent })
 		}
 	})
 	t.Run("headers of peers mean nothing from others", func(t *testing.T) {
