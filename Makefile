@@ -108,6 +108,7 @@ RUN_INTEGRATION = { pkgs='$(INTEGRATION)'; \
 race:
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -tags $(TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' $(RACE)
 
+# TENKS_BENCH_REST: seconds that 10,000 BMCs are watched at rest; see docs/bmc.md.
 # The last result is kept beside the new one: .bin/benchstat .bench/old.txt .bench/new.txt
 bench: all
 	@mkdir -p $(dir $(BENCH_OUT))

@@ -1,11 +1,13 @@
 // Package bmc is the interface between BMC protocols and drivers: a Chassis is the
 // box that one BMC controls (IPMI v2.0 §28). Protocol servers are in bmc/ipmi and
-// later bmc/redfish; bmc/endpoint opens and closes their listeners. The package
+// bmc/redfish; bmc/endpoint opens and closes their listeners. The package
 // itself starts nothing.
 package bmc
 
 import (
 	"context"
+	"io"
+	"time"
 
 	"tenks/raftfsm/state"
 )
@@ -14,6 +16,14 @@ import (
 // the driver; requests wait a moment for it, and return state.ErrBusy when it
 // cannot take them now. Other errors: state.ErrWrongState, state.ErrUnsupported.
 type Chassis interface {
+	Control
+	Machine
+	Memory
+	Drive
+}
+
+// Control is what is set on the chassis.
+type Control interface {
 	// Status returns the state of the chassis.
 	Status() Status
 	// Power asks for a power change. It returns once the change is made, or is under
@@ -25,6 +35,128 @@ type Chassis interface {
 	SetRestorePolicy(ctx context.Context, policy state.RestorePolicy) error
 }
 
+// Machine is what is in the chassis.
+type Machine interface {
+	// Console attaches to the serial console of the running node; closing the result, or
+	// the end of ctx, detaches. Read returns io.EOF once the node is off. Several may be
+	// attached at a time: each sees all output, and first what others have seen lately.
+	// state.ErrWrongState: it is off.
+	Console(ctx context.Context) (io.ReadWriteCloser, error)
+	// Hardware says what the node consists of, from memory.
+	Hardware() Hardware
+	// Load returns what the node's guest used of its hardware lately, from memory; ok is
+	// false while nothing is known, as when the node is off.
+	Load() (l Load, ok bool)
+	// Subscribe calls on for each event of the chassis, in order and one at a time, until
+	// cancel was called. on must not wait, and may call no method of the chassis.
+	Subscribe(on func(Event)) (cancel func())
+}
+
+// Drive is the chassis' CD-ROM drive, which is always there (Redfish DSP0266: virtual
+// media). Boot it with state.BootCDROM.
+type Drive interface {
+	// InsertMedia fetches an image and puts it into the drive, at once also where the guest
+	// runs, in place of what is there. It waits until that is done, which may take long: the
+	// end of ctx, EjectMedia or another InsertMedia ends it. It stays over restarts of agent
+	// and host. Errors, besides those of any request: state.ErrRefused (the URL, or an image
+	// that is too large: asking again does not help), and what the image's server said.
+	InsertMedia(ctx context.Context, m Media) error
+	// EjectMedia empties the drive, whatever the guest says; an empty one is no error.
+	EjectMedia(ctx context.Context) error
+	// Media says what is in the drive, from memory.
+	Media() MediaStatus
+}
+
+// Media is an image to put into the drive.
+type Media struct {
+	// URL is of http or https.
+	URL string
+	// Username and Password are for basic authentication; both empty: none.
+	Username string
+	Password state.Secret
+	// VerifyCertificate checks an https server's certificate, against CACert (PEM) if that is
+	// not empty, otherwise against the host's certificate authorities.
+	VerifyCertificate bool
+	CACert            []byte
+}
+
+// MediaStatus is what is in the drive.
+type MediaStatus struct {
+	Inserted bool
+	// URL is where it came from, without user and password; Name is the last part of its path.
+	URL, Name string
+	// Fetching says that an image is being fetched, of which Fetched bytes are here. The drive
+	// is as it was meanwhile.
+	Fetching bool
+	Fetched  uint64
+}
+
+// Memory is what a BMC keeps of its node over restarts of agent and host, by a key per
+// purpose such as "ipmi/sel". It goes where the node goes.
+type Memory interface {
+	// Recall returns what was kept under the key, or nil. It does not wait. The result is
+	// not to be changed.
+	Recall(key string) []byte
+	// Keep writes value, at most 64 KiB; it is on disk when Keep returns. A nil value
+	// forgets the key.
+	Keep(ctx context.Context, key string, value []byte) error
+}
+
+// KeyAssetTag is where every protocol keeps the asset tag: text of at most 63 bytes.
+const KeyAssetTag = "asset-tag"
+
+// Hardware is what a node consists of.
+type Hardware struct {
+	// UUID is the node's, in lower case with hyphens; Name its name in the mesh.
+	UUID, Name string
+	MemoryMB   uint64 // in MiB
+	VCPUs      int
+	// Arch is libvirt's name, such as "x86_64".
+	Arch     string
+	BootMode state.BootMode
+	NICs     []NIC
+	Disks    []Disk
+}
+
+// NIC is a network interface of a node.
+type NIC struct {
+	// MAC is in lower case with colons.
+	MAC     string
+	Physnet string
+}
+
+// Disk is a volume of a node.
+type Disk struct{ CapacityBytes uint64 }
+
+// Load is what a guest used of its hardware over the last seconds.
+type Load struct {
+	// At is when it was measured.
+	At time.Time
+	// CPU is the share of all its vCPUs, 0 to 1.
+	CPU float64
+}
+
+// Event is something that happened to a chassis.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	// ByCommand says that a BMC command was the reason.
+	ByCommand bool
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventOn    EventKind = "on"    // power came
+	EventOff   EventKind = "off"   // power went
+	EventReset EventKind = "reset" // the machine began anew under power
+
+	EventInsert EventKind = "insert" // an image was put into the drive
+	EventEject  EventKind = "eject"  // the drive was emptied
+)
+
 // Status is what a chassis says of itself.
 type Status struct {
 	Power state.Power
@@ -33,4 +165,79 @@ type Status struct {
 	Policy state.RestorePolicy
 	// LastPowerOn says that the last power-on was by a BMC command.
 	LastOnByCommand bool
+}
+
+// Wrapper is a Chassis around another one; As looks inside.
+type Wrapper interface {
+	// Unwrap returns the chassis inside, or nil while there is none.
+	Unwrap() Chassis
+}
+
+// As finds what else a chassis can do, such as SecureBooter or RAID, also inside of
+// Wrappers.
+func As[T any](c Chassis) (t T, ok bool) {
+	for c != nil {
+		if t, ok = c.(T); ok {
+			return t, true
+		}
+		w, wraps := c.(Wrapper)
+		if !wraps {
+			break
+		}
+		c = w.Unwrap()
+	}
+	return t, false
+}
+
+// SecureBooter is a chassis whose firmware can do UEFI Secure Boot (UEFI 2.10 §32). The
+// firmware of others cannot.
+type SecureBooter interface {
+	// SecureBoot says how it is set, from memory.
+	SecureBoot() SecureBoot
+	// SetSecureBoot turns it on or off, from the next start on. It survives agent and host
+	// restarts. state.ErrWrongState: there is no platform key.
+	SetSecureBoot(ctx context.Context, enable bool) error
+	// ResetKeys changes the keys in the firmware's variables, from the next start on; without
+	// a platform key Secure Boot is off.
+	ResetKeys(ctx context.Context, keys KeySet) error
+}
+
+// SecureBoot is how Secure Boot is set.
+type SecureBoot struct {
+	// Enabled is for the next start; Enforced is what the running guest was started with,
+	// false if it is off.
+	Enabled, Enforced bool
+	// Keys is for the next start; Enrolled is what is in the firmware's variables now.
+	Keys, Enrolled KeySet
+	// Certificates are those of the databases "PK", "KEK", "db" and "dbx" as PEM, as far as
+	// they are known.
+	Certificates map[string][]string
+}
+
+// KeySet says which keys are in the firmware's variables.
+type KeySet string
+
+// The key sets.
+const (
+	KeysDefault KeySet = "default" // those that the firmware comes with
+	KeysNone    KeySet = "none"
+	KeysNoPK    KeySet = "no-pk" // as they were, without the platform key
+)
+
+// RAID is a chassis that can put its disks together to volumes. Where one cannot, clients
+// configure a model that the guest does not see.
+type RAID interface {
+	// SetVolumes has the guest see the volumes in place of the disks, from the next start on.
+	// It survives agent and host restarts. state.ErrWrongState: the guest runs.
+	SetVolumes(ctx context.Context, volumes []Volume) error
+}
+
+// Volume is a part of some disks that the guest sees as one.
+type Volume struct {
+	ID string
+	// Level is the RAID level: "0", "1", "5", "6", "10", "50" or "60".
+	Level string
+	// Disks are indices of Hardware.Disks, in order.
+	Disks         []int
+	CapacityBytes uint64
 }

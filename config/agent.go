@@ -60,8 +60,15 @@ type AgentBMC struct {
 	Address string
 	// IPMIPorts are UDP ports, one per node.
 	IPMIPorts PortRange
-	// RedfishPort is a TCP port.
+	// RedfishPort is a TCP port; 0: there is no Redfish service here.
 	RedfishPort int
+	// TLSCert and TLSKey are files of the Redfish service's certificate and key; both are
+	// empty for one that the mesh's authority signs.
+	TLSCert, TLSKey string
+	// MediaSize is how large an image may be that is put into a node's drive.
+	MediaSize Size
+	// MediaLocal lets images come from the host itself and from its links' own addresses.
+	MediaLocal bool
 }
 
 // PortRange is a range of ports, both ends included.
@@ -86,6 +93,7 @@ func LoadAgent(name string, data []byte) (Agent, error) {
 	}
 	a, _ := orNothing(agentFile()).read(r, root)
 	r.checkDevices(root)
+	r.checkTLS(root)
 	if err := r.err(); err != nil {
 		return Agent{}, err
 	}
@@ -99,7 +107,7 @@ func agentBase() Agent {
 		BridgeType: "linux",
 		Drivers:    map[string]map[string]string{"libvirt": libvirtBase()},
 		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
-		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000},
+		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000, MediaSize: 16 << 30},
 		Mesh:       AgentMesh{Port: 7740, GossipPort: 7741},
 		Backup:     AgentBackup{Every: 24 * time.Hour, Keep: 7},
 	}
@@ -185,9 +193,17 @@ func agentBMC() shape[AgentBMC] {
 			func(b *AgentBMC) *string { return &b.Address }, also(text(address), hostAddress)),
 		opt("ipmi_ports", "UDP ports, first-last.",
 			func(b *AgentBMC) *PortRange { return &b.IPMIPorts }, checked(portRange.schema(), ports, portRange.want, "")),
-		opt("redfish_port", "TCP port.",
-			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](1, 65535)),
-	)
+		opt("redfish_port", "TCP port of the Redfish service; 0: none.",
+			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](0, 65535)),
+		opt("tls_cert", "Certificate of the Redfish service with its chain, in PEM. Absent: the mesh's authority signs one.",
+			func(b *AgentBMC) *string { return &b.TLSCert }, text(filePath)),
+		opt("tls_key", "Key of tls_cert, in PEM.",
+			func(b *AgentBMC) *string { return &b.TLSKey }, text(filePath)),
+		opt("media_size", "How large an image of virtual media may be: 16GiB, 16GB, or a number of bytes.",
+			func(b *AgentBMC) *Size { return &b.MediaSize }, capacity()),
+		opt("media_local", "Whether images may come from loopback and link-local addresses.",
+			func(b *AgentBMC) *bool { return &b.MediaLocal }, flag()),
+	).saying(schema{"dependentRequired": map[string][]string{"tls_cert": {"tls_key"}, "tls_key": {"tls_cert"}}})
 }
 
 func agentMesh() shape[AgentMesh] {
@@ -208,6 +224,22 @@ func agentBackup() shape[AgentBackup] {
 		opt("keep", "How many are kept.",
 			func(b *AgentBackup) *int { return &b.Keep }, whole[int](1, 1000)),
 	)
+}
+
+// checkTLS refuses a certificate without its key, and a key without its certificate.
+func (r *reader) checkTLS(root *node) {
+	bmc, ok := root.get("bmc")
+	if !ok {
+		return
+	}
+	cert, hasCert := bmc.get("tls_cert")
+	key, hasKey := bmc.get("tls_key")
+	switch {
+	case hasCert && !hasKey:
+		r.fault(cert, "needs tls_key too")
+	case hasKey && !hasCert:
+		r.fault(key, "needs tls_cert too")
+	}
 }
 
 // checkDevices refuses a device that is plugged into two physnets.

@@ -34,7 +34,7 @@ type NodeType struct {
 	Volumes  []Volume
 	// PhysicalNetworks has the physnet of each port, in order.
 	PhysicalNetworks []string
-	// IronicDriver is "ipmi".
+	// IronicDriver is "ipmi" or "redfish".
 	IronicDriver string
 	// BootMode is "uefi" or "bios".
 	BootMode string
@@ -73,6 +73,8 @@ type IronicConfig struct {
 	Description    string
 	// Interfaces maps the kind ("network") to the interface ("noop").
 	Interfaces map[string]string
+	// RedfishVerifyCA is a path on Ironic's conductors; empty: certificates are not checked.
+	RedfishVerifyCA string
 }
 
 // Placement narrows where nodes may be placed.
@@ -156,7 +158,7 @@ func nodeType() shape[NodeType] {
 			func(t *NodeType) *[]string { return &t.PhysicalNetworks }, listOf(maxPorts, text(plainName))),
 		opt("ironic_driver", "Hardware type in Ironic, and so the protocol of the BMC.",
 			func(t *NodeType) *string { return &t.IronicDriver },
-			choice([]string{"ipmi"}, map[string]string{"redfish": "ipmi"})),
+			choice([]string{"ipmi", "redfish"}, nil)),
 		opt("boot_mode", "Firmware.",
 			func(t *NodeType) *string { return &t.BootMode }, choice([]string{"uefi", "bios"}, nil)),
 		opt("driver", "What embodies the node, as in a hypervisor's agent.yml.",
@@ -208,6 +210,8 @@ func ironicConfig() shape[IronicConfig] {
 			func(i *IronicConfig) *string { return &i.ConductorGroup }, text(conductorGroup)),
 		opt("description", "Description.",
 			func(i *IronicConfig) *string { return &i.Description }, text(description)),
+		opt("redfish_verify_ca", "With ironic_driver redfish: the file or folder of authorities, on Ironic's conductors, that certificates are checked by. Absent: they are not.",
+			func(i *IronicConfig) *string { return &i.RedfishVerifyCA }, text(filePath)),
 	}
 	for _, kind := range interfaceKinds {
 		f := entry(kind+"_interface", kind, "Ironic's "+kind+" interface.", text(ironicInterface))

@@ -18,8 +18,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 	want := Cluster{
 		Name: "demo",
 		NodeTypes: map[string]NodeType{
-			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
-			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "ipmi", BootMode: "bios", Driver: "libvirt"},
+			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt"},
+			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt"},
 			"diskless":   {MemoryMB: 1024, VCPUs: 1, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
 		},
 		Specs: []Spec{{
@@ -27,7 +27,7 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			IronicConfig: &IronicConfig{
 				ResourceClass: "baremetal", Traits: []string{"CUSTOM_GPU", "HW_CPU_X86_VMX"},
 				Properties:     map[string]string{"capabilities": "node_role:ctl", "rack": "12"},
-				ConductorGroup: "rack-a", Description: "a controller",
+				ConductorGroup: "rack-a", Description: "a controller", RedfishVerifyCA: "/etc/ssl/bmc.pem",
 				Interfaces: map[string]string{
 					"bios": "no-bios", "boot": "ipxe", "console": "no-console", "deploy": "direct", "firmware": "no-firmware",
 					"inspect": "no-inspect", "management": "ipmitool", "network": "noop", "power": "ipmitool",
@@ -97,6 +97,7 @@ func TestAgentManualShowsTheDefaults(t *testing.T) {
 	}
 	want := DefaultAgent()
 	want.Name, want.Advertise, want.Zone, want.BMC.Address = "hv1", "192.0.2.11", "rack-a", "192.0.2.11"
+	want.BMC.TLSCert, want.BMC.TLSKey = "/etc/tenks/bmc.crt", "/etc/tenks/bmc.key"
 	want.Labels = map[string]string{"disk": "nvme", "gpu": "2"}
 	want.Physnets = map[string]Physnet{"physnet1": {Device: "eth1"}, "lab": {}}
 	want.Drivers["fake"] = map[string]string{"delay": "2s"}

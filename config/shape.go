@@ -154,6 +154,19 @@ func whole[T int | uint64](least, most int64) shape[T] {
 	return shape[T]{read, schema{"type": "integer", "minimum": least, "maximum": most}}
 }
 
+// flag is true or false.
+func flag() shape[bool] {
+	read := func(r *reader, n *node) (value, ok bool) {
+		v, err := strconv.ParseBool(n.text)
+		if n.kind != scalar || n.tag != "!!bool" || err != nil {
+			r.fault(n, "want true or false, found %s", n.describe())
+			return false, false
+		}
+		return v, true
+	}
+	return shape[bool]{read, schema{"type": "boolean"}}
+}
+
 // number is a number from least to most.
 func number(least, most float64) shape[float64] {
 	read := func(r *reader, n *node) (float64, bool) {

@@ -28,17 +28,22 @@ type ChassisStatus struct {
 type Chassis struct {
 	host *Host
 	uuid string
+	line line
 
 	// saving holds one while the row is changed and written, so that rows reach the
 	// disk in the order of their changes; it guards gone. It is no mutex because it is
 	// held while others' writes are waited for: a test's clock stands still for those.
 	saving chan struct{}
 	gone   bool
+	// drive holds one while what is in the CD-ROM drive is changed.
+	drive chan struct{}
 
 	// mu guards what follows; nobody waits while holding it.
 	mu     sync.Mutex
 	driver string
 	row    row
+	// memory is what is kept for the BMC, by key. Values are not changed.
+	memory map[string][]byte
 	power  state.Power
 	// job is the power request under way.
 	job *job
@@ -47,15 +52,27 @@ type Chassis struct {
 	// changes counts what may have changed power: an observation that began before a
 	// change says nothing.
 	changes uint64
+	// told is the power that subscribers were last told of; softUntil is until when a
+	// guest's end is what a command to shut down asked for.
+	told      state.Power
+	softUntil time.Time
+	// fetching is the image on its way into the drive; nil: none.
+	fetching *fetching
+	// sample is what the guest had used when it was last asked, sampled what changes was
+	// then; load is what came of it.
+	sample  sample
+	sampled uint64
+	load    ChassisLoad
 	// hostOff says that the host, not a person or the guest, switched it off last.
 	hostOff bool
 	// late is until when the driver's report of a change that was asked for may still
-	// arrive and be out of date; reset is the same for the reboot that a reset causes.
+	// arrive and be out of date; reset is the same for reboots that a reset, or a restart of
+	// the guest, causes: firmware resets the machine once more, and each is reported.
 	late, reset time.Time
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, row: r, power: state.PowerUnknown, saving: make(chan struct{}, 1)}
+	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1), drive: make(chan struct{}, 1)}
 }
 
 // Status returns the state of the chassis, from memory.
@@ -123,19 +140,27 @@ func (c *Chassis) remember(ctx context.Context, change func(*row)) {
 	}
 }
 
-// drop forgets the row for good.
-func (c *Chassis) drop() error {
+// drop forgets the row for good, and deletes the image in the drive.
+func (c *Chassis) drop(ctx context.Context) error {
 	c.saving <- struct{}{}
 	defer func() { <-c.saving }()
 	c.gone = true
-	return c.host.store.drop(c.uuid)
+	if err := c.host.store.drop(c.uuid); err != nil {
+		return err
+	}
+	c.removeImage(ctx, c.remembered().Media)
+	return nil
 }
 
-// stop ends the power request under way, and takes no more.
+// stop ends the power request and the fetch under way, and consoles, and takes no more.
 func (c *Chassis) stop() {
+	c.line.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
+	if c.fetching != nil {
+		c.fetching.cancel(fmt.Errorf("%w: the node is being taken down", state.ErrBusy))
+	}
 	if c.job != nil {
 		c.job.cancel()
 	}
@@ -174,6 +199,7 @@ func (c *Chassis) observed(ctx context.Context, p state.Power, seen uint64) {
 		return
 	}
 	c.power = p
+	c.turned(originNone)
 	hostOff := c.hostOff && p == state.PowerOff
 	c.mu.Unlock()
 	if p == state.PowerUnknown {
@@ -224,6 +250,11 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 	c.changes++
 	c.power = e.Power
 	c.hostOff = e.Power == state.PowerOff && e.Cause == driver.CauseHost
+	if e.Cause == driver.CauseRequest {
+		c.turned(c.asked())
+	} else {
+		c.turned(originNone)
+	}
 	asked, byHost := c.job != nil, c.hostOff
 	c.mu.Unlock()
 	c.remember(ctx, func(r *row) {
@@ -249,7 +280,10 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 func (c *Chassis) rebootEvent(ctx context.Context) {
 	c.mu.Lock()
 	asked := c.job != nil || time.Now().Before(c.reset)
-	c.reset = time.Time{}
+	if !asked {
+		c.reset = time.Now().Add(resetReport)
+		c.tell(ChassisReset, false)
+	}
 	started, boot := c.row.Started, c.row.Boot
 	c.mu.Unlock()
 	switch {

@@ -10,10 +10,10 @@
 package hostops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"sync"
@@ -100,6 +100,14 @@ type Config struct {
 	Kill func(uuid string) (bool, error)
 	// LeaseFile is the path of a file of our own for the last lease; empty: it is not kept.
 	LeaseFile string
+	// MediaDir is a directory of our own for images in nodes' CD-ROM drives, an absolute
+	// path; it is made when it is needed. Empty: the drives take none.
+	MediaDir string
+	// MediaLimit is how large an image may be, in bytes; 0: 16 GiB.
+	MediaLimit uint64
+	// MediaLocal lets images come from addresses of the host itself (loopback) and of its
+	// links only (link-local).
+	MediaLocal bool
 	// Parallel bounds how many nodes are worked on at a time; 0: 16.
 	Parallel int
 	Log      *slog.Logger
@@ -129,6 +137,8 @@ type Host struct {
 	waking  atomic.Bool
 	reports reporter
 	fence   *fence
+	events  announcer
+	fetcher fetcher
 
 	// discarding says that a report of deleted nodes is on its way.
 	discarding atomic.Bool
@@ -173,6 +183,8 @@ func Open(c Config) (*Host, error) {
 		reports: reporter{report: c.Report, log: c.Log, queue: map[string]state.NodeHostReport{}, sent: map[string]sentReport{}},
 		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
 	}
+	h.events.start = h.start
+	h.fetcher = fetcher{limit: cmp.Or(c.MediaLimit, defaultMediaLimit), local: c.MediaLocal, stall: fetchStall, room: roomIn}
 	if err := h.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("host database %s: %w", c.DB, err), s.close())
 	}
@@ -187,7 +199,17 @@ func (h *Host) load() error {
 	for uuid, r := range rows {
 		h.chassis[uuid] = newChassis(h, uuid, r)
 	}
+	memories, err := h.store.memories()
+	if err != nil {
+		return err
+	}
+	for uuid, memory := range memories {
+		h.chassisNamed(uuid).memory = memory
+	}
 	if h.bridges, err = h.store.bridges(); err != nil {
+		return err
+	}
+	if err := h.sweepMedia(); err != nil {
 		return err
 	}
 	return h.fence.load(h.cfg.LeaseFile, h.cfg.BootID)
@@ -199,10 +221,7 @@ func (h *Host) Close() error {
 	h.life.Lock()
 	h.closed = true
 	h.life.Unlock()
-	h.mu.Lock()
-	all := maps.Clone(h.chassis)
-	h.mu.Unlock()
-	for _, c := range all {
+	for _, c := range h.all() {
 		c.stop()
 	}
 	h.work.Wait()
@@ -226,6 +245,7 @@ func (h *Host) Run(ctx context.Context) error {
 		Period: period, Retry: retryPass, Wake: h.wake, Log: h.log}
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return h.guard(ctx) })
+	g.Go(func() error { return h.measure(ctx) })
 	g.Go(func() error {
 		return h.rewatch(ctx, "links", func(ctx context.Context) error { return h.cfg.Links.Watch(ctx, h.wakeSoon) })
 	})
@@ -321,16 +341,29 @@ func (h *Host) known(uuid string) (*Chassis, bool) {
 	return c, ok && c.driverName() != ""
 }
 
+// all returns every chassis, also of nodes that are not placed here.
+func (h *Host) all() map[string]*Chassis {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.chassis)
+}
+
 // chassisOf returns the node's chassis, a new one if it has none yet.
 func (h *Host) chassisOf(n *state.Node) *Chassis {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, ok := h.chassis[n.UUID]
-	if !ok {
-		c = newChassis(h, n.UUID, newRow(h.cfg.BootID))
-		h.chassis[n.UUID] = c
-	}
+	c := h.chassisNamed(n.UUID)
 	c.setDriver(n.Machine.Driver)
+	return c
+}
+
+// chassisNamed is chassisOf without a driver; h.mu is held.
+func (h *Host) chassisNamed(uuid string) *Chassis {
+	c, ok := h.chassis[uuid]
+	if !ok {
+		c = newChassis(h, uuid, newRow(h.cfg.BootID))
+		h.chassis[uuid] = c
+	}
 	return c
 }
 
@@ -344,23 +377,9 @@ func (h *Host) forget(ctx context.Context, uuid string) {
 		return
 	}
 	c.stop()
-	if err := c.drop(); err != nil {
+	if err := c.drop(ctx); err != nil {
 		h.log.WarnContext(ctx, "chassis not forgotten", "node", uuid, "err", err)
 	}
-}
-
-// Console attaches to the serial console of a running node. Errors:
-// state.ErrNotFound, state.ErrBusy, state.ErrWrongState when it is off.
-func (h *Host) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
-	c, ok := h.Chassis(uuid)
-	if !ok {
-		return nil, fmt.Errorf("node %s: %w on this host", uuid, state.ErrNotFound)
-	}
-	d, err := h.driverOf(c.driverName())
-	if err != nil {
-		return nil, fmt.Errorf("node %s: console: %w", uuid, err)
-	}
-	return d.Console(ctx, uuid)
 }
 
 // Power returns a node's power state; PowerUnknown if it is not known.
@@ -374,9 +393,7 @@ func (h *Host) Power(uuid string) state.Power {
 
 // Powers returns the power state of every node here.
 func (h *Host) Powers() map[string]state.Power {
-	h.mu.Lock()
-	all := maps.Clone(h.chassis)
-	h.mu.Unlock()
+	all := h.all()
 	powers := make(map[string]state.Power, len(all))
 	for uuid, c := range all {
 		if c.driverName() != "" {

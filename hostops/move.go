@@ -39,9 +39,19 @@ func (h *Host) Outgoing(ctx context.Context, uuid, to string) (Outgoing, error) 
 	if out.Luggage, err = m.Luggage(ctx, uuid); err != nil {
 		return Outgoing{}, err
 	}
-	r := h.chassisOf(n).remembered()
-	out.Chassis, err = json.Marshal(row{Version: r.Version, Boot: r.Boot, Policy: r.Policy, Restarted: r.Restarted})
+	c := h.chassisOf(n)
+	r := c.remembered()
+	out.Chassis, err = json.Marshal(movedChassis{
+		row:    row{Version: r.Version, Boot: r.Boot, Policy: r.Policy, Restarted: r.Restarted},
+		Memory: c.allKept()})
 	return out, err
+}
+
+// movedChassis is what a chassis takes along. A Tenks that knows less of it leaves the
+// rest behind.
+type movedChassis struct {
+	row
+	Memory map[string][]byte `json:"memory,omitempty"`
 }
 
 // MayLeave returns a node that moves from here to another hypervisor and whose disks
@@ -115,7 +125,7 @@ func (h *Host) Stage(ctx context.Context, n *state.Node) (dir string, err error)
 // Import makes what is in the directory of Stage the node, off, and gives its chassis
 // back what it remembered. The node is not placed here yet. It may be repeated.
 func (h *Host) Import(ctx context.Context, n *state.Node, l driver.Luggage, chassis []byte) error {
-	var r row
+	var r movedChassis
 	if err := json.Unmarshal(chassis, &r); err != nil {
 		return fmt.Errorf("chassis of node %s: decode: %w", n.Name, err)
 	}
@@ -130,7 +140,9 @@ func (h *Host) Import(ctx context.Context, n *state.Node, l driver.Luggage, chas
 	if err := m.Import(ctx, specOf(n, state.Boot{}), l); err != nil {
 		return err
 	}
-	return h.coming(n.UUID).save(func(now *row) { now.Boot, now.Policy, now.Restarted = r.Boot, r.Policy, r.Restarted })
+	c := h.coming(n.UUID)
+	return errors.Join(c.adopt(r.Memory),
+		c.save(func(now *row) { now.Boot, now.Policy, now.Restarted = r.Boot, r.Policy, r.Restarted }))
 }
 
 // coming returns the chassis of a node that is not placed here yet. Nobody else gets it
@@ -138,12 +150,7 @@ func (h *Host) Import(ctx context.Context, n *state.Node, l driver.Luggage, chas
 func (h *Host) coming(uuid string) *Chassis {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, ok := h.chassis[uuid]
-	if !ok {
-		c = newChassis(h, uuid, newRow(h.cfg.BootID))
-		h.chassis[uuid] = c
-	}
-	return c
+	return h.chassisNamed(uuid)
 }
 
 // comes reports whether a node moves here.

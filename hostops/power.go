@@ -36,6 +36,8 @@ const (
 	originRestore
 	originReboot
 	originDeclare
+	// originNone is nobody here: the guest, the host, or another tool.
+	originNone
 )
 
 type request struct {
@@ -50,10 +52,11 @@ type request struct {
 type job struct {
 	request
 	cancel context.CancelFunc
-	// idle says that it waits for a driver that was busy; the chassis' mu guards it.
-	idle bool
-	done chan struct{}
-	err  error
+	// idle says that it waits for a driver that was busy, wentOff that subscribers were
+	// told of power that went; the chassis' mu guards them.
+	idle, wentOff bool
+	done          chan struct{}
+	err           error
 }
 
 // Power asks for a power change and returns once it is made, or after 0.7 s: nil if
@@ -220,12 +223,15 @@ func (c *Chassis) attempt(ctx context.Context, d driver.Driver, j *job) error {
 		boot = c.arm(ctx)
 	}
 	c.host.powerRequests.Add(1)
+	c.softly(j, time.Now().Add(softTime))
 	err := d.Power(ctx, c.uuid, driver.PowerRequest{Action: j.action, Boot: state.Boot(boot)})
 	switch {
 	case err == nil:
 		c.done(ctx, j, boot)
 	case starts(j.action):
 		c.remember(ctx, func(r *row) { r.Starting = "" })
+	default:
+		c.softly(j, time.Time{})
 	}
 	if errors.Is(err, state.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: %w", state.ErrBusy, err)
@@ -257,6 +263,7 @@ func (c *Chassis) done(ctx context.Context, j *job, boot savedBoot) {
 	if j.action == state.ActionReset {
 		c.reset = time.Now().Add(resetReport)
 	}
+	c.tellDone(j)
 	c.mu.Unlock()
 	if after == "" {
 		return
@@ -283,6 +290,7 @@ func (c *Chassis) finish(ctx context.Context, j *job) {
 	superseded := c.job != j
 	if !superseded {
 		c.job = nil
+		c.turned(j.origin) // where a quiet request ended otherwise
 	}
 	c.mu.Unlock()
 	ours := j.origin == originRestore || j.origin == originDeclare

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
+	"strings"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"tenks/hostops/driver"
@@ -18,13 +21,18 @@ import (
 type provider struct {
 	delay time.Duration
 
-	mu       sync.Mutex
-	nodes    map[string]*guest
-	writes   int
-	calls    []string // "on a pxe", "ensure a", "remove a"
-	fail     func(op, uuid string) error
-	down     error
+	mu     sync.Mutex
+	nodes  map[string]*guest
+	writes int
+	calls  []string // "on a pxe", "ensure a", "remove a"
+	fail   func(op, uuid string) error
+	down   error
+	// asked counts the calls of Loads.
+	asked int
+	// hangs is a call that ends with its context only.
+	hangs    string
 	watchers map[chan driver.Event]bool
+	ttys     []*tty
 	running  int
 	busiest  int
 }
@@ -35,6 +43,9 @@ type guest struct {
 	power   state.Power
 	pending []string
 	boot    state.Boot
+	media   string
+	// cpu is what it used since it began.
+	cpu time.Duration
 }
 
 func newProvider() *provider {
@@ -44,19 +55,28 @@ func newProvider() *provider {
 func (p *provider) enter(ctx context.Context, op, uuid, call string) error {
 	p.mu.Lock()
 	p.writes++
-	p.calls = append(p.calls, call)
+	if op == "loads" { // made all the time
+		p.asked++
+	} else {
+		p.calls = append(p.calls, call)
+	}
 	p.running++
 	p.busiest = max(p.busiest, p.running)
 	err := p.down
 	if err == nil && p.fail != nil {
 		err = p.fail(op, uuid)
 	}
+	hangs := p.hangs == op
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.running--
 	}()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if err != nil || p.delay == 0 {
 		return err
 	}
@@ -78,7 +98,7 @@ func (p *provider) Instances(context.Context) ([]driver.Instance, error) {
 	}
 	var out []driver.Instance
 	for _, g := range p.nodes {
-		out = append(out, driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending)})
+		out = append(out, driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending), Media: g.media})
 	}
 	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
 	return out, nil
@@ -148,7 +168,8 @@ func (p *provider) turn(g *guest, power state.Power, cause driver.Cause) {
 	if g.power == power {
 		return
 	}
-	g.power, g.pending = power, nil
+	g.power, g.pending, g.cpu = power, nil, 0
+	p.hangUp(g.spec.UUID)
 	p.tell(driver.Event{Type: driver.EventPower, UUID: g.spec.UUID, Power: power, Cause: cause})
 }
 
@@ -206,19 +227,26 @@ func (p *provider) failWith(fail func(op, uuid string) error) {
 	p.fail = fail
 }
 
+func (p *provider) hang(op string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hangs = op
+}
+
 func (p *provider) healthy() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.down
 }
 
-// said returns the calls so far that are about anything but making and removing.
+// powers returns the calls so far that are about power.
 func (p *provider) powers() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []string
 	for _, c := range p.calls {
-		if !slices.Contains([]string{"ensure", "remove"}, c[:min(6, len(c))]) {
+		op, _, _ := strings.Cut(c, " ")
+		if !slices.Contains([]string{"ensure", "remove", "console", "media"}, op) {
 			out = append(out, c)
 		}
 	}
@@ -240,11 +268,97 @@ func (p *provider) count() int {
 	return len(p.nodes)
 }
 
-func (p *provider) Console(_ context.Context, uuid string) (io.ReadWriteCloser, error) {
-	if p.power(uuid) != state.PowerOn {
+// SetMedia records "media a path".
+func (p *provider) SetMedia(ctx context.Context, uuid, path string) error {
+	if err := p.enter(ctx, "media", uuid, "media "+uuid+" "+path); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.nodes[uuid]
+	if g == nil {
+		return state.ErrNotFound
+	}
+	g.media = path
+	return nil
+}
+
+// Loads implements driver.Driver.
+func (p *provider) Loads(ctx context.Context) ([]driver.Load, error) {
+	if err := p.enter(ctx, "loads", "", "loads"); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []driver.Load
+	for uuid, g := range p.nodes {
+		if g.power == state.PowerOn {
+			out = append(out, driver.Load{UUID: uuid, CPU: g.cpu})
+		}
+	}
+	return out, nil
+}
+
+// works makes a guest use its CPUs.
+func (p *provider) works(uuid string, cpu time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nodes[uuid].cpu += cpu
+}
+
+// media is the file in a node's drive.
+func (p *provider) media(uuid string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := p.nodes[uuid]; g != nil {
+		return g.media
+	}
+	return ""
+}
+
+// tty is a guest's end of a console.
+type tty struct {
+	net.Conn
+	uuid string
+}
+
+// Console attaches once at a time: who was attached before is thrown out.
+func (p *provider) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, error) {
+	if err := p.enter(ctx, "console", uuid, "console "+uuid); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := p.nodes[uuid]; g == nil || g.power != state.PowerOn {
 		return nil, state.ErrWrongState
 	}
-	return nil, errors.New("no console in this test")
+	p.hangUp(uuid)
+	ours, guest := net.Pipe()
+	p.ttys = append(p.ttys, &tty{guest, uuid})
+	return ours, nil
+}
+
+// hangUp ends a node's console; mu is held.
+func (p *provider) hangUp(uuid string) {
+	p.ttys = slices.DeleteFunc(p.ttys, func(t *tty) bool {
+		if t.uuid == uuid {
+			_ = t.Close() // a pipe's does not fail
+		}
+		return t.uuid == uuid
+	})
+}
+
+// tty returns the guest's end of a node's console, once somebody is attached.
+func (p *provider) tty(uuid string) net.Conn {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.ttys {
+		if t.uuid == uuid {
+			return t
+		}
+	}
+	return nil
 }
 
 func (p *provider) Watch(ctx context.Context, on func(driver.Event)) error {

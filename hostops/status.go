@@ -152,14 +152,14 @@ func (h *Host) notReady(n *state.Node) error {
 	return err
 }
 
-// tend gives nodes the power that they should have: after a reboot of the host, and
-// where a declared change asks for a restart.
+// tend gives nodes the power and the media that they should have: after a reboot of the
+// host, where a declared change asks for a restart, and where a drive is not as it was left.
 func (h *Host) tend(ctx context.Context, found []*finding) {
 	var todo []*finding
 	for _, f := range found {
 		t, tried := h.trials[f.node.UUID]
 		switch {
-		case f.err != nil || f.removed || !f.complete || !h.chassisOf(f.node).needsTending(f.node):
+		case f.err != nil || f.removed || !f.complete || !h.chassisOf(f.node).needsTending(f):
 		case tried && time.Now().Before(t.next):
 			f.err = t.err
 		default:
@@ -170,7 +170,7 @@ func (h *Host) tend(ctx context.Context, found []*finding) {
 	g.SetLimit(h.cfg.Parallel)
 	for _, f := range todo {
 		g.Go(func() error {
-			f.err = h.chassisOf(f.node).tend(ctx, f.node, f.instance.Power, f.instance.Pending)
+			f.err = h.chassisOf(f.node).tend(ctx, f)
 			f.busy = transient(f.err)
 			return nil
 		})
@@ -181,16 +181,22 @@ func (h *Host) tend(ctx context.Context, found []*finding) {
 	}
 }
 
-func (c *Chassis) needsTending(n *state.Node) bool {
+func (c *Chassis) needsTending(f *finding) bool {
 	r := c.remembered()
-	return r.HostBoot != c.host.cfg.BootID || n.RestartIndex > r.Restarted
+	return r.HostBoot != c.host.cfg.BootID || f.node.RestartIndex > r.Restarted || c.drifted(f.instance)
 }
 
-func (c *Chassis) tend(ctx context.Context, n *state.Node, power state.Power, pending []string) error {
-	if c.remembered().HostBoot != c.host.cfg.BootID {
-		return c.restore(ctx, power)
+// tend sees to the drive first: the node may be started from it.
+func (c *Chassis) tend(ctx context.Context, f *finding) error {
+	if c.drifted(f.instance) {
+		if err := c.mendDrive(ctx); err != nil {
+			return err
+		}
 	}
-	return c.restart(ctx, n.RestartIndex, power, pending)
+	if c.remembered().HostBoot != c.host.cfg.BootID {
+		return c.restore(ctx, f.instance.Power)
+	}
+	return c.restart(ctx, f.node.RestartIndex, f.instance.Power, f.instance.Pending)
 }
 
 // restore does what the policy says after a reboot of the host, or after the host had no

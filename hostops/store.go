@@ -45,6 +45,8 @@ type row struct {
 	// Relinked says that links were made anew under the running guest, and that its
 	// driver has not been told yet.
 	Relinked bool `json:"relinked,omitempty"`
+	// Media is what is in the CD-ROM drive; nil: nothing.
+	Media *savedMedia `json:"media,omitempty"`
 }
 
 // savedBoot is state.Boot as the file has it.
@@ -64,7 +66,7 @@ func newRow(hostBoot string) row {
 
 func (r row) equal(o row) bool {
 	started := r.Started == o.Started || r.Started != nil && o.Started != nil && *r.Started == *o.Started
-	return started && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
+	return started && r.Media.equal(o.Media) && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
 		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted && r.Relinked == o.Relinked
 }
 
@@ -80,7 +82,8 @@ func openStore(path string) (*store, error) {
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucketChassis)
 		_, err2 := tx.CreateBucketIfNotExists(bucketBridges)
-		return errors.Join(err, err2)
+		_, err3 := tx.CreateBucketIfNotExists(bucketMemory)
+		return errors.Join(err, err2, err3)
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -122,9 +125,11 @@ func (s *store) put(uuid string, r row) error {
 	return nil
 }
 
-// drop deletes a row; an absent one is no error.
+// drop deletes a row and all that was kept with it; an absent one is no error.
 func (s *store) drop(uuid string) error {
-	err := s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucketChassis).Delete([]byte(uuid)) })
+	err := s.db.Batch(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.Bucket(bucketChassis).Delete([]byte(uuid)), dropMemory(tx, uuid))
+	})
 	if err != nil {
 		return fmt.Errorf("chassis %s: delete: %w", uuid, err)
 	}

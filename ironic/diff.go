@@ -39,7 +39,7 @@ func diffField(w want, r *record, path string) (value any, differs bool) {
 	value = w.Fields[path]
 	have, exists := r.Fields[path]
 	switch path {
-	case pathPassword:
+	case pathIPMIPassword, pathRedfishPassword:
 		return value, !exists || r.Mark == nil || r.Mark.Check != w.Mark.Check
 	case pathCapabilities:
 		// Inspection adds capabilities of its own: those stay.

@@ -178,7 +178,7 @@ func (e *Enroller) report(ctx context.Context, reports []state.NodeIronicReport)
 func gather(snap *state.Snapshot) (work map[state.IronicAccess][]*state.Node, orphans []state.NodeIronicReport) {
 	work = map[state.IronicAccess][]*state.Node{}
 	for _, c := range snap.Clusters() {
-		for _, n := range snap.NodesOf(c.Name) {
+		for _, n := range reached(snap, snap.NodesOf(c.Name)) {
 			switch {
 			case !concerned(n):
 			case n.Removing && n.Ironic.Phase == "":

@@ -29,9 +29,16 @@ type wantPort struct {
 }
 
 const (
-	pathPassword     = "/driver_info/ipmi_password"
-	pathCapabilities = "/properties/capabilities"
+	pathIPMIPassword    = "/driver_info/ipmi_password"
+	pathRedfishPassword = "/driver_info/redfish_password"
+	pathCapabilities    = "/properties/capabilities"
 )
+
+// bmcKeys are the keys of driver_info by hardware type: what is of another one goes.
+var bmcKeys = map[string][]string{
+	"ipmi":                {"ipmi_address", "ipmi_port", "ipmi_username", "ipmi_password"},
+	state.ProtocolRedfish: {"redfish_address", "redfish_system_id", "redfish_username", "redfish_password", "redfish_verify_ca"},
+}
 
 // wanted derives the record from a declared, placed node. The error says that the
 // declaration cannot be expressed in Ironic.
@@ -60,23 +67,65 @@ func wanted(n *state.Node, mesh string) (want, error) {
 }
 
 func (w *want) driverInfo(n *state.Node) error {
-	switch n.Machine.IronicDriver {
+	bmc := n.Machine.IronicDriver
+	if bmcKeys[bmc] != nil && (n.Placement == nil || n.Placement.BMC.Port == 0) {
+		return fmt.Errorf("node %q: has no BMC endpoint yet", n.Name)
+	}
+	switch bmc {
 	case "ipmi":
-		if n.Placement == nil {
-			return fmt.Errorf("node %q: has no BMC endpoint yet", n.Name)
-		}
 		w.Fields["/driver_info/ipmi_address"] = n.Placement.BMC.Address
 		w.Fields["/driver_info/ipmi_port"] = n.Placement.BMC.Port
 		w.Fields["/driver_info/ipmi_username"] = n.BMC.Username
-		w.Fields[pathPassword] = n.BMC.Password.Reveal()
+		w.Fields[pathIPMIPassword] = n.BMC.Password.Reveal()
+		w.Mark.Check = passwordCheck(w.Mark.Mesh, n.BMC.Password)
+	case state.ProtocolRedfish:
+		w.Fields["/driver_info/redfish_address"] = n.Placement.BMC.URL()
+		w.Fields["/driver_info/redfish_system_id"] = "/redfish/v1/Systems/" + strings.ToLower(n.UUID)
+		w.Fields["/driver_info/redfish_username"] = n.BMC.Username
+		w.Fields[pathRedfishPassword] = n.BMC.Password.Reveal()
+		w.Fields["/driver_info/redfish_verify_ca"] = verifyCA(n.Enrol)
 		w.Mark.Check = passwordCheck(w.Mark.Mesh, n.BMC.Password)
 	case "fake-hardware", "manual-management":
 	default:
 		return fmt.Errorf("node %q: hardware type %q is not one that Tenks can enrol", n.Name, n.Machine.IronicDriver)
 	}
+	for other, keys := range bmcKeys {
+		for _, key := range keys {
+			if other != bmc {
+				w.Unset = append(w.Unset, pointer("driver_info", key))
+			}
+		}
+	}
 	w.optional("/driver_info/deploy_kernel", n.DeployKernel)
 	w.optional("/driver_info/deploy_ramdisk", n.DeployRamdisk)
 	return nil
+}
+
+// verifyCA is Ironic's redfish_verify_ca: a path, or false.
+func verifyCA(e *state.Enrolment) any {
+	if e == nil || e.RedfishVerifyCA == "" {
+		return false
+	}
+	return e.RedfishVerifyCA
+}
+
+// reached returns the nodes as they are reached now: with Redfish that is up to the
+// hypervisor, not to the node's placement.
+func reached(snap *state.Snapshot, nodes []*state.Node) []*state.Node {
+	out := slices.Clone(nodes)
+	for i, n := range out {
+		if n.Machine.IronicDriver != state.ProtocolRedfish || n.Placement == nil {
+			continue
+		}
+		changed, placement := *n, *n.Placement
+		placement.BMC, _ = snap.BMC(n)
+		if h, ok := snap.Hypervisor(placement.Hypervisor); ok {
+			changed.ModifyIndex = max(n.ModifyIndex, h.ModifyIndex)
+		}
+		changed.Placement = &placement
+		out[i] = &changed
+	}
+	return out
 }
 
 // optional wants a field to have a value, or none if the value is empty.

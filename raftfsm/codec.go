@@ -131,6 +131,10 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"finish-move":      body[state.FinishMove],
 	"cancel-moves":     body[state.CancelMoves],
 	"report-discarded": body[state.ReportDiscarded],
+
+	"add-fault":  body[state.AddFault],
+	"end-faults": body[state.EndFaults],
+	"set-audit":  body[state.SetAudit],
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

@@ -50,7 +50,7 @@ func encode(t testing.TB, e state.Envelope) []byte {
 }
 
 func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5()} {
+	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5(), "v6": samplesV6(), "v7": samplesV7()} {
 		for kind, want := range samples {
 			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
 			got, err := Decode(b)
@@ -72,6 +72,8 @@ func samples() map[string]state.Envelope {
 	maps.Copy(out, samplesV3())
 	maps.Copy(out, samplesV4())
 	maps.Copy(out, samplesV5())
+	maps.Copy(out, samplesV6())
+	maps.Copy(out, samplesV7())
 	return out
 }
 
@@ -97,34 +99,44 @@ func TestEveryKindHasItsWordAndASample(t *testing.T) {
 func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 	// Fields newer than version 1 go here, with where their golden file is.
 	newer := map[string]string{
-		"put-hypervisor.Hypervisor.Reserved":            "v2/put-hypervisor.entry",
-		"apply-cluster.Create[0].LastPlacement":         "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].Past":                  "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].Lost":                  "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].LostReason":            "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].Discard":               "v3/apply-cluster.entry",
-		"apply-cluster.Create[0].Move":                  "v3/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].StopAfterMilli": "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].Host.StopAfterMilli":   "v5/apply-cluster.entry",
-		"apply-cluster.Change[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"report-host.Nodes[0].Status.StopAfterMilli":    "v5/report-host.entry",
+		"put-hypervisor.Hypervisor.Redfish":                    "v7/put-hypervisor.entry",
+		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"put-hypervisor.Hypervisor.Reserved":                   "v2/put-hypervisor.entry",
+		"apply-cluster.Create[0].LastPlacement":                "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].Past":                         "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].Lost":                         "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].LostReason":                   "v2/apply-cluster.entry",
+		"apply-cluster.Create[0].Discard":                      "v3/apply-cluster.entry",
+		"apply-cluster.Create[0].Move":                         "v3/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].StopAfterMilli":        "v5/apply-cluster.entry",
+		"apply-cluster.Create[0].StopAfterMilli":               "v5/apply-cluster.entry",
+		"apply-cluster.Create[0].Host.StopAfterMilli":          "v5/apply-cluster.entry",
+		"apply-cluster.Change[0].StopAfterMilli":               "v5/apply-cluster.entry",
+		"report-host.Nodes[0].Status.StopAfterMilli":           "v5/report-host.entry",
+		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
 	}
 	setEveryField(t, samplesV1(), newer)
 }
 
 func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV2(), map[string]string{
-		"apply-cluster.Cluster.Specs[0].StopAfterMilli": "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].Host.StopAfterMilli":   "v5/apply-cluster.entry",
-		"apply-cluster.Change[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"unplace-nodes.Nodes[0].LostIndex":              "v5/unplace-nodes.entry",
-		"apply-cluster.Create[0].Discard":               "v3/apply-cluster.entry",
-		"apply-cluster.Create[0].Move":                  "v3/apply-cluster.entry",
-		"admit-peer.Peer.StopMilli":                     "v3/admit-peer.entry",
-		"put-peer.Peer.StopMilli":                       "v3/put-peer.entry",
-		"drain-peer.StopMilli":                          "v3/drain-peer.entry",
+		"put-hypervisor.Hypervisor.Redfish":                    "v7/put-hypervisor.entry",
+		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].StopAfterMilli":        "v5/apply-cluster.entry",
+		"apply-cluster.Create[0].StopAfterMilli":               "v5/apply-cluster.entry",
+		"apply-cluster.Create[0].Host.StopAfterMilli":          "v5/apply-cluster.entry",
+		"apply-cluster.Change[0].StopAfterMilli":               "v5/apply-cluster.entry",
+		"unplace-nodes.Nodes[0].LostIndex":                     "v5/unplace-nodes.entry",
+		"apply-cluster.Create[0].Discard":                      "v3/apply-cluster.entry",
+		"apply-cluster.Create[0].Move":                         "v3/apply-cluster.entry",
+		"admit-peer.Peer.StopMilli":                            "v3/admit-peer.entry",
+		"put-peer.Peer.StopMilli":                              "v3/put-peer.entry",
+		"drain-peer.StopMilli":                                 "v3/drain-peer.entry",
 
 		"put-keys.Keys.Authorities[0].AddedMilli":   "v4/put-keys.entry",
 		"put-keys.Keys.Authorities[0].RetiredMilli": "v4/put-keys.entry",
@@ -138,10 +150,14 @@ func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 
 func TestSamplesOfVersion3SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV3(), map[string]string{
-		"apply-cluster.Cluster.Specs[0].StopAfterMilli": "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].Host.StopAfterMilli":   "v5/apply-cluster.entry",
-		"apply-cluster.Change[0].StopAfterMilli":        "v5/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].StopAfterMilli":        "v5/apply-cluster.entry",
+		"apply-cluster.Create[0].StopAfterMilli":               "v5/apply-cluster.entry",
+		"apply-cluster.Create[0].Host.StopAfterMilli":          "v5/apply-cluster.entry",
+		"apply-cluster.Change[0].StopAfterMilli":               "v5/apply-cluster.entry",
 	})
 }
 
@@ -150,7 +166,24 @@ func TestSamplesOfVersion4SetEveryField(t *testing.T) {
 }
 
 func TestSamplesOfVersion5SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV5(), map[string]string{})
+	setEveryField(t, samplesV5(), map[string]string{
+		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+	})
+}
+
+func TestSamplesOfVersion6SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV6(), map[string]string{
+		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
+		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
+	})
+}
+
+func TestSamplesOfVersion7SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV7(), map[string]string{})
 }
 
 // setEveryField fails for each field that no sample sets and that is not newer.

@@ -54,7 +54,8 @@ func DecodePart(b []byte) (Part, error) {
 	if err := decoder.Unmarshal(b[1:], &p); err != nil {
 		return Part{}, fmt.Errorf("part: decode: %w", err)
 	}
-	if slices.Contains(p.Peers, nil) || slices.Contains(p.Hypervisors, nil) || slices.Contains(p.Nodes, nil) {
+	if slices.Contains(p.Peers, nil) || slices.Contains(p.Hypervisors, nil) || slices.Contains(p.Nodes, nil) ||
+		p.Faults != nil && slices.Contains(p.Faults.Faults, nil) {
 		return Part{}, errors.New("part: decode: a row is missing")
 	}
 	return p, nil

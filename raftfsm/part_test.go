@@ -78,6 +78,15 @@ func (f *feed) wantView(hypervisor string) string {
 			fmt.Fprintf(&b, "elsewhere %s %s on %s\n", n.UUID, n.Name, whereIs(n))
 		}
 	}
+	for _, fault := range snap.Faults() {
+		concerned := slices.Contains(fault.Hypervisors, hypervisor)
+		for _, n := range snap.Nodes() {
+			concerned = concerned || slices.Contains(f.had[lifeOf(n)], hypervisor) && fault.Concerns(n)
+		}
+		if concerned {
+			fmt.Fprintf(&b, "fault %+v\n", *fault)
+		}
+	}
 	return b.String()
 }
 
@@ -111,6 +120,9 @@ func view(r *Replica, hypervisor string) string {
 		}
 		fmt.Fprintf(&b, "elsewhere %s %s on %s\n", n.UUID, n.Name, whereIs(n))
 	}
+	for _, fault := range snap.Faults() {
+		fmt.Fprintf(&b, "fault %+v\n", *fault)
+	}
 	return b.String()
 }
 
@@ -136,7 +148,11 @@ func (f *feed) step(t *rapid.T) {
 	unplace := state.UnplaceNodes{Nodes: []state.NodeUnplacement{{UUID: uuid, Epoch: epoch, Reason: "rebuild"}}}
 	place := state.PlaceNodes{Placements: []state.NodePlacement{{UUID: uuid, Hypervisor: host(),
 		BMC: state.Endpoint{Address: "a", Port: rapid.IntRange(1, 2).Draw(t, "port")}}}}
-	switch rapid.IntRange(0, 11).Draw(t, "step") {
+	switch rapid.IntRange(0, 14).Draw(t, "step") {
+	case 12, 13:
+		f.addFault(t, uuid, host())
+	case 14:
+		f.apply(state.EndFaults{IDs: []string{fmt.Sprintf("f%d", rapid.IntRange(0, 3).Draw(t, "fault"))}})
 	case 0, 1, 2:
 		f.create(uuid)
 		f.apply(place)
@@ -159,6 +175,19 @@ func (f *feed) step(t *rapid.T) {
 	default:
 		f.swapPorts(rapid.IntRange(0, 2).Draw(t, "first"))
 	}
+}
+
+func (f *feed) addFault(t *rapid.T, uuid, host string) {
+	fault := state.Fault{ID: fmt.Sprintf("f%d", rapid.IntRange(0, 3).Draw(t, "fault")), Kind: state.FaultDrop, ForMilli: 60_000}
+	switch rapid.IntRange(0, 2).Draw(t, "of") {
+	case 0:
+		fault.Nodes = []string{uuid}
+	case 1:
+		fault.Hypervisors = []string{host}
+	default:
+		fault.Clusters = []string{"demo"}
+	}
+	f.apply(state.AddFault{Fault: fault})
 }
 
 func (f *feed) create(uuid string) {
@@ -416,20 +445,22 @@ func TestKeysAreInAPartOnceAndAgainWhenTheyChange(t *testing.T) {
 	}
 }
 
-func TestPartsOfVersion1DecodeForEver(t *testing.T) {
-	b := golden(t, "v2", "hypervisor.part", func() []byte {
-		b, err := EncodePart(partV1())
+func TestPartsOfEveryVersionDecodeForEver(t *testing.T) {
+	for version, want := range map[string]Part{"v2": partV1(), "v6": partV6()} {
+		b := golden(t, version, "hypervisor.part", func() []byte {
+			b, err := EncodePart(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		})
+		got, err := DecodePart(b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b
-	})
-	got, err := DecodePart(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(partV1(), got, revealed); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		if diff := cmp.Diff(want, got, revealed); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", version, diff)
+		}
 	}
 }
 
@@ -449,15 +480,16 @@ func TestDecodePartRefuses(t *testing.T) {
 		part []byte
 		text string
 	}{
-		"nothing":           {nil, "empty"},
-		"another format":    {[]byte{9}, "upgrade"},
-		"cut off":           {good[:50], "EOF"},
-		"something after":   {append(bytes.Clone(good), 0), "extraneous"},
-		"no CBOR":           {[]byte{partFormat, 0xff}, "decode"},
-		"a peer of nothing": {raw(map[string]any{"Peers": []any{nil}}), "missing"},
-		"a node of nothing": {raw(map[string]any{"Nodes": []any{nil}}), "missing"},
-		"no hypervisor":     {raw(map[string]any{"Hypervisors": []any{nil}}), "missing"},
-		"too many bytes":    {make([]byte, maxPart+1), "at most"},
+		"nothing":            {nil, "empty"},
+		"another format":     {[]byte{9}, "upgrade"},
+		"cut off":            {good[:50], "EOF"},
+		"something after":    {append(bytes.Clone(good), 0), "extraneous"},
+		"no CBOR":            {[]byte{partFormat, 0xff}, "decode"},
+		"a peer of nothing":  {raw(map[string]any{"Peers": []any{nil}}), "missing"},
+		"a node of nothing":  {raw(map[string]any{"Nodes": []any{nil}}), "missing"},
+		"a fault of nothing": {raw(map[string]any{"Faults": map[string]any{"Faults": []any{nil}}}), "missing"},
+		"no hypervisor":      {raw(map[string]any{"Hypervisors": []any{nil}}), "missing"},
+		"too many bytes":     {make([]byte, maxPart+1), "at most"},
 	}
 	for name, tt := range tests {
 		if _, err := DecodePart(tt.part); err == nil || !strings.Contains(err.Error(), tt.text) {

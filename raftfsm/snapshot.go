@@ -45,6 +45,7 @@ var recordTypes = []struct {
 	{recordKeys, row(func(d *state.Dump, k *state.Keys) { d.Keys = k })},
 	{recordDeparture, row(func(d *state.Dump, p *state.Departure) { d.Departures = append(d.Departures, p) })},
 	{recordDeparted, row(func(d *state.Dump, p *state.Departed) { d.Departed = p })},
+	{recordFault, row(func(d *state.Dump, f *state.Fault) { d.Faults = append(d.Faults, f) })},
 }
 
 const (
@@ -59,6 +60,7 @@ const (
 	recordKeys       = 9
 	recordDeparture  = 10
 	recordDeparted   = 11
+	recordFault      = 12
 )
 
 func row[T any](add func(*state.Dump, *T)) func(*state.Dump, []byte) error {
@@ -86,7 +88,7 @@ func WriteSnapshot(to io.Writer, snap *state.Snapshot) error {
 		writeRows(w, recordPeer, d.Peers), writeRows(w, recordToken, d.Tokens), writeRows(w, recordCluster, d.Clusters),
 		writeRows(w, recordNode, d.Nodes), writeRows(w, recordHypervisor, d.Hypervisors),
 		writeRows(w, recordEvent, d.Events), writeRows(w, recordRequest, d.Requests),
-		writeRows(w, recordDeparture, d.Departures), writeRows(w, recordDeparted, single(d.Departed)),
+		writeRows(w, recordDeparture, d.Departures), writeRows(w, recordDeparted, single(d.Departed)), writeRows(w, recordFault, d.Faults),
 		writeRecord(w, endRecord, nil)); err != nil {
 		return err
 	}

@@ -104,7 +104,13 @@ func byLabels(h *host, c *class) string {
 	return ""
 }
 
-func byBMCPorts(h *host, _ *class) string {
+func byBMCPorts(h *host, c *class) string {
+	switch {
+	case c.redfish && h.Redfish == 0:
+		return "has no Redfish service"
+	case c.redfish:
+		return ""
+	}
 	if _, ok := h.freePort(); ok {
 		return ""
 	}

@@ -50,8 +50,11 @@ func (h *host) count(vcpus, memoryMB, diskBytes uint64) {
 
 // take promises a node of the class to a host that can take it, and returns its BMC's
 // endpoint: at a certain port, if that is free there.
-func (h *host) take(c *class, port int) state.Endpoint {
+func (h *host) take(c *class, n *state.Node, port int) state.Endpoint {
 	h.count(c.vcpus, c.memoryMB, c.diskBytes)
+	if c.redfish {
+		return state.NoEndpoint(n.UUID)
+	}
 	if port < h.BMC.First || port > h.BMC.Last || h.ports[port] || h.BMC.First < 1 {
 		port, _ = h.freePort()
 	}

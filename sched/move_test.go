@@ -41,6 +41,9 @@ func TestMove(t *testing.T) {
 		"its zone is free once it has left": {
 			[]*state.Hypervisor{hypervisor("a", zone("z1")), hypervisor("b", zone("z1")), hypervisor("c", zone("z2"))},
 			[]*state.Node{node("n1", on("a", 6230), byZone), node("n2", on("c", 6230), byZone)}, []string{"n1"}, "n1=b:6230"},
+		"over Redfish, without a port": {
+			[]*state.Hypervisor{hypervisor("a"), hypervisor("b", func(h *state.Hypervisor) { h.Redfish, h.BMC = 8000, state.PortRange{} })},
+			[]*state.Node{node("n1", on("a", 6230), redfish)}, []string{"n1"}, "n1=b:0"},
 		"nowhere": {[]*state.Hypervisor{hypervisor("a")}, []*state.Node{node("n1", on("a", 6230))}, []string{"n1"}, "n1 refused"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,6 +52,8 @@ func on(host string, port int) func(*state.Node) {
 	}
 }
 
+func redfish(n *state.Node) { n.Machine.IronicDriver = state.ProtocolRedfish }
+
 func zone(z string) func(*state.Hypervisor) { return func(h *state.Hypervisor) { h.Zone = z } }
 
 // show is a result as text: name=host:port …, and who was refused.
@@ -80,6 +82,8 @@ func TestEachFilterRefusesWithItsReason(t *testing.T) {
 		want   string // empty: it fits
 	}{
 		"driver is there":      {want: ""},
+		"no Redfish service":   {node: redfish, want: "bmc: has no Redfish service"},
+		"no IPMI ports needed": {node: redfish, host: func(h *state.Hypervisor) { h.Redfish, h.BMC = 8000, state.PortRange{} }, want: ""},
 		"driver is missing":    {node: func(n *state.Node) { n.Machine.Driver = "openstack" }, want: "driver: has no openstack, only fake, libvirt"},
 		"no driver at all":     {host: func(h *state.Hypervisor) { h.Drivers = nil }, want: "driver: has no fake, has none at all"},
 		"physnet is missing":   {node: func(n *state.Node) { n.Machine.Physnets = []string{"physnet1", "physnet2"} }, want: "physnets: has no physnet2, only physnet1"},

@@ -31,6 +31,11 @@ func Conform(t *testing.T, newChassis func(t *testing.T) bmc.Chassis) {
 		{"a persistent override stays", keepsPersistentOverride},
 		{"an override can be taken back", takesOverrideBack},
 		{"a restore policy is kept", keepsPolicy},
+		{"what it is to keep is kept", keepsMemory},
+		{"it tells every subscriber what happens, in order", tellsEvents},
+		{"it says what it consists of", saysHardware},
+		{"several consoles are attached while it is on", attachesConsoles},
+		{"its drive takes media and lets go of them", hasDrive},
 		{"a request whose context has ended returns", returnsWhenCancelled},
 		{"it may be used by many at a time", isConcurrent},
 	} {

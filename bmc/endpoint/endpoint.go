@@ -14,9 +14,13 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"tenks/bmc"
+	"tenks/bmc/fault"
 	"tenks/bmc/ipmi"
+	"tenks/bmc/record"
 	"tenks/raftfsm/state"
 )
 
@@ -27,7 +31,10 @@ type Config struct {
 	// Chassis returns a node's chassis, if there is one by now. It is asked for every
 	// request, never waits, and is safe for concurrent use.
 	Chassis func(uuid string) (bmc.Chassis, bool)
-	Log     *slog.Logger
+	// Record is told of every request that was answered. Optional; it does not wait, and is
+	// safe for concurrent use.
+	Record func(record.Call)
+	Log    *slog.Logger
 }
 
 // Manager holds the listeners. Do and Close are called by one goroutine at a time;
@@ -37,6 +44,13 @@ type Manager struct {
 	open map[string]listener // by node UUID
 	// closing are servers that listen no more and whose last commands still run.
 	closing sync.WaitGroup
+
+	// ending are those of them by node: the next BMC of a node waits for its last one.
+	ending map[string]chan struct{}
+
+	faults  faults
+	redfish redfish
+	about   atomic.Pointer[map[string]about] // by node UUID
 
 	// mu guards what Err answers from: who listens, and why somebody does not.
 	mu     sync.Mutex
@@ -48,6 +62,8 @@ type Manager struct {
 type listener struct {
 	want   want
 	server *ipmi.Server
+	power  *faulty
+	events *late
 }
 
 // want is a BMC as it should be. It is comparable.
@@ -58,7 +74,7 @@ type want struct {
 
 // New returns a Manager without listeners.
 func New(cfg Config) *Manager {
-	return &Manager{cfg: cfg, open: map[string]listener{}}
+	return &Manager{cfg: cfg, open: map[string]listener{}, ending: map[string]chan struct{}{}}
 }
 
 // wanted says which listeners belong to the nodes placed on a hypervisor. A node
@@ -90,12 +106,26 @@ func stale(open map[string]listener, want map[string]want) []string {
 // listener that cannot be opened does not keep the others from being opened: the
 // error names it, and so does Err until a later call succeeds.
 func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
-	want := wanted(snap.NodesOn(m.cfg.Hypervisor))
+	nodes := snap.NodesOn(m.cfg.Hypervisor)
+	want := wanted(nodes)
+	m.describe(nodes)
+	m.faults.update(snap, m.cfg.Hypervisor, time.Now())
+	m.keepRedfish(nodes)
+	for uuid, done := range m.ending {
+		select {
+		case <-done:
+			delete(m.ending, uuid)
+		default:
+		}
+	}
 	// Close first: a new listener may take the port of one that goes.
 	m.close(stale(m.open, want))
+	// A BMC that resets forgets its sessions; that it hears nothing is up to the faults.
+	m.close(m.faults.resets(fault.IPMI, time.Now()))
 	errs := map[string]error{}
 	for _, uuid := range slices.Sorted(maps.Keys(want)) {
-		if _, ok := m.open[uuid]; ok {
+		if l, ok := m.open[uuid]; ok {
+			l.events.attach()
 			continue
 		}
 		if err := m.start(ctx, uuid, want[uuid]); err != nil {
@@ -112,15 +142,42 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 	return summary(errs)
 }
 
+// endTime is how long a node's next BMC waits for the last commands of the one before.
+const endTime = 200 * time.Millisecond
+
+// ended returns an error while the last BMC of a node still runs commands: both would keep
+// what the node remembers.
+func (m *Manager) ended(ctx context.Context, uuid string) error {
+	done, ok := m.ending[uuid]
+	if !ok {
+		return nil
+	}
+	timer := time.NewTimer(endTime)
+	defer timer.Stop()
+	select {
+	case <-done:
+		delete(m.ending, uuid)
+		return nil
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return fmt.Errorf("node %s: a command of its BMC before this one still runs: %w", uuid, state.ErrBusy)
+}
+
 func (m *Manager) start(ctx context.Context, uuid string, w want) error {
+	if err := m.ended(ctx, uuid); err != nil {
+		return err
+	}
 	addr := net.JoinHostPort(w.endpoint.Address, strconv.Itoa(w.endpoint.Port))
+	chassis := newLookUp(uuid, m.cfg.Chassis)
+	power := &faulty{Chassis: chassis, protocol: fault.IPMI, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}
 	server, err := ipmi.Listen(ctx, addr, ipmi.Config{
-		Chassis: lookUp{uuid, m.cfg.Chassis}, UUID: uuid, Account: w.account, Log: m.cfg.Log,
+		Chassis: power, UUID: uuid, Account: w.account, Log: m.cfg.Log, Observe: m.observe(uuid, w.account), Fault: m.faults.ask,
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", uuid, err)
 	}
-	m.open[uuid] = listener{w, server}
+	m.open[uuid] = listener{w, server, power, chassis.events}
 	return nil
 }
 
@@ -161,6 +218,7 @@ func (m *Manager) Err(n *state.Node) error {
 
 // Close closes every listener and returns once their goroutines have ended.
 func (m *Manager) Close() {
+	m.keepRedfish(nil)
 	m.close(slices.Collect(maps.Keys(m.open)))
 	m.closing.Wait()
 }
@@ -169,11 +227,20 @@ func (m *Manager) Close() {
 // run: nobody's port is kept by those.
 func (m *Manager) close(uuids []string) {
 	for _, uuid := range uuids {
-		l := m.open[uuid]
+		l, ok := m.open[uuid]
+		if !ok {
+			continue
+		}
 		delete(m.open, uuid)
 		if err := l.server.Stop(); err != nil {
 			m.cfg.Log.Warn("bmc: close failed", "node", uuid, "err", err)
 		}
-		m.closing.Go(l.server.Wait)
+		done := make(chan struct{})
+		m.ending[uuid] = done
+		m.closing.Go(func() {
+			defer close(done)
+			l.server.Wait()
+			l.power.close()
+		})
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/bougou/go-ipmi/pkg/types"
-
-	"tenks/raftfsm/state"
 )
 
 // appCommands are the global commands of a management controller
@@ -13,7 +11,6 @@ import (
 var appCommands = []command{
 	{is: types.CommandGetDeviceID, privilege: types.PrivilegeLevelUser, handle: getDeviceID},
 	{is: types.CommandGetSelfTestResults, privilege: types.PrivilegeLevelUser, handle: getSelfTestResults},
-	{is: types.CommandGetACPIPowerState, privilege: types.PrivilegeLevelUser, handle: getACPIPowerState},
 	{is: types.CommandGetDeviceGUID, privilege: types.PrivilegeLevelUser, handle: getGUID},
 	{is: types.CommandGetSystemGUID, handle: getGUID, anytime: true},
 }
@@ -24,9 +21,9 @@ const (
 	// firmwareMajor is binary, firmwareMinor BCD.
 	firmwareMajor, firmwareMinor = 1, 0x00
 	ipmiVersion                  = 0x02 // 2.0, BCD with the digits swapped
-	// supportsChassis is the one bit of additional device support that is true: no
-	// SDR, SEL or FRU is offered.
-	supportsChassis = 0x80
+	// deviceSupport is additional device support: chassis, event receiver, FRU inventory,
+	// SEL, SDR repository and sensors.
+	deviceSupport = 0x9f
 	// manufacturer is the IPMI forum's IANA number: a virtual BMC has no maker.
 	manufacturer = 7154
 	product      = 1
@@ -35,22 +32,11 @@ const (
 // getDeviceID answers IPMI v2.0 §20.1 with its optional revision: 15 bytes, which
 // every known client reads (14 break FreeIPMI).
 func getDeviceID(context.Context, *call) ([]byte, error) {
-	return []byte{deviceID, deviceRevision, firmwareMajor, firmwareMinor, ipmiVersion, supportsChassis,
+	return []byte{deviceID, deviceRevision, firmwareMajor, firmwareMinor, ipmiVersion, deviceSupport,
 		manufacturer & 0xff, manufacturer >> 8 & 0xff, manufacturer >> 16, product & 0xff, product >> 8, 0, 0, 0, 0}, nil
 }
 
 // getSelfTestResults answers IPMI v2.0 §20.4: no error.
 func getSelfTestResults(context.Context, *call) ([]byte, error) { return []byte{0x55, 0}, nil }
-
-// getACPIPowerState answers IPMI v2.0 §20.7: S0/D0 when on, S5/D3 when off.
-func getACPIPowerState(_ context.Context, c *call) ([]byte, error) {
-	switch c.chassis.Status().Power {
-	case state.PowerOn:
-		return []byte{0x00, 0x00}, nil
-	case state.PowerOff:
-		return []byte{0x05, 0x03}, nil
-	}
-	return []byte{0x2a, 0x04}, nil // unknown
-}
 
 func getGUID(_ context.Context, c *call) ([]byte, error) { return c.guid[:], nil }

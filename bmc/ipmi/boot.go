@@ -43,7 +43,6 @@ const (
 	mailboxBlockLen = 16
 
 	paramNotSupported = refused(0x80)
-	setInProgress     = refused(0x81)
 )
 
 // paramLen is the length of each parameter's data; the mailbox has one of its own.
@@ -52,10 +51,10 @@ var paramLen = [params]int{1, 1, 1, 1, 2, 5, 9, 0}
 // bootOptions are the parameters as clients set them. They live as long as the BMC
 // is open; only the override itself outlasts it, in the chassis.
 type bootOptions struct {
-	data   [params][]byte
+	// data is by parameter; nil until one is set.
+	data   map[byte][]byte
 	locked [params]bool
-	// owner is the session that is setting parameters, 0 for none.
-	owner uint32
+	owner  holder
 	// boot is the override that the flags were turned into.
 	boot state.Boot
 	// expires is when the flags stop being valid; zero: never.
@@ -158,10 +157,7 @@ func getBootOptions(_ context.Context, c *call) ([]byte, error) {
 	case paramFlags:
 		return append(head, c.boot.flagsFor(override)...), nil
 	case paramSetInProgress:
-		if c.ownerOfSet() != 0 {
-			return append(head, 1), nil
-		}
-		return append(head, 0), nil
+		return append(head, c.progress(&c.boot.owner)), nil
 	case paramMailbox:
 		if block >= mailboxBlocks {
 			return nil, refused(types.CodeParameterOutOfRange)
@@ -207,14 +203,21 @@ func (c *call) setParam(param byte, data []byte) error {
 	}
 	switch param {
 	case paramSetInProgress:
-		return c.setProgress(data[0] & 3)
+		return c.setProgress(&c.boot.owner, data[0]&3)
 	case paramAcknowledge:
 		// The first byte says which bits of the second are written, and reads as 0.
 		old := c.boot.read(param)
 		data = []byte{0, old[1]&^data[0] | data[1]&data[0]}
 	}
-	c.boot.data[param] = clone(data)
+	c.boot.set(param, clone(data))
 	return nil
+}
+
+func (b *bootOptions) set(param byte, data []byte) {
+	if b.data == nil {
+		b.data = map[byte][]byte{}
+	}
+	b.data[param] = data
 }
 
 func (b *bootOptions) setMailbox(data []byte) error {
@@ -223,40 +226,10 @@ func (b *bootOptions) setMailbox(data []byte) error {
 		return refused(types.CodeParameterOutOfRange)
 	}
 	if b.data[paramMailbox] == nil {
-		b.data[paramMailbox] = make([]byte, mailboxBlocks*mailboxBlockLen)
+		b.set(paramMailbox, make([]byte, mailboxBlocks*mailboxBlockLen))
 	}
 	copy(b.data[paramMailbox][block*mailboxBlockLen:][:mailboxBlockLen], data[1:])
 	return nil
-}
-
-// Values of paramSetInProgress.
-const (
-	setComplete = 0
-	setBegun    = 1
-)
-
-// setProgress lets one session at a time set parameters; a session that ended
-// without saying so does not count. The caller holds mu.
-func (c *call) setProgress(value byte) error {
-	switch value {
-	case setComplete:
-		c.boot.owner = 0
-	case setBegun:
-		if owner := c.ownerOfSet(); owner != 0 && owner != c.session.id {
-			return setInProgress
-		}
-		c.boot.owner = c.session.id
-	default: // commit write is optional, and every write takes effect at once
-		return badField
-	}
-	return nil
-}
-
-func (e *engine) ownerOfSet() uint32 {
-	if _, alive := e.sessions.get(e.boot.owner); !alive {
-		e.boot.owner = 0
-	}
-	return e.boot.owner
 }
 
 // setBootFlags hands the override to the chassis, and starts the countdown that

@@ -6,18 +6,21 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 )
 
-// channelCommands describe the one channel, the LAN (IPMI v2.0 §22.13, §22.15,
-// §22.23, §22.24).
+// channelCommands are about the one channel, the LAN (IPMI v2.0 §22.13, §22.15,
+// §22.22–§22.25).
 var channelCommands = []command{
 	{is: types.CommandGetChannelAuthCapabilities, min: 2, max: 2, handle: getChannelAuthCapabilities, anytime: true},
 	{is: types.CommandGetChannelCipherSuites, min: 3, max: 3, handle: getChannelCipherSuites, anytime: true},
+	{is: types.CommandSetChannelAccess, privilege: types.PrivilegeLevelAdministrator, min: 3, max: 3, handle: setChannelAccess, changes: true},
 	{is: types.CommandGetChannelAccess, privilege: types.PrivilegeLevelUser, min: 2, max: 2, handle: getChannelAccess},
+	{is: types.CommandSetChannelSecurityKeys, privilege: types.PrivilegeLevelAdministrator, min: 3, max: 3 + bmcKeyLen, handle: setChannelSecurityKeys},
 	{is: types.CommandGetChannelInfo, privilege: types.PrivilegeLevelUser, min: 1, max: 1, handle: getChannelInfo},
 }
 
 // Bits of Get Channel Authentication Capabilities.
 const (
 	extendedData = 0x80
+	twoKeyLogin  = 0x20 // K_g is needed
 	nonNullNames = 0x04 // user names are needed: no anonymous login, no null user
 	onlyIPMI20   = 0x02
 )
@@ -33,6 +36,9 @@ func getChannelAuthCapabilities(_ context.Context, c *call) ([]byte, error) {
 		return nil, badField
 	}
 	b := []byte{lanChannel, 0, nonNullNames, 0, 0, 0, 0, 0}
+	if c.bmcKey != nil {
+		b[2] |= twoKeyLogin
+	}
 	if c.data[0]&extendedData != 0 {
 		b[1], b[3] = extendedData, onlyIPMI20
 	}
@@ -56,22 +62,6 @@ func getChannelCipherSuites(_ context.Context, c *call) ([]byte, error) {
 	from := min(int(c.data[2]&0x3f)*part, len(list))
 	to := min(from+part, len(list))
 	return append([]byte{lanChannel}, list[from:to]...), nil
-}
-
-const (
-	alwaysAvailable  = 0x02
-	alertingDisabled = 0x20
-)
-
-// getChannelAccess is IPMI v2.0 §22.23; present and non-volatile settings are one.
-func getChannelAccess(_ context.Context, c *call) ([]byte, error) {
-	if err := onLAN(c.data[0]); err != nil {
-		return nil, err
-	}
-	if which := c.data[1] >> 6; which != 1 && which != 2 {
-		return nil, badField
-	}
-	return []byte{alertingDisabled | alwaysAvailable, byte(userLimit)}, nil
 }
 
 // multiSession is the session support of Get Channel Info.

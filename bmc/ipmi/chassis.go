@@ -2,8 +2,6 @@ package ipmi
 
 import (
 	"context"
-	"encoding/binary"
-	"time"
 
 	"github.com/bougou/go-ipmi/pkg/command/chassis"
 	"github.com/bougou/go-ipmi/pkg/types"
@@ -17,17 +15,21 @@ var chassisCommands = []command{
 	{is: types.CommandGetChassisStatus, privilege: types.PrivilegeLevelUser, handle: getChassisStatus},
 	{is: types.CommandChassisControl, privilege: types.PrivilegeLevelOperator, min: 1, max: 1, handle: chassisControl, changes: true},
 	{is: types.CommandSetPowerRestorePolicy, privilege: types.PrivilegeLevelOperator, min: 1, max: 1, handle: setPowerRestorePolicy, changes: true},
+	{is: types.CommandChassisIdentify, privilege: types.PrivilegeLevelOperator, max: 2, handle: chassisIdentify},
+	{is: types.CommandSetFrontPanelEnables, privilege: types.PrivilegeLevelAdministrator, min: 1, max: 1, handle: setFrontPanelEnables},
 	{is: types.CommandGetSystemRestartCause, privilege: types.PrivilegeLevelUser, handle: getSystemRestartCause},
 	{is: types.CommandGetPOHCounter, privilege: types.PrivilegeLevelUser, handle: getPOHCounter},
 }
 
-// diagnosticInterrupt is the one capability: no intrusion sensor, no lockout, no
-// power interlock.
-const diagnosticInterrupt = 0x04
+// Capabilities: no intrusion sensor, no power interlock.
+const (
+	frontPanelLockout   = 0x02
+	diagnosticInterrupt = 0x04
+)
 
 // getChassisCapabilities is IPMI v2.0 §28.1: every device is the BMC itself.
 func getChassisCapabilities(context.Context, *call) ([]byte, error) {
-	return []byte{diagnosticInterrupt, bmcAddress, bmcAddress, bmcAddress, bmcAddress, bmcAddress}, nil
+	return []byte{diagnosticInterrupt | frontPanelLockout, bmcAddress, bmcAddress, bmcAddress, bmcAddress, bmcAddress}, nil
 }
 
 // restorePolicies are the values of IPMI v2.0 §28.8 in both directions.
@@ -52,7 +54,12 @@ func getChassisStatus(_ context.Context, c *call) ([]byte, error) {
 		policy = unknownPolicy
 	}
 	a := chassis.GetChassisStatusResponse{PowerRestorePolicy: policy, PowerIsOn: s.Power == state.PowerOn, LastPowerOnByCommand: s.LastOnByCommand}
-	return a.Pack()[:3], nil // the front panel's byte is optional: there is none
+	b := a.Pack()[:4]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b[2] |= c.panel.identifyBits(c.now)
+	b[3] = allButtonsMayBeDisabled | c.panel.disabled
+	return b, nil
 }
 
 // powerActions maps Chassis Control (IPMI v2.0 §28.3).
@@ -98,27 +105,4 @@ func setPowerRestorePolicy(ctx context.Context, c *call) ([]byte, error) {
 		}
 	}
 	return nil, badField
-}
-
-// Restart causes of IPMI v2.0 §28.11.
-const (
-	causeUnknown = 0
-	causeCommand = 1
-)
-
-func getSystemRestartCause(_ context.Context, c *call) ([]byte, error) {
-	if c.chassis.Status().LastOnByCommand {
-		return []byte{causeCommand, lanChannel}, nil
-	}
-	return []byte{causeUnknown, 0}, nil
-}
-
-// minutesPerCount is the unit of the power-on hours counter.
-const minutesPerCount = 60
-
-// getPOHCounter is IPMI v2.0 §28.14. What is counted is the time since this BMC was
-// opened: nobody records a node's power-on time.
-func getPOHCounter(_ context.Context, c *call) ([]byte, error) {
-	count := uint32(c.now.Sub(c.opened) / (minutesPerCount * time.Minute))
-	return binary.LittleEndian.AppendUint32([]byte{minutesPerCount}, count), nil
 }

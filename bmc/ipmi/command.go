@@ -3,11 +3,13 @@ package ipmi
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/types"
 
+	"tenks/bmc/fault"
 	"tenks/raftfsm/state"
 )
 
@@ -36,12 +38,15 @@ type handler func(ctx context.Context, c *call) ([]byte, error)
 type call struct {
 	*engine
 	request
-	now time.Time
+	row  *command
+	now  time.Time
+	from netip.AddrPort
 	// session, seq and privilege (of the session, when the request came) are zero
 	// outside of sessions.
 	session   *session
 	seq       uint32
 	privilege types.PrivilegeLevel
+	effect    fault.Effect
 }
 
 // commandKey is network function and command.
@@ -50,7 +55,8 @@ type commandKey [2]byte
 func (r request) key() commandKey { return commandKey{r.netFn, r.cmd} }
 
 // commands holds every row of every group.
-var commands = index(appCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands)
+var commands = index(appCommands, deviceCommands, watchdogCommands, infoCommands, lanCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands,
+	eventCommands, sensorCommands, fruCommands, sdrCommands, selCommands, dcmiCommands)
 
 // unknown stands for every command that is in no table.
 var unknown = command{}
@@ -75,6 +81,8 @@ func lookUp(q request) *command {
 // refusal returns why a call in a session is not even tried, or CodeOK.
 func (cmd *command) refusal(c *call) types.CompletionCode {
 	switch {
+	case c.effect.Code != 0:
+		return types.CompletionCode(c.effect.Code)
 	case c.rsAddr != bmcAddress:
 		return types.CodeDestinationUnavailable
 	case cmd.handle == nil:
@@ -97,7 +105,11 @@ func (cmd *command) run(ctx context.Context, c *call) (types.CompletionCode, []b
 	if !known {
 		c.log.WarnContext(ctx, "bmc: command failed", "node", c.uuid, "command", cmd.is.Name, "err", err)
 	}
-	if code != types.CodeOK {
+	var with refusedWith
+	switch {
+	case errors.As(err, &with):
+		data = with.data
+	case code != types.CodeOK:
 		data = nil
 	}
 	return code, data
@@ -108,16 +120,25 @@ type refused types.CompletionCode
 
 func (r refused) Error() string { return types.CompletionCode(r).String() }
 
+// refusedWith is a refusal with data, which few commands have.
+type refusedWith struct {
+	refused
+	data []byte
+}
+
+func (r refusedWith) Unwrap() error { return r.refused }
+
 // badField is the refusal that most checks of a request's content end in.
 const badField = refused(types.CodeRequestDataFieldInvalid)
 
 // codeOf translates an error into a completion code; known is false for one that
 // deserves a line in the log.
 func codeOf(err error) (code types.CompletionCode, known bool) {
-	var r refused
-	switch {
-	case err == nil:
+	if err == nil {
 		return types.CodeOK, true
+	}
+	var r refused // on the heap, because of errors.As
+	switch {
 	case errors.As(err, &r):
 		return types.CompletionCode(r), true
 	case errors.Is(err, state.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

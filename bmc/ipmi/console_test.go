@@ -19,7 +19,9 @@ type console struct {
 	ask func([]byte) []byte
 
 	name, password string
-	suite          types.CipherSuiteID
+	// bmcKey is K_g; empty: the password is the one key.
+	bmcKey string
+	suite  types.CipherSuiteID
 	// role is the byte of RAKP 1: privilege, and 0x10 for lookup by name only.
 	role byte
 
@@ -129,7 +131,11 @@ func (c *console) rakp3() error {
 	if a.RmcpStatusCode != 0 {
 		return statusError{"rakp 3", a.RmcpStatusCode}
 	}
-	sik, k1, k2, err := crypto.DeriveSessionKeys(c.auth, c.random[:], c.ours[:], c.role, c.name, c.key())
+	key := c.key()
+	if c.bmcKey != "" {
+		key = crypto.PadPassword20([]byte(c.bmcKey))
+	}
+	sik, k1, k2, err := crypto.DeriveSessionKeys(c.auth, c.random[:], c.ours[:], c.role, c.name, key)
 	if err != nil {
 		return err
 	}
@@ -164,10 +170,14 @@ func message(rqSeq, netFn, cmd byte, data ...byte) []byte {
 
 // seal makes a session packet with the given sequence number and flags.
 func (c *console) seal(seq uint32, flags byte, payload []byte) []byte {
+	return c.sealAs(types.PayloadTypeIPMI, seq, flags, payload)
+}
+
+func (c *console) sealAs(kind types.PayloadType, seq uint32, flags byte, payload []byte) []byte {
 	if flags&types.PayloadFlagEncrypted != 0 {
 		payload, _ = crypto.EncryptAESPayload(payload, c.k2, bytes.Repeat([]byte{0x5a}, 16))
 	}
-	b := protocol.BuildRMCPPlusPacket(byte(types.PayloadTypeIPMI), flags, c.bmcID, seq, payload)
+	b := protocol.BuildRMCPPlusPacket(byte(kind), flags, c.bmcID, seq, payload)
 	if flags&types.PayloadFlagAuthenticated == 0 {
 		return b
 	}

@@ -10,11 +10,15 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tenks/bmc/bmcbench"
 	"tenks/bmc/bmctest"
 	"tenks/raftfsm/state"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	bmcbench.Serve(benchServer())
+	goleak.VerifyTestMain(m)
+}
 
 const testUUID = "3f8a1c52-9d47-4e6b-8a21-5c0d7e9f1b34"
 
@@ -34,19 +38,34 @@ type lab struct {
 
 func newLab(tb testing.TB) *lab {
 	tb.Helper()
-	chassis := bmctest.NewChassis()
+	return newLabOf(tb, func(*Config) {})
+}
+
+// newLabOf makes a lab with another configuration, or with the chassis of another lab.
+func newLabOf(tb testing.TB, edit func(*Config)) *lab {
+	tb.Helper()
+	cfg := testConfig(bmctest.NewChassis())
+	cfg.LAN = func(netip.AddrPort) LAN {
+		return LAN{netip.MustParsePrefix("192.0.2.200/25"), [6]byte{0x52, 0x54, 0, 0, 0, 9}, netip.MustParseAddr("192.0.2.129")}
+	}
+	edit(&cfg)
+	chassis := cfg.Chassis.(*bmctest.Chassis)
 	l := &lab{tb: tb, chassis: chassis, now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), from: netip.MustParseAddrPort("192.0.2.1:1024")}
-	e, err := newEngine(testConfig(chassis), mathrand.NewChaCha8([32]byte{1}), l.now)
+	e, err := newEngine(cfg, mathrand.NewChaCha8([32]byte{1}), l.now)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	e.port = 623
 	l.engine = e
+	chassis.SetClock(func() time.Time { return l.now })
+	chassis.Subscribe(e.happened)
 	return l
 }
 
 // ask does what Server does: a datagram in, an answer (or nil) out. A job that the
 // chassis holds gets the time limit of a command.
 func (l *lab) ask(datagram []byte) []byte {
+	defer l.settle()
 	answer, j := l.engine.receive(l.tb.Context(), l.now, l.from, datagram)
 	if j == nil {
 		return answer
@@ -54,6 +73,19 @@ func (l *lab) ask(datagram []byte) []byte {
 	ctx, cancel := context.WithTimeout(l.tb.Context(), 10*time.Millisecond)
 	defer cancel()
 	return j.run(ctx)
+}
+
+// settle does what the engine wants done at once, as the server's reader would.
+func (l *lab) settle() {
+	for at, _ := l.engine.wake(); !at.IsZero() && !at.After(l.now); at, _ = l.engine.wake() {
+		l.tick()
+	}
+}
+
+func (l *lab) tick() {
+	for _, work := range l.engine.tick(l.now) {
+		work(l.tb.Context())
+	}
 }
 
 // wait moves the clock, and ticks as the server's reader would.
@@ -67,9 +99,7 @@ func (l *lab) wait(d time.Duration) {
 		if at.After(l.now) {
 			l.now = at
 		}
-		if expire := l.engine.tick(l.now); expire != nil {
-			expire(l.tb.Context())
-		}
+		l.tick()
 	}
 	l.now = end
 }

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	maxNameLen     = 16
-	maxPasswordLen = 20
 	// rakp1Len is RAKP 1 without the name (IPMI v2.0 §13.20).
 	rakp1Len = 28
 	rakp3Len = 8
@@ -27,19 +25,17 @@ type login struct {
 	// role is the byte that the codes are made over.
 	role byte
 	name string
-	// key is K_uid, or a decoy if there is no such user.
-	key   []byte
-	known bool
+	who  identity
 }
 
 // openSession answers an Open Session Request (IPMI v2.0 §13.17). The caller holds mu.
-func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte) []byte {
+func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte) ([]byte, *loginEnd) {
 	var q rmcpplus.OpenSessionRequest
 	if len(payload) != rmcpplus.OpenSessionRequestSize || q.Unpack(payload) != nil {
-		return nil
+		return nil, nil
 	}
 	if answer := e.repeatOfOpen(from, payload); answer != nil {
-		return answer
+		return answer, nil
 	}
 	chosen, status := judgeOpen(&q)
 	id, ok := e.newSessionID()
@@ -48,7 +44,7 @@ func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte)
 	}
 	a := rmcpplus.OpenSessionResponse{MessageTag: q.MessageTag, RmcpStatusCode: status, RemoteConsoleSessionID: q.RemoteConsoleSessionID}
 	if status != types.RmcpStatusCodeNoErrors {
-		return a.Pack()
+		return a.Pack(), &loginEnd{from: from, status: status}
 	}
 	s := &session{id: id, console: q.RemoteConsoleSessionID, from: from, suite: chosen, used: now, limit: q.RequestedMaximumPrivilegeLevel}
 	if s.limit == types.PrivilegeLevelUnspecified { // the highest there is
@@ -59,7 +55,7 @@ func (e *engine) openSession(now time.Time, from netip.AddrPort, payload []byte)
 		rmcpplus.NewAlgorithmPayloads(chosen.auth, chosen.integrity, chosen.crypt)
 	s.open = exchange{clone(payload), a.Pack()}
 	e.sessions.add(s)
-	return s.open.answer
+	return s.open.answer, nil
 }
 
 // repeatOfOpen returns the answer that a request got already. A client that reuses
@@ -109,48 +105,57 @@ func (e *engine) newSessionID() (uint32, bool) {
 
 // rakp1 answers RAKP Message 1 (IPMI v2.0 §13.20). An unknown user gets an answer
 // that looks like any other and fails at RAKP 3. The caller holds mu.
-func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte) []byte {
+func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled) ([]byte, *loginEnd) {
 	if len(b) < rakp1Len || len(b) != rakp1Len+int(b[27]) {
-		return nil
+		return nil, nil
 	}
 	tag, id := b[0], binary.LittleEndian.Uint32(b[4:])
 	s, ok := e.sessions.get(id)
 	if !ok || s.from != from {
-		return rakp2Refusal(tag, types.RmcpStatusCodeInvalidSessionID, 0)
+		return rakp2Refusal(tag, types.RmcpStatusCodeInvalidSessionID, 0), nil
 	}
 	if s.rakp1.repeats(b) {
-		return s.rakp1.answer
+		return s.rakp1.answer, nil
 	}
 	if s.stage != stageOpened && s.stage != stageNamed {
-		return nil
+		return nil, nil
 	}
 	role, name := types.PrivilegeLevel(b[24]&0x0f), string(b[rakp1Len:])
-	status := types.RmcpStatusCodeNoErrors
-	switch {
-	case len(name) > maxNameLen:
-		status = types.RmcpStatusCodeInvalidNameLength
-	case role > types.PrivilegeLevelOEM:
-		status = types.RmcpStatusCodeInvalidRole
-	case role > s.limit:
-		status = types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
-	case e.guard.blocked(suspect{from.Addr(), name}, now):
+	who := e.identify(of, name)
+	status := judgeRAKP1(role, min(s.limit, who.limit), name)
+	if status == types.RmcpStatusCodeNoErrors && e.guard.blocked(suspect{from.Addr(), name}, now) {
 		status = types.RmcpStatusCodeNoResToCreateSess
 	}
 	if status != types.RmcpStatusCodeNoErrors {
 		s.stage = stageFailed
 		s.rakp1 = exchange{clone(b), rakp2Refusal(tag, status, s.console)}
-		return s.rakp1.answer
+		return s.rakp1.answer, &loginEnd{from: from, name: name, status: status}
 	}
-	answer, err := e.rakp2(s, tag, b, name)
+	answer, err := e.rakp2(s, tag, b, name, who)
 	if err != nil {
-		return rakp2Refusal(tag, types.RmcpStatusCodeNoResToCreateSess, s.console)
+		return rakp2Refusal(tag, types.RmcpStatusCodeNoResToCreateSess, s.console), nil
 	}
+	// Without a role the login is for the most that the user may.
+	s.limit = min(s.limit, who.limit)
 	if role != types.PrivilegeLevelUnspecified {
 		s.limit = role
 	}
 	s.stage, s.used = stageNamed, now
 	s.rakp1 = exchange{clone(b), answer}
-	return answer
+	return answer, nil
+}
+
+// judgeRAKP1 says why a login for a role is refused.
+func judgeRAKP1(role, limit types.PrivilegeLevel, name string) types.RmcpStatusCode {
+	switch {
+	case len(name) > maxNameLen:
+		return types.RmcpStatusCodeInvalidNameLength
+	case role > types.PrivilegeLevelOEM:
+		return types.RmcpStatusCodeInvalidRole
+	case role > limit:
+		return types.RmcpStatusCodeUnauthorizedRoleOfPriLevel
+	}
+	return types.RmcpStatusCodeNoErrors
 }
 
 func rakp2Refusal(tag byte, status types.RmcpStatusCode, console uint32) []byte {
@@ -158,13 +163,12 @@ func rakp2Refusal(tag byte, status types.RmcpStatusCode, console uint32) []byte 
 	return a.Pack()
 }
 
-func (e *engine) rakp2(s *session, tag byte, rakp1 []byte, name string) ([]byte, error) {
-	l := &login{consoleRandom: [16]byte(rakp1[8:24]), role: rakp1[24], name: name}
+func (e *engine) rakp2(s *session, tag byte, rakp1 []byte, name string, who identity) ([]byte, error) {
+	l := &login{consoleRandom: [16]byte(rakp1[8:24]), role: rakp1[24], name: name, who: who}
 	if _, err := io.ReadFull(e.random, l.ourRandom[:]); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
 	}
-	l.key, l.known = e.keyOf(name)
-	code, err := crypto.RAKP2AuthCode(s.suite.auth, s.console, s.id, l.consoleRandom[:], l.ourRandom[:], e.guid[:], l.role, name, l.key)
+	code, err := crypto.RAKP2AuthCode(s.suite.auth, s.console, s.id, l.consoleRandom[:], l.ourRandom[:], e.guid[:], l.role, name, who.key)
 	if err != nil {
 		return nil, fmt.Errorf("rakp 2: %w", err)
 	}
@@ -174,25 +178,8 @@ func (e *engine) rakp2(s *session, tag byte, rakp1 []byte, name string) ([]byte,
 	return a.Pack(), nil
 }
 
-// keyOf returns a user's K_uid. Who does not exist gets a key that nobody knows,
-// the same each time, by the same work.
-func (e *engine) keyOf(name string) ([]byte, bool) {
-	decoy, err := crypto.HMAC("sha1", []byte(name), e.decoy)
-	if err != nil || name != e.username {
-		return decoy, false
-	}
-	return e.key, true
-}
-
-// badLogin is a login that failed, for the log.
-type badLogin struct {
-	suspect
-	// blocks says that it was one too many.
-	blocks bool
-}
-
 // rakp3 answers RAKP Message 3 (IPMI v2.0 §13.22). The caller holds mu.
-func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *badLogin) {
+func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *loginEnd) {
 	if len(b) < rakp3Len {
 		return nil, nil
 	}
@@ -206,12 +193,12 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *b
 	case s.stage != stageNamed:
 		return nil, nil
 	}
-	who := suspect{from.Addr(), s.login.name}
+	who, user := suspect{from.Addr(), s.login.name}, s.login.who.id
 	if status != types.RmcpStatusCodeNoErrors {
 		// The console gave up. The usual reason is a wrong password, which it notices
 		// by RAKP 2; not answered (IPMI v2.0 §13.22).
 		e.sessions.remove(s)
-		return nil, &badLogin{who, e.guard.fail(who, now)}
+		return nil, &loginEnd{from, who.name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
 	if len(b) != rakp3Len+s.suite.authLen {
 		return nil, nil
@@ -220,27 +207,32 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *b
 	if err != nil {
 		s.stage = stageFailed
 		s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeInvalidIntegrityCheckValue, s.console, nil)}
-		return s.rakp3.answer, &badLogin{who, e.guard.fail(who, now)}
+		return s.rakp3.answer, &loginEnd{from, who.name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
 	e.guard.succeed(who)
 	e.sessions.promote(s)
-	s.used = now
+	s.used, s.user, s.userID = now, who.name, user
 	s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeNoErrors, s.console, icv)}
-	return s.rakp3.answer, nil
+	return s.rakp3.answer, &loginEnd{from: from, name: who.name}
 }
 
 // finishLogin checks the console's code, gives the session its keys and returns
 // RAKP 4's integrity check value.
 func (e *engine) finishLogin(s *session, code []byte) ([]byte, error) {
 	l := s.login
-	want, err := crypto.RAKP3AuthCode(s.suite.auth, l.ourRandom[:], s.console, l.role, l.name, l.key)
+	want, err := crypto.RAKP3AuthCode(s.suite.auth, l.ourRandom[:], s.console, l.role, l.name, l.who.key)
 	if err != nil {
 		return nil, fmt.Errorf("rakp 3: %w", err)
 	}
-	if !hmac.Equal(want, code) || !l.known {
+	if !hmac.Equal(want, code) || l.who.id == 0 {
 		return nil, errWrongPassword
 	}
-	sik, k1, k2, err := crypto.DeriveSessionKeys(s.suite.auth, l.consoleRandom[:], l.ourRandom[:], l.role, l.name, l.key)
+	// With two keys the session's come from K_g, so that the console must know both.
+	key := l.who.key
+	if e.bmcKey != nil {
+		key = e.bmcKey[:]
+	}
+	sik, k1, k2, err := crypto.DeriveSessionKeys(s.suite.auth, l.consoleRandom[:], l.ourRandom[:], l.role, l.name, key)
 	if err != nil {
 		return nil, fmt.Errorf("session keys: %w", err)
 	}

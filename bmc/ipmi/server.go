@@ -19,9 +19,11 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tenks/bmc"
+	"tenks/bmc/fault"
 	"tenks/raftfsm/state"
 )
 
@@ -47,6 +49,18 @@ type Config struct {
 	// password 1 to 20.
 	Account state.Account
 	Log     *slog.Logger
+	// BMCKey is K_g of the two-key login (IPMI v2.0 §13.31), at most 20 bytes; empty: logins
+	// need the user's password only.
+	BMCKey state.Secret
+	// LAN says where the BMC is on the network, for a client to read; nil: what the system
+	// says of the address that is listened on.
+	LAN func(client netip.AddrPort) LAN
+	// Observe, if not nil, is called for every command that is answered and every login
+	// that ends. It must not wait, and is called from several goroutines.
+	Observe func(Call)
+	// Fault, if not nil, says what becomes of each packet. It must not wait, and is called
+	// while the BMC is locked.
+	Fault func(fault.Call) fault.Effect
 }
 
 // Server is one BMC that listens. It is safe for concurrent use.
@@ -57,11 +71,21 @@ type Server struct {
 	log    *slog.Logger
 
 	cancel context.CancelFunc
-	jobs   chan struct{} // a token per running job
-	wg     sync.WaitGroup
+	// unsubscribe ends the chassis' events.
+	unsubscribe func()
+	jobs        atomic.Int32 // that are running
+	late        atomic.Int32 // packets that a fault holds back
+	wg          sync.WaitGroup
 
 	// mu makes asking the engine for its next wake-up and arming it one step.
 	mu sync.Mutex
+
+	// attached has a token for the pump that holds the console.
+	attached chan struct{}
+	// solMu makes taking packets of SOL and sending them one step, and guards pump: the
+	// one of the active SOL, if any.
+	solMu sync.Mutex
+	pump  *solPump
 }
 
 // Listen opens addr ("192.0.2.1:7000"; an empty or unspecified host means all
@@ -81,9 +105,25 @@ func Listen(ctx context.Context, addr string, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("bmc %s: %w", addr, err), conn.Close())
 	}
+	e.since = time.Since
+	if e.lan == nil {
+		local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
+		e.lan = func(client netip.AddrPort) LAN { return lanOf(local, client) }
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, jobs: make(chan struct{}, maxJobs)}
-	s.wg.Go(func() { s.read(run) })
+	s := &Server{conn: conn, source: pinner, engine: e, log: cfg.Log, cancel: cancel, attached: make(chan struct{}, 1)}
+	e.port = s.Addr().Port()
+	s.unsubscribe = cfg.Chassis.Subscribe(func(ev bmc.Event) {
+		e.happened(ev)
+		s.rearm()
+	})
+	s.wg.Go(func() {
+		s.read(run)
+		// Events of the last moment are kept all the same.
+		for _, work := range e.leftover() {
+			s.limited(context.WithoutCancel(run), work)
+		}
+	})
 	return s, nil
 }
 
@@ -100,6 +140,7 @@ func (s *Server) Close() error {
 // Stop stops listening; its port is free when it returns. Commands under way are told to
 // end.
 func (s *Server) Stop() error {
+	s.unsubscribe()
 	s.cancel()
 	return s.conn.Close()
 }
@@ -146,7 +187,12 @@ func (s *Server) handle(ctx context.Context, from client, datagram []byte) {
 	peer := netip.AddrPortFrom(from.addr.Addr().Unmap(), from.addr.Port())
 	answer, j := s.engine.receive(ctx, time.Now(), peer, datagram)
 	s.send(from, answer)
-	if j != nil {
+	s.serveSOL(ctx, from)
+	switch {
+	case j == nil:
+	case j.after > 0:
+		s.later(ctx, from, j)
+	default:
 		s.start(ctx, from, j)
 	}
 	s.rearm()
@@ -154,9 +200,10 @@ func (s *Server) handle(ctx context.Context, from client, datagram []byte) {
 
 func (s *Server) tick(ctx context.Context) {
 	defer s.survive(ctx)
-	if expire := s.engine.tick(time.Now()); expire != nil {
-		s.wg.Go(func() { s.limited(ctx, expire) })
+	for _, work := range s.engine.tick(time.Now()) {
+		s.wg.Go(func() { s.limited(ctx, work) })
 	}
+	s.serveSOL(ctx, client{})
 	s.rearm()
 }
 
@@ -169,13 +216,12 @@ func (s *Server) start(ctx context.Context, from client, j *job) {
 
 // work runs do in a goroutine of its own, if there is room.
 func (s *Server) work(ctx context.Context, do func(context.Context)) bool {
-	select {
-	case s.jobs <- struct{}{}:
-	default:
+	if s.jobs.Add(1) > maxJobs {
+		s.jobs.Add(-1)
 		return false
 	}
 	s.wg.Go(func() {
-		defer func() { <-s.jobs }()
+		defer s.jobs.Add(-1)
 		s.limited(ctx, do)
 	})
 	return true
@@ -202,7 +248,14 @@ func (s *Server) send(to client, answer []byte) {
 	if answer == nil {
 		return
 	}
-	if _, _, err := s.conn.WriteMsgUDPAddrPort(answer, to.oob, to.addr); err != nil && !errors.Is(err, net.ErrClosed) {
+	s.engine.traffic.sent.Add(1)
+	var err error
+	if to.oob == nil {
+		_, err = s.conn.WriteToUDPAddrPort(answer, to.addr)
+	} else {
+		_, _, err = s.conn.WriteMsgUDPAddrPort(answer, to.oob, to.addr)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Debug("bmc: answer not sent", "node", s.engine.uuid, "err", err)
 	}
 }

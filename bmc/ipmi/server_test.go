@@ -144,6 +144,8 @@ func TestCloseEndsACommandThatHangs(t *testing.T) {
 type panicking struct{ bmc.Chassis }
 
 func (panicking) Status() bmc.Status                             { panic("bug") }
+func (panicking) Subscribe(func(bmc.Event)) func()               { return func() {} }
+func (panicking) Recall(string) []byte                           { return nil }
 func (panicking) Power(context.Context, state.PowerAction) error { panic("bug") }
 
 func TestABugInTheChassisEndsNeitherTheBMCNorTheProcess(t *testing.T) {

@@ -39,9 +39,14 @@ type session struct {
 	from        netip.AddrPort
 	suite       *suite
 	stage       stage
+	// user is the name it was logged in with, userID that user's.
+	user   string
+	userID byte
 	// limit is the highest privilege the session may get, privilege its present one.
 	limit, privilege types.PrivilegeLevel
 	used             time.Time
+	// until is when the session ends, if the BMC is being reset by it; zero: nobody knows.
+	until time.Time
 	// handle is what Get Session Info calls the session, from 1; 0 before it is active.
 	handle byte
 

@@ -79,7 +79,7 @@ func TestNamesAndPasswordsMayHaveTheirFullLength(t *testing.T) {
 		{"ünïcödé", "twenty-bytes-äöü-20!"[:20]},
 	} {
 		l := newLab(t)
-		l.engine.username, l.engine.key = tc.name, crypto.PadPassword20([]byte(tc.password))
+		l.engine.username, l.engine.key = tc.name, [20]byte(crypto.PadPassword20([]byte(tc.password)))
 		for _, suite := range []types.CipherSuiteID{3, 17} {
 			c := newConsole(l.ask)
 			c.name, c.password, c.suite = tc.name, tc.password, suite

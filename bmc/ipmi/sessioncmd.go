@@ -93,7 +93,7 @@ func getSessionInfo(_ context.Context, c *call) ([]byte, error) {
 		return []byte{0, maxActive, byte(c.sessions.active)}, nil
 	}
 	a := s.addressBytes()
-	b := []byte{s.handle, maxActive, byte(c.sessions.active), userID, byte(s.privilege), 1<<4 | lanChannel}
+	b := []byte{s.handle, maxActive, byte(c.sessions.active), s.userID, byte(s.privilege), 1<<4 | lanChannel}
 	b = append(b, a[:]...)
 	b = append(b, make([]byte, 6)...) // the console's MAC address is not known
 	return append(b, byte(s.from.Port()), byte(s.from.Port()>>8)), nil

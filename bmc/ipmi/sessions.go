@@ -155,7 +155,7 @@ func (t *sessions) sweep(now time.Time) {
 
 func (s *session) ended(now time.Time) bool {
 	if s.stage == stageActive {
-		return now.Sub(s.used) >= idleAfter
+		return now.Sub(s.used) >= idleAfter || !s.until.IsZero() && !now.Before(s.until)
 	}
 	return now.Sub(s.used) >= halfOpenFor
 }

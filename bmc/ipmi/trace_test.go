@@ -15,6 +15,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 	"github.com/google/go-cmp/cmp"
 
+	"tenks/bmc"
 	"tenks/raftfsm/state"
 )
 
@@ -27,10 +28,15 @@ import (
 //	v15 HEX, v20 HEX   netFn, command, data outside of a session, in the header of 1.5 or 2.0
 //	login KEY=VALUE…   open, RAKP 1, RAKP 3; keys name, password, suite, role (hexadecimal)
 //	cmd HEX            netFn, command, data in the session of the last login
+//	sol HEX            a SOL payload in the session of the last login (none: only look)
+//	guest TEXT         output of the guest
+//	typed              what the guest is given next
 //	again              the last datagram once more, byte for byte
 //	wait DURATION      the clock moves
 //	from ADDR:PORT     later datagrams come from there
 //	power STATE        the chassis changes by itself
+//	load SHARE         what the guest uses of its CPUs, 0 to 1
+//	media [URL]        an image is put into the drive, or taken out
 //	fail busy|state|unsupported, hold   what the chassis does with the next request
 //	chassis            the state of the chassis
 //
@@ -66,6 +72,7 @@ type player struct {
 	lab     *lab
 	console *console
 	last    []byte // datagram
+	lastSOL *sol
 }
 
 func play(l *lab, trace string) string {
@@ -109,6 +116,8 @@ func (p *player) step(line string) (answer string, ok bool) {
 	case "cmd":
 		b := hexOf(rest)
 		return describe(p.console.command(b[0], b[1], b[2:]...)), true
+	case "sol", "guest", "typed":
+		return p.sol(word, rest), true
 	case "chassis":
 		return fmt.Sprintf("%+v %v", p.lab.chassis.Status(), p.lab.chassis.Actions()), true
 	}
@@ -129,12 +138,31 @@ func (p *player) arrange(word, rest string) {
 		p.lab.from = addrPort(p.lab.tb, rest)
 	case "power":
 		p.lab.chassis.SetPower(state.Power(rest))
+	case "load":
+		share, err := strconv.ParseFloat(rest, 64)
+		if err != nil {
+			p.lab.tb.Fatal(err)
+		}
+		p.lab.chassis.SetLoad(bmc.Load{CPU: share})
+	case "media":
+		p.insert(rest)
 	case "fail":
 		p.lab.chassis.FailNext(map[string]error{"busy": state.ErrBusy, "state": state.ErrWrongState, "unsupported": state.ErrUnsupported, "other": errors.New("disk full")}[rest])
 	case "hold":
 		p.lab.chassis.HoldNext()
 	default:
 		p.lab.tb.Fatalf("trace: unknown line %q", word+" "+rest)
+	}
+}
+
+// insert puts an image into the drive; without a URL it takes out what is there.
+func (p *player) insert(url string) {
+	err := p.lab.chassis.EjectMedia(p.lab.tb.Context())
+	if url != "" {
+		err = p.lab.chassis.InsertMedia(p.lab.tb.Context(), bmc.Media{URL: url})
+	}
+	if err != nil {
+		p.lab.tb.Fatal(err)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 func (t *tool) nodeCommand() *cobra.Command {
 	return group("node", "look at nodes and work their chassis",
-		t.nodeList(), t.nodeShow(), t.nodePower(), t.nodeBoot(), t.nodeConsole(), t.nodeRemove())
+		t.nodeList(), t.nodeShow(), t.nodePower(), t.nodeBoot(), t.nodeConsole(), t.nodeAudit(), t.nodeRemove())
 }
 
 func (t *tool) nodeList() *cobra.Command {
@@ -50,6 +50,9 @@ func nodeTable(nodes []api.Node) table {
 func bmcAddress(b api.BMC) string {
 	if b.Address == "" {
 		return ""
+	}
+	if b.RedfishURL != "" {
+		return b.RedfishURL
 	}
 	return fmt.Sprintf("%s://%s:%d", b.Protocol, b.Address, b.Port)
 }
@@ -85,7 +88,7 @@ func (t *tool) nodeShow() *cobra.Command {
 			}
 			return t.print(n, func() table { return nodeDetails(n) })
 		}}
-	c.Flags().BoolVar(&secrets, "secrets", false, "show the BMC's password, and the ipmitool line")
+	c.Flags().BoolVar(&secrets, "secrets", false, "show the BMC's password, and a line to try it")
 	return c
 }
 
@@ -104,8 +107,11 @@ func nodeDetails(n api.Node) table {
 		tab.row("port "+strconv.Itoa(i), fmt.Sprintf("%s on %s (%s in %s)", p.MAC, p.Physnet, p.Link, p.Bridge))
 	}
 	tab.row("bmc", strings.TrimSpace(bmcAddress(n.BMC)+" user "+n.BMC.Username))
+	if n.BMC.Audit {
+		tab.row("audit", "audit.log in the data directory of "+n.Hypervisor)
+	}
 	if n.BMC.Password != "" {
-		tab.row("try", ipmitoolLine(n)+" power status")
+		tab.row("try", bmcLine(n, "status"))
 	}
 	tab.row("ironic", strings.TrimSpace(n.Ironic.ProvisionState+" "+n.Ironic.Error))
 	for _, change := range n.PendingChanges {

@@ -214,12 +214,36 @@ func (t *tool) welcome(ctx context.Context, cluster string) error {
 	if err := writeTable(t.out, nodeTable(nodes)); err != nil {
 		return err
 	}
-	if len(nodes) == 0 || nodes[0].BMC.Protocol != "ipmi" {
+	if len(nodes) == 0 || nodes[0].BMC.Address == "" {
 		return nil
 	}
-	_, err = fmt.Fprintf(t.out, "\nTry a BMC:\n  %s power on\n  tenks node console %s\nand take it all down with: tenks down\n",
-		ipmitoolLine(nodes[0]), nodes[0].Name)
+	_, err = fmt.Fprintf(t.out, "\nTry a BMC:\n  %s\n  tenks node console %s\nand take it all down with: tenks down\n",
+		bmcLine(nodes[0], "on"), nodes[0].Name)
 	return err
+}
+
+// bmcLine is a command that asks a node's BMC for its power, or to change it to what
+// ipmitool calls power.
+func bmcLine(n api.Node, power string) string {
+	if n.BMC.Protocol == "redfish" {
+		return curlLine(n)
+	}
+	return ipmitoolLine(n) + " power " + power
+}
+
+// curlLine is the command that shows a node by Redfish.
+func curlLine(n api.Node) string {
+	return fmt.Sprintf("curl -k -u %s %s/redfish/v1/Systems/%s", quoted(n.BMC.Username+":"+n.BMC.Password), n.BMC.RedfishURL, strings.ToLower(n.UUID))
+}
+
+// quoted is a word of a shell.
+func quoted(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:._-", r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // ipmitoolLine is the command that reaches a node's BMC.

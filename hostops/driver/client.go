@@ -48,6 +48,23 @@ func (c client) Power(ctx context.Context, uuid string, req PowerRequest) error 
 	return fromStatus(err)
 }
 
+func (c client) SetMedia(ctx context.Context, uuid, path string) error {
+	_, err := c.pb.SetMedia(ctx, &pb.SetMediaRequest{Uuid: uuid, Path: path})
+	return fromStatus(err)
+}
+
+func (c client) Loads(ctx context.Context) ([]Load, error) {
+	r, err := c.pb.Loads(ctx, &pb.LoadsRequest{})
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	out := make([]Load, 0, len(r.GetLoads()))
+	for _, l := range r.GetLoads() {
+		out = append(out, loadFromPB(l))
+	}
+	return out, nil
+}
+
 func (c client) Luggage(ctx context.Context, uuid string) (Luggage, error) {
 	r, err := c.pb.Luggage(ctx, &pb.LuggageRequest{Uuid: uuid})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,12 +35,20 @@ func infoFromPB(r *pb.InfoReply) Info {
 }
 
 func instanceToPB(i Instance) *pb.Instance {
-	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending}
+	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media}
 }
 
 func instanceFromPB(i *pb.Instance) Instance {
 	return Instance{UUID: i.GetUuid(), Name: i.GetName(), Epoch: i.GetEpoch(), Power: state.Power(i.GetPower()),
-		Digest: i.GetDigest(), Pending: i.GetPending()}
+		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia()}
+}
+
+func loadToPB(l Load) *pb.Load {
+	return &pb.Load{Uuid: l.UUID, CpuNanoseconds: int64(l.CPU), Vcpus: int64(l.VCPUs)}
+}
+
+func loadFromPB(l *pb.Load) Load {
+	return Load{UUID: l.GetUuid(), CPU: time.Duration(l.GetCpuNanoseconds()), VCPUs: int(l.GetVcpus())}
 }
 
 func bootToPB(b state.Boot) *pb.Boot {

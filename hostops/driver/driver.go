@@ -10,6 +10,7 @@ package driver
 import (
 	"context"
 	"io"
+	"time"
 
 	"tenks/raftfsm/state"
 )
@@ -55,6 +56,14 @@ type Operator interface {
 	// return once the guest has been told. On when on and off when off are no
 	// errors. Errors: state.ErrWrongState, state.ErrNotFound, state.ErrUnsupported.
 	Power(ctx context.Context, uuid string, req PowerRequest) error
+	// SetMedia puts a file, read only, into the node's CD-ROM drive, at once also where the
+	// guest runs, and in place of what is there; an empty path empties it. The guest is not
+	// asked. It may be repeated, and stays over power cycles. A file that is gone is an
+	// empty drive at the next power-on. Errors: state.ErrNotFound, state.ErrUnsupported.
+	SetMedia(ctx context.Context, uuid, path string) error
+	// Loads returns what every running guest of ours used, in no order, in one cheap call.
+	// Errors: state.ErrUnsupported.
+	Loads(ctx context.Context) ([]Load, error)
 	// Console attaches to the serial console of a running node. Closing the result
 	// detaches, and so may the end of ctx. Read returns io.EOF once the guest is off
 	// or the console is closed. Errors: state.ErrWrongState when it is off,
@@ -109,6 +118,17 @@ type Instance struct {
 	Digest string
 	// Pending says, in words, what becomes effective at the next power-on.
 	Pending []string
+	// Media is the file in the CD-ROM drive; empty: none.
+	Media string
+}
+
+// Load is what a guest used since it began.
+type Load struct {
+	UUID string
+	// CPU is the time on all its CPUs together.
+	CPU time.Duration
+	// VCPUs is how many CPUs it has; 0: not known.
+	VCPUs int
 }
 
 // PowerRequest is a power change.

@@ -145,6 +145,30 @@ func (s *server) Power(ctx context.Context, r *pb.PowerRequest) (*pb.PowerReply,
 	return &pb.PowerReply{}, toStatus(d.Power(ctx, r.GetUuid(), req))
 }
 
+func (s *server) SetMedia(ctx context.Context, r *pb.SetMediaRequest) (*pb.SetMediaReply, error) {
+	d, err := s.get()
+	if err != nil {
+		return nil, err
+	}
+	return &pb.SetMediaReply{}, toStatus(d.SetMedia(ctx, r.GetUuid(), r.GetPath()))
+}
+
+func (s *server) Loads(ctx context.Context, _ *pb.LoadsRequest) (*pb.LoadsReply, error) {
+	d, err := s.get()
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.Loads(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	reply := &pb.LoadsReply{}
+	for _, l := range all {
+		reply.Loads = append(reply.Loads, loadToPB(l))
+	}
+	return reply, nil
+}
+
 // mover returns the driver as one that can move nodes.
 func (s *server) mover() (Mover, error) {
 	d, err := s.get()

@@ -53,6 +53,20 @@ func (s *Supervisor) Power(ctx context.Context, uuid string, req PowerRequest) e
 	return s.call(ctx, s.timing.write, func(ctx context.Context, c client) error { return c.Power(ctx, uuid, req) })
 }
 
+// SetMedia implements Driver.
+func (s *Supervisor) SetMedia(ctx context.Context, uuid, path string) error {
+	return s.call(ctx, s.timing.write, func(ctx context.Context, c client) error { return c.SetMedia(ctx, uuid, path) })
+}
+
+// Loads implements Driver.
+func (s *Supervisor) Loads(ctx context.Context) (all []Load, err error) {
+	err = s.call(ctx, s.timing.read, func(ctx context.Context, c client) error {
+		all, err = c.Loads(ctx)
+		return err
+	})
+	return all, err
+}
+
 // Luggage implements Mover.
 func (s *Supervisor) Luggage(ctx context.Context, uuid string) (l Luggage, err error) {
 	err = s.call(ctx, s.timing.read, func(ctx context.Context, c client) error {

@@ -63,6 +63,10 @@ type node struct {
 	// Staged says that the node is still to be imported.
 	Staged bool       `json:"staged,omitempty"`
 	Boot   state.Boot `json:"boot"`
+	// Media is the file in the CD-ROM drive.
+	Media string `json:"media,omitempty"`
+	// Began is when the running guest was started.
+	Began time.Time `json:"began,omitzero"`
 }
 
 // Open returns the driver of a data directory. The option delay is how long making
@@ -101,8 +105,8 @@ func (d *Driver) Close() {
 	d.guests.Wait()
 }
 
-// FailNext makes the next Ensure that changes something, Remove of a node that is
-// there, or Power fail with err. Several calls are for as many operations.
+// FailNext makes the next Ensure or SetMedia that changes something, Remove of a node
+// that is there, or Power fail with err. Several calls are for as many operations.
 func (d *Driver) FailNext(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -224,7 +228,7 @@ func (n *node) instance() driver.Instance {
 	if n.Staged {
 		return driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power}
 	}
-	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest}
+	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest, Media: n.Media}
 	if n.Running != nil {
 		i.Pending = pending(*n.Running, n.Spec)
 	}

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
@@ -61,7 +62,7 @@ func (n *node) on(boot state.Boot) []driver.Event {
 		return nil
 	}
 	running := n.Spec
-	n.Power, n.Boot, n.Running = state.PowerOn, boot, &running
+	n.Power, n.Boot, n.Running, n.Began = state.PowerOn, boot, &running, time.Now()
 	return []driver.Event{{Type: driver.EventPower, UUID: n.Spec.UUID, Power: state.PowerOn, Cause: driver.CauseRequest}}
 }
 

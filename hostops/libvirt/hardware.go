@@ -171,6 +171,8 @@ type view struct {
 	order bootOrder
 	// taps are the host's ends of the NICs of a running guest, "" where there is none.
 	taps []string
+	// media is the file in the CD-ROM drive.
+	media string
 }
 
 // viewOf reads an XML document of a domain.
@@ -182,7 +184,7 @@ func viewOf(text string) (view, error) {
 	if d.Devices == nil {
 		d.Devices = &libvirtxml.DomainDeviceList{}
 	}
-	v := view{hardware: hardwareOf(d), order: getOrder(d)}
+	v := view{hardware: hardwareOf(d), order: getOrder(d), media: mediaIn(drive(d))}
 	for _, n := range d.Devices.Interfaces {
 		tap := ""
 		if n.Target != nil {

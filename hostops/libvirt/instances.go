@@ -178,7 +178,7 @@ func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec recor
 	if err != nil {
 		return i, false, err
 	}
-	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest}
+	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest, Media: next.media}
 	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
 		i.Digest = ""
 	}
@@ -198,7 +198,7 @@ func (d *Driver) runningInstance(dom *lv.Domain, i driver.Instance, next view, r
 	if err != nil {
 		return i, false, err
 	}
-	i.Power = state.PowerOn
+	i.Power, i.Media = state.PowerOn, now.media
 	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec))
 	for _, n := range now.lostNICs(linkExists) {
 		index := slices.IndexFunc(next.hardware.NICs, func(o nic) bool { return o.MAC == now.hardware.NICs[n].MAC })

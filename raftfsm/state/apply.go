@@ -39,6 +39,9 @@ const (
 	EventPeerDraining   = "peer-draining"
 	EventPeerLeaving    = "peer-leaving"
 	EventPeerRemoved    = "peer-removed"
+	EventNodeAudit      = "node-audit"
+	EventFaultAdded     = "fault-added"
+	EventFaultEnded     = "fault-ended"
 )
 
 // hypervisorName is what events call a hypervisor.
@@ -147,7 +150,7 @@ func (t *tx) createNode(cluster string, n Node) error {
 	}
 	n.CreateIndex, n.ModifyIndex, n.RestartIndex = t.index, t.index, 0
 	n.Placement, n.LastPlacement, n.Past, n.Unplaced = nil, nil, nil, ""
-	n.Discard, n.Move = nil, nil
+	n.Discard, n.Move, n.Audit = nil, nil, false
 	n.Lost, n.LostReason = false, ""
 	n.Removing, n.Force, n.Forget = false, false, false
 	n.Host, n.Ironic = HostStatus{}, IronicStatus{}
@@ -318,7 +321,7 @@ func (t *tx) placeNode(p NodePlacement) {
 	n.Unplaced, n.Host = "", HostStatus{}
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
-	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s:%d", h.Name, p.BMC.Address, p.BMC.Port)
+	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s", h.Name, p.BMC)
 }
 
 func (t *tx) refuseNode(r NodeRefusal) {

@@ -33,6 +33,7 @@ type Dump struct {
 	// Departed is nil in a dump from before departures were kept: the state that it
 	// is loaded into knows none from before Index.
 	Departed *Departed
+	Faults   []*Fault
 }
 
 // Dump returns the whole state.
@@ -48,6 +49,7 @@ func (s *Snapshot) Dump() Dump {
 		Tokens:      s.Tokens(),
 		Departures:  all[*Departure](s.txn, tableDepartures, "id"),
 		Departed:    &Departed{Since: departedSince(s.txn)},
+		Faults:      s.Faults(),
 	}
 	if row, ok := first[*meshRow](s.txn, tableMesh, "id", meshKey); ok {
 		d.Mesh = &row.Mesh
@@ -96,6 +98,9 @@ func (t *tx) load(d Dump) error {
 		if err := t.loadNode(n); err != nil {
 			return err
 		}
+	}
+	if err := t.loadFaults(d.Faults); err != nil {
+		return err
 	}
 	return t.loadHistory(d)
 }

@@ -210,8 +210,8 @@ func (c FinishMove) apply(t *tx) error {
 		n.loseWith(peer)
 	}
 	t.putNode(&n)
-	t.event(EventMoveFinished, n.Cluster, n.Name, "from hypervisor %s to %s, BMC %s:%d", t.hypervisorName(from),
-		t.hypervisorName(to), n.Placement.BMC.Address, n.Placement.BMC.Port)
+	t.event(EventMoveFinished, n.Cluster, n.Name, "from hypervisor %s to %s, BMC %s", t.hypervisorName(from),
+		t.hypervisorName(to), n.Placement.BMC)
 	return nil
 }
 

@@ -24,11 +24,13 @@ type Part struct {
 	Nodes []*Node
 	// Gone are the UUIDs of nodes that were in the part and are no longer in the state.
 	Gone []string
+	// Faults are those that concern the hypervisor or its nodes, all of them; nil: as before.
+	Faults *FaultList
 }
 
 // Empty reports whether a delta says nothing but that time went on.
 func (p Part) Empty() bool {
-	return !p.Full && p.Keys == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
+	return !p.Full && p.Keys == nil && p.Faults == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
 }
 
 // PartOf returns what changed after a log index in a hypervisor's part, or all of it:
@@ -49,21 +51,21 @@ func (s *Snapshot) PartOf(hypervisor string, since uint64) Part {
 	if h, ok := s.Hypervisor(hypervisor); ok && h.ModifyIndex > since {
 		p.Hypervisors = []*Hypervisor{h}
 	}
-	known := map[string]bool{}
-	for _, n := range s.nodesFor(hypervisor) {
+	known, nodes := map[string]bool{}, s.nodesFor(hypervisor)
+	for _, n := range nodes {
 		known[n.UUID] = true
 		if n.ModifyIndex > since {
 			p.Nodes = append(p.Nodes, n)
 		}
 	}
-	if p.Full {
-		return p
-	}
-	for _, uuid := range s.departures(hypervisor, since) {
-		if !known[uuid] {
-			p.Gone = append(p.Gone, uuid)
+	if !p.Full {
+		for _, uuid := range s.departures(hypervisor, since) {
+			if !known[uuid] {
+				p.Gone = append(p.Gone, uuid)
+			}
 		}
 	}
+	p.Faults = s.faultsOf(hypervisor, p, nodes)
 	return p
 }
 
@@ -147,6 +149,11 @@ func (t *tx) applyPart(p Part) error {
 	}
 	for _, n := range p.Nodes {
 		if err := t.loadNode(n); err != nil {
+			return err
+		}
+	}
+	if p.Faults != nil {
+		if err := t.loadFaults(p.Faults.Faults); err != nil {
 			return err
 		}
 	}

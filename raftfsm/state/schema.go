@@ -17,10 +17,13 @@ const (
 	tableDepartures  = "departures"
 	tableDeparted    = "departed"
 	tableViews       = "views"
+	tableFaults      = "faults"
+	tableFaultsIndex = "faultsindex"
 
 	meshKey     = "mesh"
 	keysKey     = "keys"
 	departedKey = "departed"
+	faultsKey   = "faults"
 )
 
 // meshRow is the only row of its table.
@@ -63,8 +66,10 @@ func schema() *memdb.DBSchema {
 		tableDepartures: table(tableDepartures,
 			unique("id", keyOf[*Departure](func(d *Departure) []byte { return key(d.Serial) })),
 			unique("hypervisor", keyOf[*Departure](func(d *Departure) []byte { return key(d.Hypervisor, d.Index, d.UUID) }))),
-		tableDeparted: table(tableDeparted, unique("id", field("Key"))),
-		tableViews:    table(tableViews, unique("id", keyOf[*viewRow](func(v *viewRow) []byte { return key(v.Hypervisor) }))),
+		tableDeparted:    table(tableDeparted, unique("id", field("Key"))),
+		tableFaults:      table(tableFaults, unique("id", field("ID"))),
+		tableFaultsIndex: table(tableFaultsIndex, unique("id", field("Key"))),
+		tableViews:       table(tableViews, unique("id", keyOf[*viewRow](func(v *viewRow) []byte { return key(v.Hypervisor) }))),
 	}}
 }
 

@@ -103,7 +103,8 @@ type Machine struct {
 	// Physnets names the physical network of each port, in port order.
 	Physnets []string
 	BootMode BootMode
-	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi".
+	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi" or
+	// "redfish".
 	IronicDriver string
 }
 
@@ -138,6 +139,9 @@ type Enrolment struct {
 	Interfaces     map[string]string
 	ConductorGroup string
 	Description    string
+	// RedfishVerifyCA is what Ironic checks the certificate of a Redfish service by: a path
+	// on its conductors; empty: it does not.
+	RedfishVerifyCA string
 }
 
 // IronicAccess says how the Ironic API is reached. Everything needed is in it,
@@ -181,6 +185,8 @@ type Node struct {
 	// stops the node, so that it can be made anew elsewhere. 0 without LossRebuild: never.
 	StopAfterMilli int64
 	Ports          []Port
+	// Audit says that every request to its BMC is noted in a file on its host.
+	Audit bool
 	// LinkName stands for the node in interface names: at most 6 bytes, unique in
 	// the mesh.
 	LinkName string
@@ -233,10 +239,13 @@ type Placement struct {
 	Hypervisor string
 	// Epoch is the log index of the placement; it fences what is stale.
 	Epoch uint64
-	BMC   Endpoint
+	// BMC is the endpoint of the node alone; see Snapshot.BMC.
+	BMC Endpoint
 }
 
-// Endpoint is where a BMC listens.
+// Endpoint is where a BMC listens. A node that only the mesh's Redfish service answers
+// for has none of its own: Port is 0 then, and Address the node's UUID, because endpoints
+// are unique.
 type Endpoint struct {
 	Address string
 	Port    int
@@ -314,6 +323,8 @@ type Hypervisor struct {
 	BMC        PortRange
 	// Reserved lists ports within BMC that something else of the host uses.
 	Reserved []int
+	// Redfish is the TCP port of its Redfish service, at BMC.Address; 0: it has none.
+	Redfish int
 
 	CreateIndex, ModifyIndex uint64
 }

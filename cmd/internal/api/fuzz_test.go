@@ -25,6 +25,7 @@ func FuzzRequests(f *testing.F) {
 	seed("/v1/plan", api.ApplyRequest{File: "cluster: ["})
 	seed("/v1/tokens", api.TokenRequest{TTLSeconds: -1})
 	seed("/v1/raft/transfer", api.TransferRequest{Peer: "hv2"})
+	f.Add("/v1/faults", []byte(`{"kind":"drop","nodes":["tk0"],"share":0.5}`))
 	f.Add("/v1/nodes/x/power", []byte(`{"action":"on"}`))
 	f.Add("/v1/nodes/x/boot", []byte(`{"device":"pxe"}`))
 	f.Fuzz(func(t *testing.T, path string, body []byte) {

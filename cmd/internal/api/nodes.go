@@ -91,7 +91,8 @@ func (s *Server) view(snap *state.Snapshot, n *state.Node, powers map[string]sta
 	if n.Placement != nil {
 		host = hypervisorName(snap, n.Placement.Hypervisor)
 	}
-	return NodeView(n, host, power, secrets)
+	at, _ := snap.BMC(n)
+	return NodeView(n, host, at, power, secrets)
 }
 
 func (s *Server) findNode(r *http.Request) (*state.Snapshot, *state.Node, error) {

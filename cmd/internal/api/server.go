@@ -50,6 +50,8 @@ type Config struct {
 	Moves Moves
 	// Quarantine is what this host keeps of nodes that are elsewhere. Optional.
 	Quarantine Quarantine
+	// Faults is what faults of BMCs do. Optional.
+	Faults Faults
 	// KeyRing is what the peers recognise each other by.
 	KeyRing KeyRing
 	// Removable says which of a cluster's nodes Ironic does not let go.
@@ -93,7 +95,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes()), []route{
+	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes()), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},
@@ -133,7 +135,7 @@ func fail(status int, err error) error { return &httpError{status, err} }
 // state answers them itself. Those about one node find out by themselves.
 var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers",
 	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console",
-	"/v1/quarantine", "/v1/quarantine/{name}",
+	"/v1/quarantine", "/v1/quarantine/{name}", "/v1/fault-counts",
 	"/v1/moves/{uuid}/files", "/v1/moves/{uuid}/files/{file}"}
 
 func (s *Server) wrap(called route) http.HandlerFunc {

@@ -45,6 +45,8 @@ type BMC struct {
 	Username   string `json:"username"`
 	Password   string `json:"password,omitempty"`
 	RedfishURL string `json:"redfish_url"`
+	// Audit says that every request is noted in its host's audit.log.
+	Audit bool `json:"audit,omitempty"`
 }
 
 // Ironic says what Ironic knows of a node.
@@ -183,15 +185,16 @@ type ErrorBody struct {
 	Error string `json:"error"`
 }
 
-// NodeView turns a row of the state into what scripts see.
-func NodeView(n *state.Node, host string, power state.Power, secrets Secrets) Node {
+// NodeView turns a row of the state into what scripts see. at is where the BMC is reached,
+// if it is anywhere.
+func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, secrets Secrets) Node {
 	phase, reason := n.Phase()
 	v := Node{Name: n.Name, UUID: n.UUID, Cluster: n.Cluster, Type: n.Type, Driver: n.Machine.Driver,
 		Hypervisor: host, Phase: string(phase), Reason: reason, Power: string(power),
 		BootMode: string(n.Machine.BootMode), PendingChanges: append([]string{}, n.Host.Pending...),
 		MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs, DiskGB: n.Machine.DiskBytes() >> 30,
 		Ports: []Port{}, Enrols: n.Enrol != nil,
-		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username}}
+		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username, Audit: n.Audit}}
 	if n.Ironic.Phase != "" {
 		v.Ironic = Ironic{UUID: n.UUID, ProvisionState: n.Ironic.ProvisionState}
 	}
@@ -204,7 +207,11 @@ func NodeView(n *state.Node, host string, power state.Power, secrets Secrets) No
 		v.Ports = append(v.Ports, port)
 	}
 	if n.Placement != nil {
-		v.BMC.Address, v.BMC.Port, v.Epoch = n.Placement.BMC.Address, n.Placement.BMC.Port, n.Placement.Epoch
+		v.Epoch = n.Placement.Epoch
+	}
+	v.BMC.Address, v.BMC.Port = at.Address, at.Port
+	if v.BMC.Protocol == state.ProtocolRedfish && at.Port != 0 {
+		v.BMC.RedfishURL = at.URL()
 	}
 	if secrets == ShowSecrets {
 		v.BMC.Password = n.BMC.Password.Reveal()

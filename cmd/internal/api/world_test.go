@@ -59,14 +59,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, store: state.New(), host: &host{chassis: map[string]*bmctest.Chassis{}}, leader: hypervisorID}
-	w.handler = api.New(api.Config{
-		Source: w, Propose: w.propose, Host: w.host, Mesh: follower{w: w}, KeyRing: &w.ring, Removable: w.removable,
-		Parse: daemon.ParseCluster, Plan: declare.Cluster,
-		Leader:  func() (string, string) { return w.leader, hypervisorID },
-		Checks:  func(context.Context) []api.Check { return w.checks },
-		Metrics: http.NotFoundHandler(), Version: "1.2.3",
-		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-	}).Handler()
+	w.handler = w.withFaults(nil)
 	w.do(state.SetMesh{Mesh: state.Mesh{ID: "mesh-id", Name: "lab", Generation: 1}})
 	w.do(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: hypervisorID, Name: "hv1", Address: "192.0.2.1",
 		Version: "1.2.3", Physnets: []string{"physnet1"}, Drivers: []string{"fake"},
@@ -74,6 +67,18 @@ func newWorld(t *testing.T) *world {
 		Overcommit: state.Overcommit{VCPUs: 1, Memory: 1, Disk: 1},
 		BMC:        state.PortRange{Address: "192.0.2.1", First: 6230, Last: 6239}}})
 	return w
+}
+
+// withFaults is the server with what counts faults.
+func (w *world) withFaults(faults api.Faults) http.Handler {
+	return api.New(api.Config{
+		Source: w, Propose: w.propose, Host: w.host, Mesh: follower{w: w}, KeyRing: &w.ring, Faults: faults, Removable: w.removable,
+		Parse: daemon.ParseCluster, Plan: declare.Cluster,
+		Leader:  func() (string, string) { return w.leader, hypervisorID },
+		Checks:  func(context.Context) []api.Check { return w.checks },
+		Metrics: http.NotFoundHandler(), Version: "1.2.3",
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+	}).Handler()
 }
 
 // Snapshot implements reconcile.Source.

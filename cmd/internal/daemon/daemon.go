@@ -21,8 +21,8 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"tenks/bmc"
 	"tenks/bmc/endpoint"
+	"tenks/bmc/record"
 	"tenks/cluster"
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/service"
@@ -68,6 +68,9 @@ type agent struct {
 	// peerHTTP reaches the API of other peers.
 	peerHTTP *http.Transport
 	bmcs     *endpoint.Manager
+	redfish  *meshRedfish
+	// recorder counts requests to BMCs, and notes those of audited nodes.
+	recorder *record.Recorder
 	ironic   *ironic.Enroller
 	metrics  *metrics
 	// outgoing hands out the files of nodes that move away.
@@ -137,6 +140,10 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.host.Close()) }()
 	defer a.bmcs.Close()
+	if err := a.openRedfish(ctx, snap.Mesh()); err != nil {
+		return errors.Join(err, stop(g))
+	}
+	defer a.redfish.service.Close()
 	a.ironic = ironic.New(ironic.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportIronic, Log: a.log})
 	a.outgoing = newOutgoing(a)
 	a.metrics = newMetrics(a)
@@ -170,8 +177,8 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
-	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.serveBootstrap, a.size, a.serve)
-	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain} {
+	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.size, a.redfish.run, a.serve)
+	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
 }
@@ -231,20 +238,30 @@ func (a *agent) openHost(mesh string) error {
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
-		Ready:     func(n *state.Node) error { return a.bmcs.Err(n) },
+		MediaDir: a.paths.Media, MediaLimit: uint64(a.opt.Config.BMC.MediaSize), MediaLocal: a.opt.Config.BMC.MediaLocal,
+		Ready:     func(n *state.Node) error { return errors.Join(a.bmcs.Err(n), a.redfish.ready(n)) },
 		Discarded: a.reportDiscarded,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Log: a.log})
+	a.recorder = record.New(record.Config{Path: a.paths.Audit, Log: a.log})
+	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Record: a.recorder.Observe, Log: a.log})
 	return nil
 }
 
 func (a *agent) endpoints(ctx context.Context) error {
-	l := &reconcile.Loop{Name: "bmc", Source: a.source, Do: a.pulse.around(a.bmcs.Do),
+	l := &reconcile.Loop{Name: "bmc", Source: a.source, Do: a.pulse.around(a.keepBMCs),
 		Period: 10 * time.Second, Retry: time.Second, Log: a.log}
 	return l.Run(ctx)
+}
+
+// keepBMCs makes the BMCs match the snapshot. What Redfish is told of comes last: a
+// chassis of its is there from when the BMCs know its node.
+func (a *agent) keepBMCs(ctx context.Context, snap *state.Snapshot) error {
+	err := a.bmcs.Do(ctx, snap)
+	a.redfish.fleet.update(snap)
+	return err
 }
 
 // propose commits a command and returns its log index.
@@ -298,23 +315,9 @@ func (a *agent) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, e
 	return a.host.Console(ctx, uuid)
 }
 
-// Chassis implements api.Host and what bmc/endpoint needs.
-func (a *agent) Chassis(uuid string) (bmc.Chassis, bool) {
-	c, ok := a.host.Chassis(uuid)
-	if !ok {
-		return nil, false
-	}
-	return chassis{c}, true
-}
-
-// chassis gives a host's chassis the type that protocols expect.
-type chassis struct{ *hostops.Chassis }
-
-func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
-
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups string
+	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups, Audit, Media, BMCKey, BMCCert string
 }
 
 // PathsOf returns the files of the agent in a data directory.
@@ -322,7 +325,8 @@ func PathsOf(dir string) Paths {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Lease: in("lease"), Socket: in("api.sock"), Lock: in("agent.lock"),
 		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk"),
-		Backups: in("backups")}
+		Backups: in("backups"), Audit: in("audit.log"), Media: in("media"),
+		BMCKey: in("bmc.key"), BMCCert: in("bmc.crt")}
 }
 
 // Errors of Run.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"tenks/bmc/fault"
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
 	"tenks/raftfsm"
@@ -74,6 +75,7 @@ func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
 		return uint64(len(p.Nodes))
 	}
 	last.eventually("its nodes in its part file", func() bool { return part() == 2 })
+	last.faultsComeAndGo(own[0].Name)
 
 	for _, p := range rest {
 		p.stopped()
@@ -97,10 +99,33 @@ func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
 		last.stopped()
 		last = launch(t, last.config)
 		last.eventuallyIn(40*time.Second, "answering", func() bool {
-			_, err := last.Version(t.Context())
-			return last.running() && err == nil
+			c, err := last.Chassis(t.Context(), own[0].Name)
+			return last.running() && err == nil && c.Power != "unknown"
 		})
 	}
+}
+
+// faultsComeAndGo declares a fault of a node on a peer that does not follow the log.
+func (r *running) faultsComeAndGo(node string) {
+	r.t.Helper()
+	inPart := func() int {
+		p, err := raftfsm.ReadPart(PathsOf(r.config.DataDir).Part)
+		if err != nil || p.Faults == nil {
+			return 0
+		}
+		return len(p.Faults.Faults)
+	}
+	if _, err := r.AddFault(r.t.Context(), api.FaultRequest{Spec: fault.Spec{Kind: "busy"}, Nodes: []string{node}}); err != nil {
+		r.t.Fatal(err)
+	}
+	r.eventually("the fault of its node in its part file", func() bool { return inPart() == 1 })
+	if list, err := r.Faults(r.t.Context()); err != nil || len(list) != 1 || list[0].Nodes[0] != node {
+		r.t.Errorf("faults %+v, %v; want one of %s", list, err, node)
+	}
+	if err := r.ClearFaults(r.t.Context()); err != nil {
+		r.t.Error(err)
+	}
+	r.eventually("no fault in its part file", func() bool { return inPart() == 0 })
 }
 
 func TestTheNewestStateIsTheLogsUnlessAPartIsNewer(t *testing.T) {

@@ -17,7 +17,7 @@ type metrics struct{ registry *prometheus.Registry }
 func newMetrics(a *agent) *metrics {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &stateCollector{a})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &stateCollector{a}, &bmcCollector{a.recorder})
 	return &metrics{r}
 }
 

@@ -105,5 +105,6 @@ func enrolment(c *config.IronicConfig) *state.Enrolment {
 		return nil
 	}
 	return &state.Enrolment{ResourceClass: c.ResourceClass, Traits: c.Traits, Properties: c.Properties,
-		Interfaces: c.Interfaces, ConductorGroup: c.ConductorGroup, Description: c.Description}
+		Interfaces: c.Interfaces, ConductorGroup: c.ConductorGroup, Description: c.Description,
+		RedfishVerifyCA: c.RedfishVerifyCA}
 }

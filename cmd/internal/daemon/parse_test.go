@@ -33,6 +33,7 @@ specs:
       properties: {rack: 7}
       conductor_group: left
       description: a machine
+      redfish_verify_ca: /ca.pem
       network_interface: noop
     placement: {spread: zone, require: {disk: nvme}}
     on_host_loss: rebuild
@@ -52,7 +53,7 @@ func TestParseClusterTakesEverythingOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	enrol := &state.Enrolment{ResourceClass: "baremetal", Traits: []string{"CUSTOM_GPU"}, Properties: map[string]string{"rack": "7"},
-		Interfaces: map[string]string{"network": "noop"}, ConductorGroup: "left", Description: "a machine"}
+		Interfaces: map[string]string{"network": "noop"}, ConductorGroup: "left", Description: "a machine", RedfishVerifyCA: "/ca.pem"}
 	want := state.Cluster{
 		Name: "demo",
 		Types: map[string]state.Machine{"compute": {Driver: "fake", MemoryMB: 4096, VCPUs: 2, BootMode: state.BootBIOS, IronicDriver: "ipmi",

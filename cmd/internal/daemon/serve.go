@@ -26,8 +26,8 @@ func (a *agent) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
-	handler := a.mesh.Guard(api.New(api.Config{
-		Source: a.source, Propose: a.propose, Host: a, Quarantine: a, Removable: ironic.Removable,
+	handler := a.mesh.Guard(a.redfish.around(api.New(api.Config{
+		Source: a.source, Propose: a.propose, Host: a, Quarantine: a, Faults: a, Removable: ironic.Removable,
 		Parse: ParseCluster, Plan: declare.Cluster,
 		Leader: func() (string, string) {
 			id, _ := a.mesh.Leader()
@@ -35,7 +35,7 @@ func (a *agent) serve(ctx context.Context) error {
 		},
 		KeyRing: a,
 		Mesh:    a, Moves: a.outgoing, Ready: a.ready, Checks: a.checks, Metrics: a.metrics.handler(), Version: a.opt.Version, Log: a.log,
-	}).Handler())
+	}).Handler()))
 	// Requests that stream end with ctx, not with the server.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx }}

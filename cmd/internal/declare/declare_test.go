@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tenks/raftfsm/state"
+	"tenks/sched"
 )
 
 // mesh is a state under test; it applies commands at rising indexes.
@@ -245,6 +246,28 @@ func TestPlanRefusesAnotherDriverForANodeThatExists(t *testing.T) {
 		c.Types["compute"] = typ
 	}), Options{Random: m.seed})
 	if err == nil || !strings.Contains(err.Error(), `node "tk0": the driver of a node that exists cannot change`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestPlanRefusesIPMIForANodeThatHasNoPort(t *testing.T) {
+	m := newMesh(t)
+	m.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", Physnets: []string{"physnet1", "physnet2"}, Drivers: []string{"libvirt"},
+		Capacity: state.Resources{VCPUs: 1000, MemoryMB: 1 << 20, DiskGB: 1 << 20}, BMC: state.PortRange{Address: "192.0.2.1", First: 6230, Last: 16229}, Redfish: 8000}})
+	over := func(driver string) state.Cluster {
+		return demo(1, func(c *state.Cluster) {
+			typ := c.Types["compute"]
+			typ.IronicDriver = driver
+			c.Types["compute"] = typ
+		})
+	}
+	m.do(over("redfish"))
+	if _, err := Cluster(m.snap(), over("ipmi"), Options{Random: m.seed}); err != nil {
+		t.Errorf("not placed yet: %v", err)
+	}
+	m.apply(state.PlaceNodes{Placements: sched.Place(m.snap(), nil).Placements})
+	_, err := Cluster(m.snap(), over("ipmi"), Options{Random: m.seed})
+	if err == nil || !strings.Contains(err.Error(), `node "tk0": was made for redfish and has no ipmi port`) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -129,6 +129,9 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		return state.NodeChange{}, fmt.Errorf("node %q: the driver of a node that exists cannot change (%s to %s): remove the node, or declare a new type",
 			n.Name, n.Machine.Driver, machine.Driver)
 	}
+	if was := n.Machine.IronicDriver; was == state.ProtocolRedfish && machine.IronicDriver != was && !hasEndpoint(n) {
+		return state.NodeChange{}, fmt.Errorf("node %q: was made for redfish and has no %s port: remove the node, or declare a new type", n.Name, machine.IronicDriver)
+	}
 	c := state.NodeChange{UUID: n.UUID, Spec: spec.Key, Machine: machine, Enrol: spec.Enrol,
 		DeployKernel: want.DeployKernel, DeployRamdisk: want.DeployRamdisk,
 		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, StopAfterMilli: spec.StopAfterMilli, BMC: n.BMC}
@@ -148,6 +151,12 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		c.BMC.Password = want.BMC.Password
 	}
 	return c, nil
+}
+
+// hasEndpoint reports whether a node's BMC has an endpoint of its own where the node is,
+// and where it moves to, or will get one.
+func hasEndpoint(n *state.Node) bool {
+	return (n.Placement == nil || n.Placement.BMC.Port != 0) && (!n.Moving() || n.Move.BMC.Port != 0)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -23,7 +23,8 @@ var decoders = map[string]struct {
 	fuzzed []string
 	why    string
 }{
-	"bmc/ipmi":             {fuzzed: []string{"FuzzPacket", "FuzzLogin", "FuzzCommand", "FuzzSealed"}},
+	"bmc/ipmi":             {fuzzed: []string{"FuzzPacket", "FuzzLogin", "FuzzCommand", "FuzzSealed", "FuzzMemory", "FuzzFRU", "FuzzSEL", "FuzzSDR", "FuzzSOL"}},
+	"bmc/redfish":          {fuzzed: []string{"FuzzURI", "FuzzBody", "FuzzFilter", "FuzzAuthorization", "FuzzPushUpdate", "FuzzVersion", "FuzzCertificate"}},
 	"cluster":              {fuzzed: []string{"FuzzFrame", "FuzzJoin", "FuzzAnswers", "FuzzParseGeneration"}},
 	"cluster/consensus":    {fuzzed: []string{"FuzzWire"}},
 	"cluster/gossip":       {fuzzed: []string{"FuzzMeta", "FuzzState"}},
@@ -34,6 +35,8 @@ var decoders = map[string]struct {
 	"hostops/libvirt":      {fuzzed: []string{"FuzzNoted", "FuzzMark"}},
 	"ironic":               {fuzzed: []string{"FuzzIronicAnswers"}},
 	"raftfsm":              {fuzzed: []string{"FuzzDecode", "FuzzRestore", "FuzzAnswer", "FuzzDecodePart"}},
+	"bmc/bmcbench":         {why: "answers of its own child process; only for benchmarks"},
+	"bmc/redfish/conform":  {why: "answers of the service that it tests; only for tests"},
 	"cmd/internal/client":  {why: "answers of this host's own agent, by a socket that only root makes"},
 	"cmd/internal/testsum": {why: "reads what go test prints"},
 	"cmd/tenks":            {why: "files and input of who runs it"},

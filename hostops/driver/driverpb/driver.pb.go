@@ -413,6 +413,7 @@ type Instance struct {
 	Power         string                 `protobuf:"bytes,4,opt,name=power,proto3" json:"power,omitempty"` // on, off, unknown
 	Digest        string                 `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
 	Pending       []string               `protobuf:"bytes,6,rep,name=pending,proto3" json:"pending,omitempty"`
+	Media         string                 `protobuf:"bytes,7,opt,name=media,proto3" json:"media,omitempty"` // the file in the CD-ROM drive; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +488,13 @@ func (x *Instance) GetPending() []string {
 		return x.Pending
 	}
 	return nil
+}
+
+func (x *Instance) GetMedia() string {
+	if x != nil {
+		return x.Media
+	}
+	return ""
 }
 
 type EnsureRequest struct {
@@ -1153,6 +1161,234 @@ func (x *Event) GetCause() string {
 	return ""
 }
 
+type LoadsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadsRequest) Reset() {
+	*x = LoadsRequest{}
+	mi := &file_driver_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadsRequest) ProtoMessage() {}
+
+func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadsRequest.ProtoReflect.Descriptor instead.
+func (*LoadsRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{21}
+}
+
+type LoadsReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Loads         []*Load                `protobuf:"bytes,1,rep,name=loads,proto3" json:"loads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadsReply) Reset() {
+	*x = LoadsReply{}
+	mi := &file_driver_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadsReply) ProtoMessage() {}
+
+func (x *LoadsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadsReply.ProtoReflect.Descriptor instead.
+func (*LoadsReply) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LoadsReply) GetLoads() []*Load {
+	if x != nil {
+		return x.Loads
+	}
+	return nil
+}
+
+type Load struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Uuid           string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	CpuNanoseconds int64                  `protobuf:"varint,2,opt,name=cpu_nanoseconds,json=cpuNanoseconds,proto3" json:"cpu_nanoseconds,omitempty"` // since the guest began, on all its CPUs together
+	Vcpus          int64                  `protobuf:"varint,3,opt,name=vcpus,proto3" json:"vcpus,omitempty"`                                         // 0: not known
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Load) Reset() {
+	*x = Load{}
+	mi := &file_driver_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Load) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Load) ProtoMessage() {}
+
+func (x *Load) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Load.ProtoReflect.Descriptor instead.
+func (*Load) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Load) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *Load) GetCpuNanoseconds() int64 {
+	if x != nil {
+		return x.CpuNanoseconds
+	}
+	return 0
+}
+
+func (x *Load) GetVcpus() int64 {
+	if x != nil {
+		return x.Vcpus
+	}
+	return 0
+}
+
+type SetMediaRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // a file on the hypervisor; empty: the drive is emptied
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMediaRequest) Reset() {
+	*x = SetMediaRequest{}
+	mi := &file_driver_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMediaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMediaRequest) ProtoMessage() {}
+
+func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMediaRequest.ProtoReflect.Descriptor instead.
+func (*SetMediaRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SetMediaRequest) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *SetMediaRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type SetMediaReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMediaReply) Reset() {
+	*x = SetMediaReply{}
+	mi := &file_driver_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMediaReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMediaReply) ProtoMessage() {}
+
+func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMediaReply.ProtoReflect.Descriptor instead.
+func (*SetMediaReply) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{25}
+}
+
 type LuggageRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
@@ -1162,7 +1398,7 @@ type LuggageRequest struct {
 
 func (x *LuggageRequest) Reset() {
 	*x = LuggageRequest{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1410,7 @@ func (x *LuggageRequest) String() string {
 func (*LuggageRequest) ProtoMessage() {}
 
 func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1423,7 @@ func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageRequest.ProtoReflect.Descriptor instead.
 func (*LuggageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LuggageRequest) GetUuid() string {
@@ -1207,7 +1443,7 @@ type LuggageReply struct {
 
 func (x *LuggageReply) Reset() {
 	*x = LuggageReply{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1455,7 @@ func (x *LuggageReply) String() string {
 func (*LuggageReply) ProtoMessage() {}
 
 func (x *LuggageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1468,7 @@ func (x *LuggageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageReply.ProtoReflect.Descriptor instead.
 func (*LuggageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LuggageReply) GetFiles() []*File {
@@ -1260,7 +1496,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1508,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1521,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *File) GetName() string {
@@ -1318,7 +1554,7 @@ type StageReply struct {
 
 func (x *StageReply) Reset() {
 	*x = StageReply{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1566,7 @@ func (x *StageReply) String() string {
 func (*StageReply) ProtoMessage() {}
 
 func (x *StageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1579,7 @@ func (x *StageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageReply.ProtoReflect.Descriptor instead.
 func (*StageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StageReply) GetDir() string {
@@ -1364,7 +1600,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1612,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1625,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ImportRequest) GetSpec() *EnsureRequest {
@@ -1421,7 +1657,7 @@ type ImportReply struct {
 
 func (x *ImportReply) Reset() {
 	*x = ImportReply{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1669,7 @@ func (x *ImportReply) String() string {
 func (*ImportReply) ProtoMessage() {}
 
 func (x *ImportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1682,7 @@ func (x *ImportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportReply.ProtoReflect.Descriptor instead.
 func (*ImportReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{31}
 }
 
 type ConsoleData struct {
@@ -1459,7 +1695,7 @@ type ConsoleData struct {
 
 func (x *ConsoleData) Reset() {
 	*x = ConsoleData{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1707,7 @@ func (x *ConsoleData) String() string {
 func (*ConsoleData) ProtoMessage() {}
 
 func (x *ConsoleData) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1720,7 @@ func (x *ConsoleData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleData.ProtoReflect.Descriptor instead.
 func (*ConsoleData) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ConsoleData) GetUuid() string {
@@ -1532,14 +1768,15 @@ const file_driver_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
 	"\x10InstancesRequest\"I\n" +
 	"\x0eInstancesReply\x127\n" +
-	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\x90\x01\n" +
+	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xa6\x01\n" +
 	"\bInstance\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05power\x18\x04 \x01(\tR\x05power\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x18\n" +
-	"\apending\x18\x06 \x03(\tR\apending\"\xd9\x01\n" +
+	"\apending\x18\x06 \x03(\tR\apending\x12\x14\n" +
+	"\x05media\x18\a \x01(\tR\x05media\"\xd9\x01\n" +
 	"\rEnsureRequest\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1583,7 +1820,19 @@ const file_driver_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x14\n" +
 	"\x05power\x18\x03 \x01(\tR\x05power\x12\x14\n" +
-	"\x05cause\x18\x04 \x01(\tR\x05cause\"$\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\"\x0e\n" +
+	"\fLoadsRequest\"9\n" +
+	"\n" +
+	"LoadsReply\x12+\n" +
+	"\x05loads\x18\x01 \x03(\v2\x15.tenks.driver.v1.LoadR\x05loads\"Y\n" +
+	"\x04Load\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12'\n" +
+	"\x0fcpu_nanoseconds\x18\x02 \x01(\x03R\x0ecpuNanoseconds\x12\x14\n" +
+	"\x05vcpus\x18\x03 \x01(\x03R\x05vcpus\"9\n" +
+	"\x0fSetMediaRequest\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"\x0f\n" +
+	"\rSetMediaReply\"$\n" +
 	"\x0eLuggageRequest\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\"Q\n" +
 	"\fLuggageReply\x12+\n" +
@@ -1603,7 +1852,7 @@ const file_driver_proto_rawDesc = "" +
 	"\vImportReply\"5\n" +
 	"\vConsoleData\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data2\xe9\x06\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data2\xfc\a\n" +
 	"\x06Driver\x12O\n" +
 	"\tConfigure\x12!.tenks.driver.v1.ConfigureRequest\x1a\x1f.tenks.driver.v1.ConfigureReply\x12@\n" +
 	"\x04Ping\x12\x1c.tenks.driver.v1.PingRequest\x1a\x1a.tenks.driver.v1.PingReply\x12@\n" +
@@ -1613,7 +1862,9 @@ const file_driver_proto_rawDesc = "" +
 	"\x06Remove\x12\x1e.tenks.driver.v1.RemoveRequest\x1a\x1c.tenks.driver.v1.RemoveReply\x12C\n" +
 	"\x05Power\x12\x1d.tenks.driver.v1.PowerRequest\x1a\x1b.tenks.driver.v1.PowerReply\x12@\n" +
 	"\x05Watch\x12\x1d.tenks.driver.v1.WatchRequest\x1a\x16.tenks.driver.v1.Event0\x01\x12I\n" +
-	"\aConsole\x12\x1c.tenks.driver.v1.ConsoleData\x1a\x1c.tenks.driver.v1.ConsoleData(\x010\x01\x12I\n" +
+	"\aConsole\x12\x1c.tenks.driver.v1.ConsoleData\x1a\x1c.tenks.driver.v1.ConsoleData(\x010\x01\x12C\n" +
+	"\x05Loads\x12\x1d.tenks.driver.v1.LoadsRequest\x1a\x1b.tenks.driver.v1.LoadsReply\x12L\n" +
+	"\bSetMedia\x12 .tenks.driver.v1.SetMediaRequest\x1a\x1e.tenks.driver.v1.SetMediaReply\x12I\n" +
 	"\aLuggage\x12\x1f.tenks.driver.v1.LuggageRequest\x1a\x1d.tenks.driver.v1.LuggageReply\x12D\n" +
 	"\x05Stage\x12\x1e.tenks.driver.v1.EnsureRequest\x1a\x1b.tenks.driver.v1.StageReply\x12F\n" +
 	"\x06Import\x12\x1e.tenks.driver.v1.ImportRequest\x1a\x1c.tenks.driver.v1.ImportReplyB\x1fZ\x1dtenks/hostops/driver/driverpbb\x06proto3"
@@ -1630,7 +1881,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_driver_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: tenks.driver.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: tenks.driver.v1.ConfigureReply
@@ -1653,57 +1904,67 @@ var file_driver_proto_goTypes = []any{
 	(*PowerReply)(nil),       // 18: tenks.driver.v1.PowerReply
 	(*WatchRequest)(nil),     // 19: tenks.driver.v1.WatchRequest
 	(*Event)(nil),            // 20: tenks.driver.v1.Event
-	(*LuggageRequest)(nil),   // 21: tenks.driver.v1.LuggageRequest
-	(*LuggageReply)(nil),     // 22: tenks.driver.v1.LuggageReply
-	(*File)(nil),             // 23: tenks.driver.v1.File
-	(*StageReply)(nil),       // 24: tenks.driver.v1.StageReply
-	(*ImportRequest)(nil),    // 25: tenks.driver.v1.ImportRequest
-	(*ImportReply)(nil),      // 26: tenks.driver.v1.ImportReply
-	(*ConsoleData)(nil),      // 27: tenks.driver.v1.ConsoleData
-	nil,                      // 28: tenks.driver.v1.ConfigureRequest.OptionsEntry
-	nil,                      // 29: tenks.driver.v1.InfoReply.FactsEntry
+	(*LoadsRequest)(nil),     // 21: tenks.driver.v1.LoadsRequest
+	(*LoadsReply)(nil),       // 22: tenks.driver.v1.LoadsReply
+	(*Load)(nil),             // 23: tenks.driver.v1.Load
+	(*SetMediaRequest)(nil),  // 24: tenks.driver.v1.SetMediaRequest
+	(*SetMediaReply)(nil),    // 25: tenks.driver.v1.SetMediaReply
+	(*LuggageRequest)(nil),   // 26: tenks.driver.v1.LuggageRequest
+	(*LuggageReply)(nil),     // 27: tenks.driver.v1.LuggageReply
+	(*File)(nil),             // 28: tenks.driver.v1.File
+	(*StageReply)(nil),       // 29: tenks.driver.v1.StageReply
+	(*ImportRequest)(nil),    // 30: tenks.driver.v1.ImportRequest
+	(*ImportReply)(nil),      // 31: tenks.driver.v1.ImportReply
+	(*ConsoleData)(nil),      // 32: tenks.driver.v1.ConsoleData
+	nil,                      // 33: tenks.driver.v1.ConfigureRequest.OptionsEntry
+	nil,                      // 34: tenks.driver.v1.InfoReply.FactsEntry
 }
 var file_driver_proto_depIdxs = []int32{
-	28, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
-	29, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
+	33, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
+	34, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
 	8,  // 2: tenks.driver.v1.InstancesReply.instances:type_name -> tenks.driver.v1.Instance
 	11, // 3: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
 	13, // 4: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
 	14, // 5: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
 	12, // 6: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
 	14, // 7: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
-	23, // 8: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
-	9,  // 9: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
-	23, // 10: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
-	0,  // 11: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
-	2,  // 12: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
-	4,  // 13: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
-	6,  // 14: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
-	9,  // 15: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
-	15, // 16: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
-	17, // 17: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
-	19, // 18: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
-	27, // 19: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
-	21, // 20: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
-	9,  // 21: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
-	25, // 22: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
-	1,  // 23: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
-	3,  // 24: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
-	5,  // 25: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
-	7,  // 26: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
-	10, // 27: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
-	16, // 28: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
-	18, // 29: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
-	20, // 30: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
-	27, // 31: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
-	22, // 32: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
-	24, // 33: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
-	26, // 34: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
-	23, // [23:35] is the sub-list for method output_type
-	11, // [11:23] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	23, // 8: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
+	28, // 9: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
+	9,  // 10: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
+	28, // 11: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
+	0,  // 12: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
+	2,  // 13: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
+	4,  // 14: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
+	6,  // 15: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
+	9,  // 16: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
+	15, // 17: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
+	17, // 18: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
+	19, // 19: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
+	32, // 20: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
+	21, // 21: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
+	24, // 22: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
+	26, // 23: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
+	9,  // 24: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
+	30, // 25: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
+	1,  // 26: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
+	3,  // 27: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
+	5,  // 28: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
+	7,  // 29: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
+	10, // 30: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
+	16, // 31: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
+	18, // 32: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
+	20, // 33: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
+	32, // 34: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
+	22, // 35: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
+	25, // 36: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
+	27, // 37: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
+	29, // 38: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
+	31, // 39: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
+	26, // [26:40] is the sub-list for method output_type
+	12, // [12:26] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -1717,7 +1978,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,8 @@ const (
 	Driver_Power_FullMethodName     = "/tenks.driver.v1.Driver/Power"
 	Driver_Watch_FullMethodName     = "/tenks.driver.v1.Driver/Watch"
 	Driver_Console_FullMethodName   = "/tenks.driver.v1.Driver/Console"
+	Driver_Loads_FullMethodName     = "/tenks.driver.v1.Driver/Loads"
+	Driver_SetMedia_FullMethodName  = "/tenks.driver.v1.Driver/SetMedia"
 	Driver_Luggage_FullMethodName   = "/tenks.driver.v1.Driver/Luggage"
 	Driver_Stage_FullMethodName     = "/tenks.driver.v1.Driver/Stage"
 	Driver_Import_FullMethodName    = "/tenks.driver.v1.Driver/Import"
@@ -58,6 +60,10 @@ type DriverClient interface {
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
 	// Console copies bytes both ways. The first message names the node.
 	Console(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsoleData, ConsoleData], error)
+	// Loads says what running guests used. It answers UNIMPLEMENTED where that is not known.
+	Loads(ctx context.Context, in *LoadsRequest, opts ...grpc.CallOption) (*LoadsReply, error)
+	// SetMedia puts an image into a node's CD-ROM drive, or empties it.
+	SetMedia(ctx context.Context, in *SetMediaRequest, opts ...grpc.CallOption) (*SetMediaReply, error)
 	// Luggage, Stage and Import move a node that is off to another host. A driver
 	// that cannot do that answers UNIMPLEMENTED.
 	Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error)
@@ -175,6 +181,26 @@ func (c *driverClient) Console(ctx context.Context, opts ...grpc.CallOption) (gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Driver_ConsoleClient = grpc.BidiStreamingClient[ConsoleData, ConsoleData]
 
+func (c *driverClient) Loads(ctx context.Context, in *LoadsRequest, opts ...grpc.CallOption) (*LoadsReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadsReply)
+	err := c.cc.Invoke(ctx, Driver_Loads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *driverClient) SetMedia(ctx context.Context, in *SetMediaRequest, opts ...grpc.CallOption) (*SetMediaReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetMediaReply)
+	err := c.cc.Invoke(ctx, Driver_SetMedia_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *driverClient) Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LuggageReply)
@@ -222,6 +248,10 @@ type DriverServer interface {
 	Watch(*WatchRequest, grpc.ServerStreamingServer[Event]) error
 	// Console copies bytes both ways. The first message names the node.
 	Console(grpc.BidiStreamingServer[ConsoleData, ConsoleData]) error
+	// Loads says what running guests used. It answers UNIMPLEMENTED where that is not known.
+	Loads(context.Context, *LoadsRequest) (*LoadsReply, error)
+	// SetMedia puts an image into a node's CD-ROM drive, or empties it.
+	SetMedia(context.Context, *SetMediaRequest) (*SetMediaReply, error)
 	// Luggage, Stage and Import move a node that is off to another host. A driver
 	// that cannot do that answers UNIMPLEMENTED.
 	Luggage(context.Context, *LuggageRequest) (*LuggageReply, error)
@@ -263,6 +293,12 @@ func (UnimplementedDriverServer) Watch(*WatchRequest, grpc.ServerStreamingServer
 }
 func (UnimplementedDriverServer) Console(grpc.BidiStreamingServer[ConsoleData, ConsoleData]) error {
 	return status.Error(codes.Unimplemented, "method Console not implemented")
+}
+func (UnimplementedDriverServer) Loads(context.Context, *LoadsRequest) (*LoadsReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Loads not implemented")
+}
+func (UnimplementedDriverServer) SetMedia(context.Context, *SetMediaRequest) (*SetMediaReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetMedia not implemented")
 }
 func (UnimplementedDriverServer) Luggage(context.Context, *LuggageRequest) (*LuggageReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Luggage not implemented")
@@ -438,6 +474,42 @@ func _Driver_Console_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Driver_ConsoleServer = grpc.BidiStreamingServer[ConsoleData, ConsoleData]
 
+func _Driver_Loads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Loads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Loads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Loads(ctx, req.(*LoadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Driver_SetMedia_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetMediaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).SetMedia(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_SetMedia_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).SetMedia(ctx, req.(*SetMediaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Driver_Luggage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LuggageRequest)
 	if err := dec(in); err != nil {
@@ -526,6 +598,14 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Power",
 			Handler:    _Driver_Power_Handler,
+		},
+		{
+			MethodName: "Loads",
+			Handler:    _Driver_Loads_Handler,
+		},
+		{
+			MethodName: "SetMedia",
+			Handler:    _Driver_SetMedia_Handler,
 		},
 		{
 			MethodName: "Luggage",

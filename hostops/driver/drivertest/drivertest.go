@@ -53,6 +53,8 @@ func Conform(t *testing.T, open func(t *testing.T) Setup) {
 		{"asks the guest to shut down, and interrupts it", (*suite).soft},
 		{"opens a watch with ready, tells every watcher, and ends it without an error", (*suite).watch},
 		{"attaches to the console of a running guest only", (*suite).console},
+		{"puts media into the drive and takes them out, on or off", (*suite).media},
+		{"says what running guests used", (*suite).loads},
 		{"says what a node that is off has on disk", (*suite).luggage},
 		{"brings a node in with what it had on disk", (*suite).move},
 		{"gives up a node that was coming", (*suite).stageGivenUp},

@@ -1,0 +1,232 @@
+package redfish
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"tenks/bmc"
+	"tenks/raftfsm/state"
+)
+
+// bootDevices are the boot devices by their BootSourceOverrideTarget. UefiHttp is not
+// among them: it is the drive with an image from HttpBootUri, or the network.
+var bootDevices = map[string]state.BootDevice{
+	targetNone: state.BootNone, "Pxe": state.BootPXE, "Hdd": state.BootDisk, "Cd": state.BootCDROM, "BiosSetup": state.BootSetup,
+}
+
+const (
+	targetNone = "None"
+	targetHTTP = "UefiHttp"
+)
+
+// The values of BootSourceOverrideEnabled.
+const (
+	overrideDisabled   = "Disabled"
+	overrideOnce       = "Once"
+	overrideContinuous = "Continuous"
+)
+
+func bootTargets(mode state.BootMode) []string {
+	out := []string{targetNone, "Pxe", "Hdd", "Cd", "BiosSetup"}
+	if mode == state.BootUEFI {
+		out = append(out, targetHTTP)
+	}
+	return out
+}
+
+func bootMode(mode state.BootMode) string {
+	if mode == state.BootUEFI {
+		return "UEFI"
+	}
+	return "Legacy"
+}
+
+var overrides = []string{overrideDisabled, overrideOnce, overrideContinuous}
+
+func bootRules() Rules {
+	return Rules{
+		"BootSourceOverrideTarget":  {Kind: String, ValuesFor: func(r *Request) []string { return bootTargets(r.Chassis().Hardware().BootMode) }},
+		"BootSourceOverrideEnabled": {Kind: String, Values: overrides},
+		// The firmware of a node is part of its declaration: only what it has is allowed.
+		"BootSourceOverrideMode": {Kind: String, ValuesFor: func(r *Request) []string { return []string{bootMode(r.Chassis().Hardware().BootMode)} }},
+		"HttpBootUri":            {Kind: String, Null: true, Check: isBootURI},
+	}
+}
+
+func isBootURI(v any) bool {
+	s, _ := v.(string)
+	u, err := url.Parse(s)
+	return s == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// override is the boot override in Redfish's words.
+type override struct{ target, enabled string }
+
+// overrideOf says what is in force. A one-shot override that was used is Disabled.
+func overrideOf(boot state.Boot, set settings) override {
+	if boot.Device == state.BootNone {
+		o := override{targetNone, overrideDisabled}
+		if set.PendingTarget != "" {
+			o.target = set.PendingTarget
+		}
+		return o
+	}
+	o := override{targetNone, overrideOnce}
+	if boot.Persistent {
+		o.enabled = overrideContinuous
+	}
+	for target, device := range bootDevices {
+		if device == boot.Device {
+			o.target = target
+		}
+	}
+	if set.HTTPBoot && (boot.Device == state.BootCDROM || boot.Device == state.BootPXE) {
+		o.target = targetHTTP
+	}
+	return o
+}
+
+func bootObject(r *Request, hardware bmc.Hardware, status bmc.Status, set settings) Object {
+	o := overrideOf(status.Boot, set)
+	var uri any
+	if set.BootURI != "" {
+		uri = set.BootURI
+	}
+	return Object{
+		{"BootSourceOverrideTarget", o.target}, {"BootSourceOverrideTarget@Redfish.AllowableValues", bootTargets(hardware.BootMode)},
+		{"BootSourceOverrideEnabled", o.enabled}, {"BootSourceOverrideEnabled@Redfish.AllowableValues", overrides},
+		{"BootSourceOverrideMode", bootMode(hardware.BootMode)}, {"BootSourceOverrideMode@Redfish.AllowableValues", []string{bootMode(hardware.BootMode)}},
+		{"HttpBootUri", uri}, {"BootOrder", bootOrder(hardware)},
+		{"BootOptions", link(r.systemPath() + "/BootOptions")},
+	}
+}
+
+// patchBoot sets the override. What is not given stays as it is.
+func patchBoot(r *Request, v Values) error {
+	set := recall[settings](r.System, settingsKey)
+	o := overrideOf(r.Chassis().Status().Boot, set)
+	target, targetGiven := v.String("BootSourceOverrideTarget")
+	if targetGiven {
+		o.target = target
+	}
+	enabled, enabledGiven := v.String("BootSourceOverrideEnabled")
+	if enabledGiven {
+		o.enabled = enabled
+	}
+	uri, uriGiven := v["HttpBootUri"]
+	if uriGiven {
+		set.BootURI, _ = uri.(string)
+	}
+	set.PendingTarget, set.HTTPBoot = "", false
+	boot := state.Boot{Persistent: o.enabled == overrideContinuous, EFI: r.Chassis().Hardware().BootMode == state.BootUEFI}
+	switch {
+	case !targetGiven && !enabledGiven && !uriGiven:
+		return nil // the mode alone, which is what it was
+	case o.enabled == overrideDisabled:
+		boot, set.PendingTarget = state.Boot{}, target
+	case o.target == targetNone:
+		boot = state.Boot{}
+	case o.target == targetHTTP:
+		set.HTTPBoot = true
+		boot.Device = state.BootPXE // the firmware asks DHCP for the URI
+		if set.BootURI != "" {
+			boot.Device = state.BootCDROM
+			if err := insertBootImage(r, set.BootURI); err != nil {
+				return err
+			}
+		}
+	default:
+		boot.Device = bootDevices[o.target]
+	}
+	if err := r.Chassis().SetBoot(r.Context(), boot); err != nil {
+		return err
+	}
+	return alter(r, func(s *settings) {
+		s.PendingTarget, s.HTTPBoot, s.BootURI = set.PendingTarget, set.HTTPBoot, set.BootURI
+	})
+}
+
+const (
+	// bootFetchWait is how long a PATCH waits for the image; it goes on afterwards.
+	bootFetchWait = 25 * time.Second
+	// bootFetchMost is how long an image may take.
+	bootFetchMost = 30 * time.Minute
+)
+
+// insertBootImage puts the image into the drive.
+func insertBootImage(r *Request, uri string) error {
+	done := make(chan error, 1)
+	chassis, s, id := r.Chassis(), r.Service, r.System.ID
+	started := s.spawn(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, bootFetchMost)
+		defer cancel()
+		err := chassis.InsertMedia(ctx, bmc.Media{URL: uri})
+		if err != nil {
+			s.cfg.Log.WarnContext(ctx, "redfish: image for HTTP boot not inserted", "node", id, "err", err)
+		}
+		done <- err
+	})
+	if !started {
+		return unavailable(busyRetry)
+	}
+	wait := time.NewTimer(bootFetchWait)
+	defer wait.Stop()
+	select {
+	case err := <-done:
+		if err == nil || errors.Is(err, state.ErrBusy) || errors.Is(err, state.ErrUnsupported) {
+			return err
+		}
+		return fail(http.StatusBadRequest, msg("PropertyValueError", "Boot/HttpBootUri").about("Boot/HttpBootUri"))
+	case <-r.Context().Done():
+		return unavailable(busyRetry)
+	case <-wait.C:
+		return nil
+	}
+}
+
+// bootOption is a device that the firmware can start from.
+type bootOption struct{ name, alias string }
+
+// bootOptions are disks, the drive, and interfaces, in the firmware's order.
+func bootOptions(hardware bmc.Hardware) []bootOption {
+	var out []bootOption
+	for i := range hardware.Disks {
+		out = append(out, bootOption{"Hard Disk " + strconv.Itoa(i+1), "Hdd"})
+	}
+	out = append(out, bootOption{"CD-ROM Drive", "Cd"})
+	for _, nic := range hardware.NICs {
+		out = append(out, bootOption{"Network " + nic.MAC, "Pxe"})
+	}
+	return out
+}
+
+// bootOrder are the names of the boot options. It follows from the hardware, and is not
+// written: an override that is Continuous comes first for every boot.
+func bootOrder(hardware bmc.Hardware) []string {
+	out := make([]string, len(bootOptions(hardware)))
+	for i := range out {
+		const hex = "0123456789ABCDEF"
+		out[i] = "Boot00" + string(hex[i>>4&15]) + string(hex[i&15])
+	}
+	return out
+}
+
+func bootTable() []Resource {
+	index := func(r *Request) int { return slices.Index(bootOrder(r.Chassis().Hardware()), r.Var("option")) }
+	return []Resource{
+		{Path: systemsPath + "/{system}/BootOptions", Type: "#BootOptionCollection.BootOptionCollection", Name: "Boot Options",
+			Members: func(r *Request) ([]string, error) { return bootOrder(r.Chassis().Hardware()), nil }},
+		{Path: systemsPath + "/{system}/BootOptions/{option}", Type: "#BootOption.v1_0_6.BootOption",
+			Present: func(r *Request) bool { return index(r) >= 0 },
+			Get: func(r *Request) (Object, error) {
+				option := bootOptions(r.Chassis().Hardware())[index(r)]
+				return Object{{"Id", r.Var("option")}, {"Name", option.name}, {"DisplayName", option.name}, {"BootOptionReference", r.Var("option")},
+					{"BootOptionEnabled", true}, {"Alias", option.alias}}, nil
+			}},
+	}
+}

@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"tenks/bmc"
+	"tenks/hostops"
+	"tenks/raftfsm/reconcile"
+	"tenks/raftfsm/state"
+)
+
+// Chassis implements api.Host and what bmc/endpoint needs.
+func (a *agent) Chassis(uuid string) (bmc.Chassis, bool) {
+	c, ok := a.host.Chassis(uuid)
+	if !ok {
+		return nil, false
+	}
+	return chassis{Chassis: c, host: a.host, source: a.source, uuid: uuid}, true
+}
+
+// chassis gives a host's chassis the type that protocols expect.
+type chassis struct {
+	*hostops.Chassis
+	host   *hostops.Host
+	source reconcile.Source
+	uuid   string
+}
+
+func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
+
+func (c chassis) Console(ctx context.Context) (io.ReadWriteCloser, error) {
+	return c.host.Console(ctx, c.uuid)
+}
+
+func (c chassis) Hardware() bmc.Hardware {
+	snap, _ := c.source.Snapshot()
+	n, ok := snap.Node(c.uuid)
+	if !ok {
+		return bmc.Hardware{UUID: c.uuid}
+	}
+	return hardwareOf(n)
+}
+
+// hardwareOf is what a node is declared to consist of: what a running guest does not have
+// yet, it has from its next start on.
+func hardwareOf(n *state.Node) bmc.Hardware {
+	h := bmc.Hardware{UUID: strings.ToLower(n.UUID), Name: n.Name, MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs,
+		Arch: arch, BootMode: n.Machine.BootMode}
+	for _, p := range n.Ports {
+		h.NICs = append(h.NICs, bmc.NIC{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet})
+	}
+	for _, v := range n.Machine.Volumes {
+		h.Disks = append(h.Disks, bmc.Disk{CapacityBytes: v.CapacityBytes})
+	}
+	return h
+}
+
+// arch is what every driver makes.
+const arch = "x86_64"
+
+func (c chassis) Load() (bmc.Load, bool) {
+	l, ok := c.Chassis.Load()
+	return bmc.Load(l), ok
+}
+
+func (c chassis) Subscribe(on func(bmc.Event)) (cancel func()) {
+	return c.host.Subscribe(c.uuid, func(e hostops.ChassisEvent) {
+		on(bmc.Event{At: e.At, Kind: bmc.EventKind(e.Kind), ByCommand: e.ByCommand})
+	})
+}
+
+func (c chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
+	return c.Chassis.InsertMedia(ctx, hostops.Media(m))
+}
+
+func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus(c.Chassis.Media()) }

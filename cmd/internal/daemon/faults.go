@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tenks/bmc/record"
+	"tenks/cmd/internal/api"
+	"tenks/raftfsm/state"
+)
+
+// faultsEvery is how often faults whose time is over are looked for.
+const faultsEvery = time.Second
+
+// endFaults ends faults whose time is over, by this peer's reckoning, for as long as it
+// leads. Every peer stops applying them by itself: this is what takes them off the list.
+func (a *agent) endFaults(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if ended := a.bmcs.EndedFaults(); len(ended) > 0 {
+			if _, err := a.propose(ctx, "", state.EndFaults{IDs: ended, Expired: true}); err != nil && ctx.Err() == nil {
+				a.log.WarnContext(ctx, "faults not ended; will retry", "err", err)
+			}
+		}
+		sleep(ctx, faultsEvery)
+	}
+	return nil
+}
+
+// FaultCounts implements api.Faults.
+func (a *agent) FaultCounts() map[string]api.FaultCount {
+	out := map[string]api.FaultCount{}
+	for id, c := range a.bmcs.FaultCounts() {
+		out[id] = api.FaultCount{Asked: c.Asked, Hit: c.Hit}
+	}
+	return out
+}
+
+// PeerFaultCounts implements api.Faults.
+func (a *agent) PeerFaultCounts(ctx context.Context, peers []string) map[string]map[string]api.FaultCount {
+	ctx, cancel := context.WithTimeout(ctx, powersTime)
+	defer cancel()
+	out := map[string]map[string]api.FaultCount{}
+	if a.mesh.Transport() == nil {
+		return out
+	}
+	var mu sync.Mutex // guards out
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, powersAtOnce)
+	for _, peer := range peers {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			counts, err := a.faultCountsOf(ctx, peer)
+			if err != nil {
+				return // it is unknown what it does not tell
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[peer] = counts
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+func (a *agent) faultCountsOf(ctx context.Context, peer string) (map[string]api.FaultCount, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+"/v1/fault-counts", nil)
+	if err != nil {
+		return nil, err
+	}
+	api.Forward(req.Header, a.mesh.ID())
+	resp, err := a.peerHTTP.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("peer %s: %s", peer, resp.Status)
+	}
+	var counts map[string]api.FaultCount
+	err = json.NewDecoder(resp.Body).Decode(&counts)
+	return counts, err
+}
+
+// bmcCollector serves what was counted of requests to BMCs.
+type bmcCollector struct{ recorder *record.Recorder }
+
+var (
+	descBMC  = prometheus.NewDesc("tenks_bmc_request_seconds", "Time of requests to BMCs on this host.", []string{"protocol", "method", "result"}, nil)
+	descLost = prometheus.NewDesc("tenks_bmc_audit_lost_total", "Lines of this host's audit of BMCs that were not written.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *bmcCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descBMC
+	ch <- descLost
+}
+
+// Collect implements prometheus.Collector.
+func (c *bmcCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range c.recorder.Series() {
+		within := make(map[float64]uint64, len(record.Buckets))
+		for i, b := range record.Buckets {
+			within[b.Seconds()] = s.Within[i]
+		}
+		ch <- prometheus.MustNewConstHistogram(descBMC, s.Count, s.Sum.Seconds(), within, s.Protocol, s.Method, s.Result)
+	}
+	ch <- prometheus.MustNewConstMetric(descLost, prometheus.CounterValue, float64(c.recorder.Lost()))
+}
