@@ -1,78 +1,33 @@
 package ipmi
 
 import (
-	"net/netip"
 	"time"
+
+	bmcguard "tenks/bmc/guard"
 )
 
 const (
-	// maxFailures bad logins within failuresWithin block a source for that user name
-	// for blockFor. Nobody else is blocked, so nobody can lock others out.
-	maxFailures    = 10
-	failuresWithin = time.Minute
-	blockFor       = 30 * time.Second
-	// maxSuspects bounds the memory; the oldest is forgotten first.
+	// maxSuspects bounds the memory of bad logins; the oldest is forgotten first.
 	maxSuspects = 64
 	// pingsPerSecond bounds answers to presence pings, the one answer that is much
 	// larger than its question.
 	pingsPerSecond = 50
 )
 
+// suspect is who logs in.
+type suspect = bmcguard.Suspect
+
 // guard slows down who guesses passwords, and pings.
 type guard struct {
-	suspects map[suspect]failures
-	pings    int
-	second   time.Time
-}
-
-type suspect struct {
-	source netip.Addr
-	name   string
-}
-
-type failures struct {
-	count       int
-	first, last time.Time
-	blocked     time.Time // until when
+	logins bmcguard.Guard
+	pings  int
+	second time.Time
 }
 
 // fail notes a bad login; it reports whether that one led to a block.
 func (g *guard) fail(s suspect, now time.Time) bool {
-	f, known := g.suspects[s]
-	if !known && len(g.suspects) >= maxSuspects {
-		g.forgetOldest()
-	}
-	if now.Sub(f.first) >= failuresWithin {
-		f = failures{first: now}
-	}
-	f.count++
-	f.last = now
-	block := f.count >= maxFailures
-	if block {
-		f = failures{last: now, blocked: now.Add(blockFor)}
-	}
-	if g.suspects == nil {
-		g.suspects = map[suspect]failures{}
-	}
-	g.suspects[s] = f
-	return block
-}
-
-func (g *guard) forgetOldest() {
-	var oldest suspect
-	var last time.Time
-	for s, f := range g.suspects {
-		if last.IsZero() || f.last.Before(last) {
-			oldest, last = s, f.last
-		}
-	}
-	delete(g.suspects, oldest)
-}
-
-func (g *guard) succeed(s suspect) { delete(g.suspects, s) }
-
-func (g *guard) blocked(s suspect, now time.Time) bool {
-	return now.Before(g.suspects[s].blocked)
+	g.logins.Most = maxSuspects
+	return g.logins.Fail(s, now)
 }
 
 // mayPong reports whether another ping is answered in this second.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	bmcguard "tenks/bmc/guard"
 )
 
 // lanRead is a parameter being read.
@@ -67,7 +69,7 @@ var lanParams = map[byte]lanParam{
 	22:           func(lanRead) ([]byte, error) { return []byte{byte(len(suites))}, nil },
 	23:           func(lanRead) ([]byte, error) { return suiteIDs(), nil },
 	24:           func(lanRead) ([]byte, error) { return suiteLimits(), nil },
-	26:           fixed(0, maxFailures, byte(failuresWithin/guardUnit), 0, byte(blockFor/guardUnit), 0), // bad passwords, per source
+	26:           fixed(0, bmcguard.MaxFailures, byte(bmcguard.Within/guardUnit), 0, byte(bmcguard.BlockFor/guardUnit), 0), // bad passwords, per source
 	50:           fixed(ipv6Only | ipv6Both),
 	51:           func(r lanRead) ([]byte, error) { return []byte{r.ipv6Enable()}, nil },
 	52:           fixed(0),

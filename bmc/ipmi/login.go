@@ -123,7 +123,7 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled
 	role, name := types.PrivilegeLevel(b[24]&0x0f), string(b[rakp1Len:])
 	who := e.identify(of, name)
 	status := judgeRAKP1(role, min(s.limit, who.limit), name)
-	if status == types.RmcpStatusCodeNoErrors && e.guard.blocked(suspect{from.Addr(), name}, now) {
+	if status == types.RmcpStatusCodeNoErrors && e.guard.logins.Blocked(suspect{Source: from.Addr(), Name: name}, now) {
 		status = types.RmcpStatusCodeNoResToCreateSess
 	}
 	if status != types.RmcpStatusCodeNoErrors {
@@ -193,12 +193,12 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	case s.stage != stageNamed:
 		return nil, nil
 	}
-	who, user := suspect{from.Addr(), s.login.name}, s.login.who.id
+	who, user := suspect{Source: from.Addr(), Name: s.login.name}, s.login.who.id
 	if status != types.RmcpStatusCodeNoErrors {
 		// The console gave up. The usual reason is a wrong password, which it notices
 		// by RAKP 2; not answered (IPMI v2.0 §13.22).
 		e.sessions.remove(s)
-		return nil, &loginEnd{from, who.name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
+		return nil, &loginEnd{from, who.Name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
 	if len(b) != rakp3Len+s.suite.authLen {
 		return nil, nil
@@ -207,13 +207,13 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	if err != nil {
 		s.stage = stageFailed
 		s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeInvalidIntegrityCheckValue, s.console, nil)}
-		return s.rakp3.answer, &loginEnd{from, who.name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
+		return s.rakp3.answer, &loginEnd{from, who.Name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
-	e.guard.succeed(who)
+	e.guard.logins.Succeed(who)
 	e.sessions.promote(s)
-	s.used, s.user, s.userID = now, who.name, user
+	s.used, s.user, s.userID = now, who.Name, user
 	s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeNoErrors, s.console, icv)}
-	return s.rakp3.answer, &loginEnd{from: from, name: who.name}
+	return s.rakp3.answer, &loginEnd{from: from, name: who.Name}
 }
 
 // finishLogin checks the console's code, gives the session its keys and returns

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	bmcguard "tenks/bmc/guard"
 )
 
 // Call is a command that was answered, or a login that ended.
@@ -64,7 +66,7 @@ func (e *engine) loginEnded(ctx context.Context, now time.Time, end *loginEnd) {
 		e.log.InfoContext(ctx, "bmc: login refused", "node", e.uuid, "source", source, "user", end.name)
 	}
 	if end.blocks {
-		e.log.WarnContext(ctx, "bmc: logins blocked after too many failures", "node", e.uuid, "source", source, "user", end.name, "for", blockFor)
+		e.log.WarnContext(ctx, "bmc: logins blocked after too many failures", "node", e.uuid, "source", source, "user", end.name, "for", bmcguard.BlockFor)
 	}
 	if e.observer == nil {
 		return

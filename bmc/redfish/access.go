@@ -302,22 +302,12 @@ func (s *Service) login(r *http.Request, user, password string) (*account, error
 	}
 	if acct == nil {
 		if s.access.fail(who, now) {
-			s.cfg.Log.WarnContext(r.Context(), "redfish: too many bad logins; blocked for a while", "user", brief(user), "source", who.source.String())
+			s.cfg.Log.WarnContext(r.Context(), "redfish: too many bad logins; blocked for a while", "user", brief(user), "source", who.Source.String())
 		}
 		return nil, unauthorized()
 	}
-	if failing := s.access.suspected(who); failing {
-		s.access.succeed(who)
-	}
+	s.access.succeed(who)
 	return acct, nil
-}
-
-// suspected says whether there were bad logins.
-func (g *guard) suspected(s suspect) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, ok := g.suspects[s]
-	return ok
 }
 
 // unauthorized is the same whatever was wrong.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tenks/bmc/bmctest"
+	bmcguard "tenks/bmc/guard"
 	"tenks/raftfsm/state"
 )
 
@@ -122,7 +123,7 @@ func TestSessionsOfAnAccountAreBounded(t *testing.T) {
 func TestGuessing(t *testing.T) {
 	f := newFixture(t)
 	f.password = "guess"
-	for range maxFailures {
+	for range bmcguard.MaxFailures {
 		f.want(401, get, systemsPath, nil)
 	}
 	f.password = "correct horse"
@@ -131,13 +132,13 @@ func TestGuessing(t *testing.T) {
 	f.want(200, get, systemsPath, nil)
 	f.source = "192.0.2.1:5000"
 	f.want(503, post, sessionsPath, `{"UserName":"admin","Password":"correct horse"}`)
-	f.advance(blockFor)
+	f.advance(bmcguard.BlockFor)
 	f.want(200, get, systemsPath, nil)
 }
 
 func TestRequestsOfASourceAreBounded(t *testing.T) {
 	f := newFixture(t)
-	source := suspectOf(f.source, "").source
+	source := suspectOf(f.source, "").Source
 	for range maxPerSource {
 		if !f.inFlight.enter(source) {
 			t.Fatal("refused too early")

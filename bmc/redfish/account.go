@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	bmcguard "tenks/bmc/guard"
 )
 
 // Privilege is a privilege of DSP0266 §13.2.10.
@@ -109,7 +111,7 @@ func accountTable() []Resource {
 			Get: func(*Request) (Object, error) {
 				return Object{{"Id", "AccountService"}, {"Name", "Account Service"}, {"Status", healthy()}, {"ServiceEnabled", true},
 					{"MinPasswordLength", minPassword}, {"MaxPasswordLength", maxPassword},
-					{"AuthFailureLoggingThreshold", maxFailures}, {"HTTPBasicAuth", "Enabled"}, {"SupportedAccountTypes", []string{"Redfish"}}}, nil
+					{"AuthFailureLoggingThreshold", bmcguard.MaxFailures}, {"HTTPBasicAuth", "Enabled"}, {"SupportedAccountTypes", []string{"Redfish"}}}, nil
 			}},
 		{Path: accountsPath, Type: "#ManagerAccountCollection.ManagerAccountCollection", Link: "Accounts", Name: "Accounts", Change: ConfigureUsers,
 			Members: func(r *Request) ([]string, error) {

@@ -62,7 +62,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	commonHeaders(rec.Header(), r)
 	setWriteDeadline(rec, time.Now().Add(writeTimeout))
-	source := suspectOf(r.RemoteAddr, "").source
+	source := suspectOf(r.RemoteAddr, "").Source
 	if !s.inFlight.enter(source) {
 		s.refuse(rec, r, unavailable(busyRetry))
 		return

@@ -256,7 +256,7 @@ func openSession(r *Request, v Values) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	source := suspectOf(r.HTTP.RemoteAddr, "").source
+	source := suspectOf(r.HTTP.RemoteAddr, "").Source
 	one := session{account: acct.id, user: acct.user, role: acct.role, context: label}
 	if source.IsValid() {
 		one.source = source.String()

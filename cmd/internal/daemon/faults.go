@@ -2,10 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,49 +39,7 @@ func (a *agent) FaultCounts() map[string]api.FaultCount {
 
 // PeerFaultCounts implements api.Faults.
 func (a *agent) PeerFaultCounts(ctx context.Context, peers []string) map[string]map[string]api.FaultCount {
-	ctx, cancel := context.WithTimeout(ctx, powersTime)
-	defer cancel()
-	out := map[string]map[string]api.FaultCount{}
-	if a.mesh.Transport() == nil {
-		return out
-	}
-	var mu sync.Mutex // guards out
-	var wg sync.WaitGroup
-	turn := make(chan struct{}, powersAtOnce)
-	for _, peer := range peers {
-		wg.Go(func() {
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			counts, err := a.faultCountsOf(ctx, peer)
-			if err != nil {
-				return // it is unknown what it does not tell
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			out[peer] = counts
-		})
-	}
-	wg.Wait()
-	return out
-}
-
-func (a *agent) faultCountsOf(ctx context.Context, peer string) (map[string]api.FaultCount, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+"/v1/fault-counts", nil)
-	if err != nil {
-		return nil, err
-	}
-	api.Forward(req.Header, a.mesh.ID())
-	resp, err := a.peerHTTP.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("peer %s: %s", peer, resp.Status)
-	}
-	var counts map[string]api.FaultCount
-	err = json.NewDecoder(resp.Body).Decode(&counts)
-	return counts, err
+	return askPeers[map[string]api.FaultCount](ctx, a, peers, "/v1/fault-counts")
 }
 
 // bmcCollector serves what was counted of requests to BMCs.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -109,9 +110,19 @@ func (a *agent) told(h http.Header) {
 
 // PeerPowers implements api.Mesh. Nodes of peers that do not answer are left out.
 func (a *agent) PeerPowers(ctx context.Context, peers []string) map[string]state.Power {
+	out := map[string]state.Power{}
+	for _, powers := range askPeers[map[string]state.Power](ctx, a, peers, "/v1/powers") {
+		maps.Copy(out, powers)
+	}
+	return out
+}
+
+// askPeers gets what each peer says of itself at a path of the API, by peer. Those that do
+// not answer in time are left out: it is unknown what they do not tell.
+func askPeers[T any](ctx context.Context, a *agent, peers []string, path string) map[string]T {
 	ctx, cancel := context.WithTimeout(ctx, powersTime)
 	defer cancel()
-	out := map[string]state.Power{}
+	out := map[string]T{}
 	if a.mesh.Transport() == nil {
 		return out
 	}
@@ -122,36 +133,33 @@ func (a *agent) PeerPowers(ctx context.Context, peers []string) map[string]state
 		wg.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			powers, err := a.powersOf(ctx, peer)
+			answer, err := askPeer[T](ctx, a, peer, path)
 			if err != nil {
-				return // it is unknown what it does not tell
+				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			for uuid, p := range powers {
-				out[uuid] = p
-			}
+			out[peer] = answer
 		})
 	}
 	wg.Wait()
 	return out
 }
 
-func (a *agent) powersOf(ctx context.Context, peer string) (map[string]state.Power, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+"/v1/powers", nil)
+func askPeer[T any](ctx context.Context, a *agent, peer, path string) (answer T, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+peer+path, http.NoBody)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	api.Forward(req.Header, a.mesh.ID())
 	resp, err := a.peerHTTP.RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("peer %s: %s", peer, resp.Status)
+		return answer, fmt.Errorf("peer %s: %s", peer, resp.Status)
 	}
-	var powers map[string]state.Power
-	err = json.NewDecoder(resp.Body).Decode(&powers)
-	return powers, err
+	err = json.NewDecoder(resp.Body).Decode(&answer)
+	return answer, err
 }
