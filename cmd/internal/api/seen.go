@@ -41,7 +41,8 @@ func (s Seen) Before(o Seen) bool {
 // Mark writes it into a request.
 func (s Seen) Mark(h http.Header) { h.Set(seenHeader, s.String()) }
 
-func seenBy(snap *state.Snapshot) Seen { return Seen{snap.Mesh().Generation, snap.Index()} }
+// SeenBy is how new a snapshot is.
+func SeenBy(snap *state.Snapshot) Seen { return Seen{snap.Mesh().Generation, snap.Index()} }
 
 // catchUp waits a while until the state is as new as the peer that sent the request on
 // was told. A mesh that was recovered is not waited for.
@@ -54,7 +55,7 @@ func (s *Server) catchUp(r *http.Request) {
 	defer cancel()
 	for {
 		snap, changed := s.Source.Snapshot()
-		have := seenBy(snap)
+		have := SeenBy(snap)
 		if have.Generation != want.Generation || !have.Before(want) {
 			return
 		}
@@ -77,7 +78,7 @@ type telling struct {
 func (t *telling) WriteHeader(status int) {
 	if !t.begun {
 		t.begun = true
-		seenBy(t.source()).Mark(t.Header())
+		SeenBy(t.source()).Mark(t.Header())
 	}
 	t.ResponseWriter.WriteHeader(status)
 }

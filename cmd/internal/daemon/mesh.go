@@ -225,8 +225,8 @@ func (a *agent) Whole() bool {
 		return false
 	}
 	snap, _ := a.source.Snapshot()
-	have := api.Seen{Generation: snap.Mesh().Generation, Index: snap.Index()}
-	return !have.Before(a.seen())
+	told := a.toldOf.Load()
+	return told == nil || !api.SeenBy(snap).Before(*told)
 }
 
 // Raft implements api.Mesh.

@@ -90,7 +90,7 @@ func (a *agent) sendOn(w http.ResponseWriter, r *http.Request, peer string, mark
 // seen is the newest state that this peer has, or was told of by one that answered for it.
 func (a *agent) seen() api.Seen {
 	snap, _ := a.source.Snapshot()
-	have := api.Seen{Generation: snap.Mesh().Generation, Index: snap.Index()}
+	have := api.SeenBy(snap)
 	if told := a.toldOf.Load(); told != nil && have.Before(*told) {
 		return *told
 	}
