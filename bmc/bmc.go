@@ -91,6 +91,21 @@ type MediaStatus struct {
 	Fetched  uint64
 }
 
+// AwaitsMedia says that the next start is from the drive, while the image for it is still
+// on its way: who starts the machine now would start it without. Every protocol has such
+// a start wait, or refuses it as state.ErrBusy.
+func AwaitsMedia(c interface {
+	Status() Status
+	Media() MediaStatus
+}) bool {
+	return c.Media().Fetching && c.Status().Boot.Device == state.BootCDROM
+}
+
+// StartsAnew says whether a power action begins the machine anew.
+func StartsAnew(action state.PowerAction, power state.Power) bool {
+	return action == state.ActionReset || action == state.ActionCycle || action == state.ActionOn && power != state.PowerOn
+}
+
 // Memory is what a BMC keeps of its node over restarts of agent and host, by a key per
 // purpose such as "ipmi/sel". It goes where the node goes.
 type Memory interface {

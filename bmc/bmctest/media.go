@@ -51,3 +51,10 @@ func (c *Chassis) Inserted() []bmc.Media {
 	defer c.mu.Unlock()
 	return slices.Clone(c.inserted)
 }
+
+// SetFetching says whether an image is on its way into the drive.
+func (c *Chassis) SetFetching(fetching bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.media.Fetching = fetching
+}

@@ -6,6 +6,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/command/chassis"
 	"github.com/bougou/go-ipmi/pkg/types"
 
+	"tenks/bmc"
 	"tenks/raftfsm/state"
 )
 
@@ -76,6 +77,9 @@ func chassisControl(ctx context.Context, c *call) ([]byte, error) {
 	action, ok := powerActions[chassis.ChassisControl(c.data[0])]
 	if !ok {
 		return nil, badField
+	}
+	if bmc.StartsAnew(action, c.chassis.Status().Power) && bmc.AwaitsMedia(c.chassis) {
+		return nil, state.ErrBusy // the drive that it is to start from has no image yet
 	}
 	c.mu.Lock()
 	c.boot.postpone(c.now)

@@ -146,6 +146,8 @@ func (p *player) arrange(word, rest string) {
 		p.lab.chassis.SetLoad(bmc.Load{CPU: share})
 	case "media":
 		p.insert(rest)
+	case "fetching":
+		p.lab.chassis.SetFetching(rest == "on")
 	case "fail":
 		p.lab.chassis.FailNext(map[string]error{"busy": state.ErrBusy, "state": state.ErrWrongState, "unsupported": state.ErrUnsupported, "other": errors.New("disk full")}[rest])
 	case "hold":

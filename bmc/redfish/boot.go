@@ -1,12 +1,13 @@
 package redfish
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tenks/bmc"
@@ -151,41 +152,37 @@ func patchBoot(r *Request, v Values) error {
 	})
 }
 
-const (
-	// bootFetchWait is how long a PATCH waits for the image; it goes on afterwards.
-	bootFetchWait = 25 * time.Second
-	// bootFetchMost is how long an image may take.
-	bootFetchMost = 30 * time.Minute
-)
-
-// insertBootImage puts the image into the drive.
+// insertBootImage puts the image into the drive. One that takes longer than an answer goes
+// on afterwards, and the start waits for it.
 func insertBootImage(r *Request, uri string) error {
-	done := make(chan error, 1)
-	chassis, s, id := r.Chassis(), r.Service, r.System.ID
-	started := s.spawn(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, bootFetchMost)
-		defer cancel()
-		err := chassis.InsertMedia(ctx, bmc.Media{URL: uri})
-		if err != nil {
-			s.cfg.Log.WarnContext(ctx, "redfish: image for HTTP boot not inserted", "node", id, "err", err)
-		}
-		done <- err
-	})
-	if !started {
-		return unavailable(busyRetry)
+	u, err := url.Parse(uri)
+	if err != nil || strings.EqualFold(path.Ext(u.Path), ".efi") {
+		// UEFI loads such a program by itself; a drive has nothing to start it with.
+		return fail(http.StatusBadRequest, msg("PropertyValueIncorrect", "Boot/HttpBootUri", brief(uri)).about("Boot/HttpBootUri"))
 	}
-	wait := time.NewTimer(bootFetchWait)
+	want := wanted{Media: bmc.Media{URL: uri}}
+	u.User, u.Fragment = nil, ""
+	want.shown = u.String()
+	in, err := r.Service.beginInsert(r.System, want)
+	if err != nil {
+		return err
+	}
+	wait := time.NewTimer(mediaWait)
 	defer wait.Stop()
 	select {
-	case err := <-done:
-		if err == nil || errors.Is(err, state.ErrBusy) || errors.Is(err, state.ErrUnsupported) {
-			return err
-		}
-		return fail(http.StatusBadRequest, msg("PropertyValueError", "Boot/HttpBootUri").about("Boot/HttpBootUri"))
+	case <-in.done:
 	case <-r.Context().Done():
 		return unavailable(busyRetry)
 	case <-wait.C:
 		return nil
+	}
+	switch err := r.Service.insertions.told(in); {
+	case err == nil, errors.Is(err, state.ErrBusy), errors.Is(err, state.ErrUnsupported):
+		return err
+	case errors.Is(err, state.ErrRefused):
+		return fail(http.StatusBadRequest, msg("PropertyValueError", "Boot/HttpBootUri").about("Boot/HttpBootUri"))
+	default:
+		return &Error{Status: http.StatusInternalServerError, Messages: []Message{msg("CouldNotEstablishConnection", brief(want.shown)).about("Boot/HttpBootUri")}, Cause: err}
 	}
 }
 

@@ -3,6 +3,7 @@ package redfish
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,15 +14,8 @@ import (
 	"tenks/raftfsm/state"
 )
 
-const (
-	// mediaKey is where what clients set of the drive is kept.
-	mediaKey = "redfish/media"
-	// mediaWait is how long an answer waits for an image; then it is a task. sushy takes that
-	// for the end, and starts the node: for its sake an answer waits longer than others do.
-	mediaWait = 30 * time.Second
-	// mediaMost is how long an image may take.
-	mediaMost = 2 * time.Hour
-)
+// mediaKey is where what clients set of the drive is kept.
+const mediaKey = "redfish/media"
 
 // mediaSettings is what clients set of the drive, besides what is in it.
 type mediaSettings struct {
@@ -192,6 +186,7 @@ func ejectMedia(r *Request, image string) error {
 	if err := r.Chassis().EjectMedia(r.Context()); err != nil {
 		return err
 	}
+	r.Service.insertions.forget(r.System.ID)
 	set := recall[mediaSettings](r.System, mediaKey)
 	if set.Image == image && (image != "" || set.UserName == "") {
 		return nil
@@ -209,34 +204,27 @@ func ejectMedia(r *Request, image string) error {
 func fetchMedia(r *Request, want wanted) (*Result, error) {
 	set := recall[mediaSettings](r.System, mediaKey)
 	want.VerifyCertificate, want.CACert = set.Verify, bundle(set.Certificates)
-	s, sys := r.Service, r.System
-	done, begun := make(chan error, 1), make(chan context.CancelFunc, 1)
-	started := s.spawn(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, mediaMost)
-		defer cancel()
-		begun <- cancel
-		done <- s.insertImage(ctx, sys, want)
-	})
-	if !started {
-		return nil, unavailable(busyRetry)
+	is := &r.Service.insertions
+	in, err := r.Service.beginInsert(r.System, want)
+	if err != nil {
+		return nil, err
 	}
-	cancel := <-begun
 	wait := time.NewTimer(asyncAfter(r.HTTP))
 	defer wait.Stop()
 	select {
-	case err := <-done:
-		return nil, err
+	case <-in.done:
+		return nil, want.refused(is.told(in))
 	case <-r.Context().Done():
 		return nil, unavailable(busyRetry)
 	case <-wait.C:
 	}
 	return r.Start("Insert Media", func(ctx context.Context, _ *Task) error {
 		select {
-		case err := <-done:
-			return err
+		case <-in.done:
+			return want.refused(in.err)
 		case <-ctx.Done():
-			cancel()
-			if err := <-done; err == nil {
+			in.cancel()
+			if <-in.done; in.err == nil {
 				return nil // it was there already
 			}
 			return ctx.Err()
@@ -265,7 +253,7 @@ func asyncAfter(r *http.Request) time.Duration {
 // insertImage puts an image into the drive, and remembers whose it is.
 func (s *Service) insertImage(ctx context.Context, sys System, want wanted) error {
 	if err := sys.Chassis.InsertMedia(ctx, want.Media); err != nil {
-		return want.refused(err)
+		return fmt.Errorf("system %s: %w", sys.ID, err)
 	}
 	return revise(ctx, s, sys, mediaKey, func(m *mediaSettings) error {
 		m.Image, m.UserName = "", want.Username
@@ -277,7 +265,7 @@ func (s *Service) insertImage(ctx context.Context, sys System, want wanted) erro
 // the image's server did, which may be over later.
 func (w wanted) refused(err error) error {
 	switch {
-	case errors.Is(err, state.ErrBusy), errors.Is(err, state.ErrUnsupported), errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, state.ErrBusy), errors.Is(err, state.ErrUnsupported), errors.Is(err, context.Canceled):
 		return err
 	case !errors.Is(err, state.ErrRefused):
 		return &Error{Status: http.StatusInternalServerError, Messages: []Message{msg("CouldNotEstablishConnection", brief(w.shown)).about("Image")}, Cause: err}

@@ -81,6 +81,8 @@ type Service struct {
 	locks    keyedLocks
 	restarts restarts
 	inFlight inFlight
+
+	insertions insertions
 	// spawn starts a goroutine that Close waits for; it reports false once closed.
 	spawn func(func(context.Context)) bool
 	stop  func()

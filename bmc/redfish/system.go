@@ -205,6 +205,11 @@ func reset(r *Request, v Values) (*Result, error) {
 	if action == "" {
 		return nil, nil //nolint:nilnil // a nil Result is 204
 	}
+	if wait || bmc.StartsAnew(action, r.Chassis().Status().Power) {
+		if err := awaitMedia(r); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if wait {
 		err = gracefulRestart(r)
