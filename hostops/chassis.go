@@ -37,6 +37,8 @@ type Chassis struct {
 	gone   bool
 	// drive holds one while what is in the CD-ROM drive is changed.
 	drive chan struct{}
+	// setting holds one while what clients changed of the hardware is changed.
+	setting chan struct{}
 
 	// mu guards what follows; nobody waits while holding it.
 	mu     sync.Mutex
@@ -44,7 +46,9 @@ type Chassis struct {
 	row    row
 	// memory is what is kept for the BMC, by key. Values are not changed.
 	memory map[string][]byte
-	power  state.Power
+	// carried is what memory had of keySetup when the driver's node was last seen to have it.
+	carried []byte
+	power   state.Power
 	// job is the power request under way.
 	job *job
 	// stopped refuses new jobs.
@@ -72,7 +76,7 @@ type Chassis struct {
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1), drive: make(chan struct{}, 1)}
+	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1), drive: make(chan struct{}, 1), setting: make(chan struct{}, 1)}
 }
 
 // Status returns the state of the chassis, from memory.
@@ -267,7 +271,7 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 		}
 		r.Power = e.Power
 		if e.Power == state.PowerOn {
-			r.OnByCommand, r.Started = false, nil
+			r.OnByCommand, r.Started, r.Setup = false, nil, c.setup().Print()
 		}
 	})
 }
@@ -284,17 +288,17 @@ func (c *Chassis) rebootEvent(ctx context.Context) {
 		c.reset = time.Now().Add(resetReport)
 		c.tell(ChassisReset, false)
 	}
-	started, boot := c.row.Started, c.row.Boot
+	started, boot, outdated := c.row.Started, c.row.Boot, c.outdated()
 	c.mu.Unlock()
 	switch {
 	case asked || started == nil:
-	case sameOrder(started.Device, boot.Device):
+	case !outdated && sameOrder(started.Device, boot.Device):
 		if boot.once() {
 			c.remember(ctx, func(r *row) { r.Started, r.Boot = &boot, savedBoot{} })
 		}
 	default:
 		if _, err := c.begin(ctx, request{action: state.ActionCycle, origin: originReboot}); err != nil {
-			c.host.log.WarnContext(ctx, "guest restarted with an order that is over", "node", c.uuid, "order", string(started.Device), "err", err)
+			c.host.log.WarnContext(ctx, "guest restarted with an order, or a setup, that is over", "node", c.uuid, "order", string(started.Device), "err", err)
 		}
 	}
 }

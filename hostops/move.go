@@ -108,7 +108,7 @@ func (h *Host) Stage(ctx context.Context, n *state.Node) (dir string, err error)
 		return "", err
 	}
 	h.driverWrites.Add(1)
-	if dir, err = m.Stage(ctx, specOf(n, state.Boot{})); err != nil {
+	if dir, err = m.Stage(ctx, specOf(n, state.Boot{}, driver.Setup{})); err != nil {
 		return "", err
 	}
 	// If the move was cancelled meanwhile, what there was of it may have been deleted
@@ -137,7 +137,7 @@ func (h *Host) Import(ctx context.Context, n *state.Node, l driver.Luggage, chas
 		return err
 	}
 	h.driverWrites.Add(1)
-	if err := m.Import(ctx, specOf(n, state.Boot{}), l); err != nil {
+	if err := m.Import(ctx, specOf(n, state.Boot{}, decodeSetup(r.Memory[keySetup]).Setup), l); err != nil {
 		return err
 	}
 	c := h.coming(n.UUID)

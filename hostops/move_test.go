@@ -87,7 +87,7 @@ func TestANodeThatMovesAwayStandsStillAndGoesOnceItIsThere(t *testing.T) {
 		}
 		e.change("a", 1024, false)
 		e.mustPass()
-		if i, err := d.Instances(t.Context()); err != nil || i[0].Digest == specOf(e.node("a"), state.Boot{}).Digest() {
+		if i, err := d.Instances(t.Context()); err != nil || i[0].Digest == specOf(e.node("a"), state.Boot{}, driver.Setup{}).Digest() {
 			t.Errorf("it was changed while it moved: %+v, %v", i, err)
 		}
 		e.apply(state.FinishMove{UUID: "a", Start: start})

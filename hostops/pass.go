@@ -144,7 +144,7 @@ func (h *Host) instances(ctx context.Context, name string) (map[string]driver.In
 // want is the snapshot's part for this host, with what only this host knows.
 func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.Node, now have) want {
 	w := want{index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, discard: map[string]bool{}, coming: map[string]bool{}, physnets: h.cfg.Physnets,
-		drivers: map[string]bool{}, boots: map[string]state.Boot{}, relinked: map[string]bool{}}
+		drivers: map[string]bool{}, boots: map[string]state.Boot{}, relinked: map[string]bool{}, setups: map[string][]byte{}}
 	for uuid := range now.present() {
 		if n, ok := snap.Node(uuid); ok && (n.Placement == nil || n.Placement.Hypervisor != h.cfg.Hypervisor) {
 			w.elsewhere[uuid], w.discard[uuid], w.coming[uuid] = true, n.Gone(h.cfg.Hypervisor), h.comes(n)
@@ -157,6 +157,9 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 	for _, n := range nodes {
 		r := h.chassisOf(n).remembered()
 		w.relinked[n.UUID] = r.Relinked
+		if kept := h.chassisOf(n).Recall(keySetup); kept != nil {
+			w.setups[n.UUID] = kept
+		}
 		if r.Boot.Persistent {
 			w.boots[n.UUID] = state.Boot(r.Boot)
 		}

@@ -42,6 +42,9 @@ type want struct {
 	boots map[string]state.Boot
 	// relinked are nodes whose driver has yet to be told of new links.
 	relinked map[string]bool
+	// setups are what clients changed of the hardware, as their chassis keep it, by node;
+	// absent: nothing, ever.
+	setups map[string][]byte
 }
 
 // have is what there is.
@@ -269,7 +272,7 @@ func (p *planner) ensure(n *state.Node) {
 	}
 	w := work{kind: kindEnsure, node: n.UUID, driver: n.Machine.Driver, links: p.steps[n.UUID]}
 	w.relinks = exists && i.Power != state.PowerOff && (p.want.relinked[n.UUID] || slices.ContainsFunc(w.links, makesPair))
-	spec := specOf(n, p.want.boots[n.UUID])
+	spec := p.want.spec(n)
 	same := exists && i.Digest == spec.Digest() && i.Epoch == spec.Epoch && !w.relinks
 	if !same && p.changeable(n) {
 		w.spec = &spec
@@ -329,10 +332,15 @@ func (p *planner) remove(uuid string, k kind, answered bool) {
 
 func noDriver(n *state.Node) error { return fmt.Errorf("this host has no driver %q", n.Machine.Driver) }
 
+// spec is a node of want as its driver is told of it.
+func (w want) spec(n *state.Node) driver.Spec {
+	return specOf(n, w.boots[n.UUID], decodeSetup(w.setups[n.UUID]).Setup)
+}
+
 // specOf is a placed node as its driver is told of it. What is empty is nil, as it is
 // on the other side of a driver's process, so that both see the same digest.
-func specOf(n *state.Node, boot state.Boot) driver.Spec {
-	s := driver.Spec{UUID: n.UUID, Name: n.Name, Epoch: n.Placement.Epoch, Machine: n.Machine, Boot: boot}
+func specOf(n *state.Node, boot state.Boot, setup driver.Setup) driver.Spec {
+	s := driver.Spec{UUID: n.UUID, Name: n.Name, Epoch: n.Placement.Epoch, Machine: n.Machine, Boot: boot, Setup: setup}
 	if len(s.Machine.Volumes) == 0 {
 		s.Machine.Volumes = nil
 	}

@@ -30,7 +30,7 @@ func removing(n *state.Node) { n.Removing = true }
 
 // made is a node as its driver has it when all is well.
 func made(n *state.Node, change func(*driver.Instance)) driver.Instance {
-	s := specOf(n, state.Boot{})
+	s := specOf(n, state.Boot{}, driver.Setup{})
 	i := driver.Instance{UUID: s.UUID, Name: s.Name, Epoch: s.Epoch, Power: state.PowerOff, Digest: s.Digest()}
 	if change != nil {
 		change(&i)

@@ -57,6 +57,8 @@ type job struct {
 	idle, wentOff bool
 	done          chan struct{}
 	err           error
+	// setup identifies what the guest is started with; it is the job's own.
+	setup string
 }
 
 // Power asks for a power change and returns once it is made, or after 0.7 s: nil if
@@ -215,7 +217,15 @@ func (c *Chassis) setIdle(j *job, idle bool) bool {
 // before it, and used up after it.
 func (c *Chassis) attempt(ctx context.Context, d driver.Driver, j *job) error {
 	var boot savedBoot
+	action := j.action
 	if starts(j.action) {
+		var err error
+		if j.setup, err = c.awaitSetup(); err != nil {
+			return err
+		}
+		if action == state.ActionReset && j.setup != c.remembered().Setup {
+			action = state.ActionCycle
+		}
 		// It may have waited for the driver for longer than this host has a lease.
 		if err := c.host.mayStart(c.uuid); err != nil {
 			return err
@@ -224,7 +234,7 @@ func (c *Chassis) attempt(ctx context.Context, d driver.Driver, j *job) error {
 	}
 	c.host.powerRequests.Add(1)
 	c.softly(j, time.Now().Add(softTime))
-	err := d.Power(ctx, c.uuid, driver.PowerRequest{Action: j.action, Boot: state.Boot(boot)})
+	err := d.Power(ctx, c.uuid, driver.PowerRequest{Action: action, Boot: state.Boot(boot)})
 	switch {
 	case err == nil:
 		c.done(ctx, j, boot)
@@ -273,6 +283,7 @@ func (c *Chassis) done(ctx context.Context, j *job, boot savedBoot) {
 		r.Restarted = max(r.Restarted, j.restart)
 		if starts(j.action) {
 			r.started(boot)
+			r.Setup = j.setup
 		}
 		if j.action != state.ActionReset {
 			r.Relinked = false

@@ -43,7 +43,9 @@ type guest struct {
 	power   state.Power
 	pending []string
 	boot    state.Boot
-	media   string
+	// began is what it was last started from.
+	began driver.Spec
+	media string
 	// cpu is what it used since it began.
 	cpu time.Duration
 }
@@ -169,6 +171,9 @@ func (p *provider) turn(g *guest, power state.Power, cause driver.Cause) {
 		return
 	}
 	g.power, g.pending, g.cpu = power, nil, 0
+	if power == state.PowerOn {
+		g.began = g.spec
+	}
 	p.hangUp(g.spec.UUID)
 	p.tell(driver.Event{Type: driver.EventPower, UUID: g.spec.UUID, Power: power, Cause: cause})
 }

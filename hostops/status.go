@@ -46,8 +46,11 @@ func (h *Host) find(w want, now have, p program, out outcome) []*finding {
 		_, f.present = present[n.UUID]
 		in, i, exists := now.find(n.UUID)
 		f.instance = i
-		f.complete = exists && in == n.Machine.Driver && len(f.links) == len(n.Ports) &&
-			i.Epoch == n.Placement.Epoch && i.Digest == specOf(n, state.Boot{}).Digest()
+		made := exists && in == n.Machine.Driver && i.Digest == w.spec(n).Digest()
+		f.complete = made && len(f.links) == len(n.Ports) && i.Epoch == n.Placement.Epoch
+		if made {
+			h.chassisOf(n).carriedOut(w.setups[n.UUID])
+		}
 		f.err = p.faults[n.UUID]
 		for _, err := range []error{out.nodes[n.UUID], bridgeError(n, p.links, out.host), now.down[n.Machine.Driver]} {
 			if f.err == nil && err != nil {

@@ -45,6 +45,9 @@ type row struct {
 	// Relinked says that links were made anew under the running guest, and that its
 	// driver has not been told yet.
 	Relinked bool `json:"relinked,omitempty"`
+	// Setup identifies what clients had changed of the hardware when the guest was last
+	// started; empty: nothing.
+	Setup string `json:"setup,omitempty"`
 	// Media is what is in the CD-ROM drive; nil: nothing.
 	Media *savedMedia `json:"media,omitempty"`
 }
@@ -67,7 +70,7 @@ func newRow(hostBoot string) row {
 func (r row) equal(o row) bool {
 	started := r.Started == o.Started || r.Started != nil && o.Started != nil && *r.Started == *o.Started
 	return started && r.Media.equal(o.Media) && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
-		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted && r.Relinked == o.Relinked
+		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted && r.Relinked == o.Relinked && r.Setup == o.Setup
 }
 
 // store is the file. Every write is on disk when it returns. It is safe for

@@ -35,12 +35,12 @@ func infoFromPB(r *pb.InfoReply) Info {
 }
 
 func instanceToPB(i Instance) *pb.Instance {
-	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media}
+	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media, Firmware: i.Firmware}
 }
 
 func instanceFromPB(i *pb.Instance) Instance {
 	return Instance{UUID: i.GetUuid(), Name: i.GetName(), Epoch: i.GetEpoch(), Power: state.Power(i.GetPower()),
-		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia()}
+		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia(), Firmware: i.GetFirmware()}
 }
 
 func loadToPB(l Load) *pb.Load {
@@ -65,7 +65,7 @@ func specToPB(s Spec) *pb.EnsureRequest {
 	for _, v := range s.Machine.Volumes {
 		m.Volumes = append(m.Volumes, &pb.Volume{CapacityBytes: v.CapacityBytes, Image: v.Image})
 	}
-	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot)}
+	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot), Setup: setupToPB(s.Setup)}
 	for _, p := range s.Ports {
 		r.Ports = append(r.Ports, &pb.Port{Mac: p.MAC, Physnet: p.Physnet, Link: p.Link})
 	}
@@ -74,7 +74,7 @@ func specToPB(s Spec) *pb.EnsureRequest {
 
 func specFromPB(r *pb.EnsureRequest) Spec {
 	m := r.GetMachine()
-	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()),
+	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()), Setup: setupFromPB(r.GetSetup()),
 		Machine: state.Machine{Driver: m.GetDriver(), MemoryMB: m.GetMemoryMb(), VCPUs: int(m.GetVcpus()),
 			Physnets: m.GetPhysnets(), BootMode: state.BootMode(m.GetBootMode()), IronicDriver: m.GetIronicDriver()}}
 	for _, v := range m.GetVolumes() {
@@ -84,6 +84,33 @@ func specFromPB(r *pb.EnsureRequest) Spec {
 		s.Ports = append(s.Ports, Port{MAC: p.GetMac(), Physnet: p.GetPhysnet(), Link: p.GetLink()})
 	}
 	return s
+}
+
+func setupToPB(s Setup) *pb.Setup {
+	if s.IsZero() {
+		return nil
+	}
+	out := &pb.Setup{SecureBoot: s.SecureBoot, Keys: s.Keys, KeysAt: s.KeysAt, Bios: s.BIOS, Order: s.Order}
+	for _, v := range s.Volumes {
+		w := &pb.RAIDVolume{Id: v.ID, Level: v.Level, CapacityBytes: v.CapacityBytes, Made: v.Made}
+		for _, d := range v.Disks {
+			w.Disks = append(w.Disks, int64(d))
+		}
+		out.Volumes = append(out.Volumes, w)
+	}
+	return out
+}
+
+func setupFromPB(s *pb.Setup) Setup {
+	out := Setup{SecureBoot: s.GetSecureBoot(), Keys: s.GetKeys(), KeysAt: s.GetKeysAt(), BIOS: s.GetBios(), Order: s.GetOrder()}
+	for _, v := range s.GetVolumes() {
+		w := RAIDVolume{ID: v.GetId(), Level: v.GetLevel(), CapacityBytes: v.GetCapacityBytes(), Made: v.GetMade()}
+		for _, d := range v.GetDisks() {
+			w.Disks = append(w.Disks, int(d))
+		}
+		out.Volumes = append(out.Volumes, w)
+	}
+	return out
 }
 
 func filesToPB(files []File) []*pb.File {

@@ -79,7 +79,9 @@ func TestValuesAreTheSameBehindTheWire(t *testing.T) {
 		Machine: state.Machine{Driver: "libvirt", MemoryMB: 1 << 40, VCPUs: 3, Physnets: []string{"a", "b"},
 			BootMode: state.BootUEFI, IronicDriver: "ipmi",
 			Volumes: []state.Volume{{CapacityBytes: 1 << 50}, {CapacityBytes: 7, Image: "/i.qcow2"}}},
-		Ports: []Port{{MAC: "52:54:00:00:00:01", Physnet: "a", Link: "p-n-0-tap"}, {MAC: "m", Physnet: "b", Link: "l"}}}
+		Ports: []Port{{MAC: "52:54:00:00:00:01", Physnet: "a", Link: "p-n-0-tap"}, {MAC: "m", Physnet: "b", Link: "l"}},
+		Setup: Setup{SecureBoot: true, Keys: "no-pk", KeysAt: 3, BIOS: map[string]string{"ProcVirtualization": "Disabled"}, Order: []string{"nic0", "disk0"},
+			Volumes: []RAIDVolume{{ID: "1", Level: "10", Disks: []int{0, 1}, CapacityBytes: 1 << 50, Made: 7}, {ID: "2", Level: "0", CapacityBytes: 1, Made: 8}}}}
 	got := specFromPB(wire(t, specToPB(spec), &pb.EnsureRequest{}))
 	if diff := cmp.Diff(spec, got); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
@@ -91,7 +93,7 @@ func TestValuesAreTheSameBehindTheWire(t *testing.T) {
 	if behind := specFromPB(wire(t, specToPB(empty), &pb.EnsureRequest{})); behind.Digest() != empty.Digest() {
 		t.Errorf("digest of a node without ports and volumes: got %s, want %s", behind.Digest(), empty.Digest())
 	}
-	instance := Instance{UUID: "u", Name: "n", Epoch: 9, Power: state.PowerOn, Digest: "d", Pending: []string{"memory", "ports"}}
+	instance := Instance{UUID: "u", Name: "n", Epoch: 9, Power: state.PowerOn, Digest: "d", Pending: []string{"memory", "ports"}, Firmware: map[string]string{"keys": "none"}}
 	if diff := cmp.Diff(instance, instanceFromPB(wire(t, instanceToPB(instance), &pb.Instance{}))); diff != "" {
 		t.Errorf("instance (-want +got):\n%s", diff)
 	}
@@ -118,19 +120,28 @@ func TestDigestIsOfWhatTheNodeConsistsOf(t *testing.T) {
 		return s.Digest()
 	}
 	base := spec(func(*Spec) {})
+	if want := "8c2fcc88aeb32f240b017b68"; base != want {
+		t.Errorf("digest %s, want %s: every node there is would be made anew", base, want)
+	}
 	for name, change := range map[string]func(*Spec){
-		"epoch": func(s *Spec) { s.Epoch = 2 },
-		"boot":  func(s *Spec) { s.Boot = state.Boot{Device: state.BootPXE, Persistent: true, EFI: true} },
+		"epoch":                  func(s *Spec) { s.Epoch = 2 },
+		"setup without a change": func(s *Spec) { s.Setup = Setup{Volumes: []RAIDVolume{}, BIOS: map[string]string{}, Order: []string{}} },
+		"boot":                   func(s *Spec) { s.Boot = state.Boot{Device: state.BootPXE, Persistent: true, EFI: true} },
 	} {
 		if spec(change) != base {
 			t.Errorf("%s changes the digest", name)
 		}
 	}
 	for name, change := range map[string]func(*Spec){
-		"name":   func(s *Spec) { s.Name = "o" },
-		"memory": func(s *Spec) { s.Machine.MemoryMB++ },
-		"volume": func(s *Spec) { s.Machine.Volumes[0].CapacityBytes++ },
-		"link":   func(s *Spec) { s.Ports[0].Link = "k" },
+		"name":          func(s *Spec) { s.Name = "o" },
+		"memory":        func(s *Spec) { s.Machine.MemoryMB++ },
+		"volume":        func(s *Spec) { s.Machine.Volumes[0].CapacityBytes++ },
+		"link":          func(s *Spec) { s.Ports[0].Link = "k" },
+		"secure boot":   func(s *Spec) { s.Setup.SecureBoot = true },
+		"the same keys": func(s *Spec) { s.Setup.KeysAt++ },
+		"RAID":          func(s *Spec) { s.Setup.Volumes = []RAIDVolume{{ID: "1", Made: 1}} },
+		"BIOS":          func(s *Spec) { s.Setup.BIOS = map[string]string{"a": "b"} },
+		"order":         func(s *Spec) { s.Setup.Order = []string{"nic0"} },
 	} {
 		if spec(change) == base {
 			t.Errorf("%s does not change the digest", name)

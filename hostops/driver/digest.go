@@ -12,7 +12,7 @@ import (
 const digestVersion = "1"
 
 // Digest identifies what the node consists of: equal specs, whatever their epoch
-// and boot order, have equal digests. It is stable over releases unless
+// and boot order, have equal digests. A Setup that is zero is not part of it. It is stable over releases unless
 // digestVersion changes.
 func (s Spec) Digest() string {
 	s.Epoch = 0

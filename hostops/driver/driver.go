@@ -97,6 +97,8 @@ type Spec struct {
 	// Boot is the order for a start that nobody asked this agent for. It is not part
 	// of the digest.
 	Boot state.Boot
+	// Setup is what clients of its BMC changed.
+	Setup Setup `json:",omitzero"`
 }
 
 // Port is a NIC of a node.
@@ -120,6 +122,9 @@ type Instance struct {
 	Pending []string
 	// Media is the file in the CD-ROM drive; empty: none.
 	Media string
+	// Firmware is what is known of the firmware and its variables as they are now, by words
+	// of the driver's; nil: nothing.
+	Firmware map[string]string
 }
 
 // Load is what a guest used since it began.

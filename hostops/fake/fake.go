@@ -257,6 +257,9 @@ func pending(have, want driver.Spec) []string {
 	if !slices.Equal(have.Ports, want.Ports) {
 		out = append(out, "ports")
 	}
+	if have.Setup.Print() != want.Setup.Print() {
+		out = append(out, "setup")
+	}
 	if len(out) == 0 {
 		out = append(out, "definition")
 	}

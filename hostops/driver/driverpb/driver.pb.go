@@ -413,7 +413,8 @@ type Instance struct {
 	Power         string                 `protobuf:"bytes,4,opt,name=power,proto3" json:"power,omitempty"` // on, off, unknown
 	Digest        string                 `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
 	Pending       []string               `protobuf:"bytes,6,rep,name=pending,proto3" json:"pending,omitempty"`
-	Media         string                 `protobuf:"bytes,7,opt,name=media,proto3" json:"media,omitempty"` // the file in the CD-ROM drive; empty: none
+	Media         string                 `protobuf:"bytes,7,opt,name=media,proto3" json:"media,omitempty"`                                                                                 // the file in the CD-ROM drive; empty: none
+	Firmware      map[string]string      `protobuf:"bytes,8,rep,name=firmware,proto3" json:"firmware,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what is known of it as it is now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +498,13 @@ func (x *Instance) GetMedia() string {
 	return ""
 }
 
+func (x *Instance) GetFirmware() map[string]string {
+	if x != nil {
+		return x.Firmware
+	}
+	return nil
+}
+
 type EnsureRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
@@ -505,6 +513,7 @@ type EnsureRequest struct {
 	Machine       *Machine               `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
 	Ports         []*Port                `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
 	Boot          *Boot                  `protobuf:"bytes,6,opt,name=boot,proto3" json:"boot,omitempty"`
+	Setup         *Setup                 `protobuf:"bytes,7,opt,name=setup,proto3" json:"setup,omitempty"` // absent: as it was declared
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,6 +590,13 @@ func (x *EnsureRequest) GetBoot() *Boot {
 	return nil
 }
 
+func (x *EnsureRequest) GetSetup() *Setup {
+	if x != nil {
+		return x.Setup
+	}
+	return nil
+}
+
 type EnsureReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -617,6 +633,167 @@ func (*EnsureReply) Descriptor() ([]byte, []int) {
 	return file_driver_proto_rawDescGZIP(), []int{10}
 }
 
+// Setup is what clients of the node's BMC changed of its hardware.
+type Setup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SecureBoot    bool                   `protobuf:"varint,1,opt,name=secure_boot,json=secureBoot,proto3" json:"secure_boot,omitempty"`
+	Keys          string                 `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`                    // empty, default, none, no-pk
+	KeysAt        uint64                 `protobuf:"varint,3,opt,name=keys_at,json=keysAt,proto3" json:"keys_at,omitempty"` // counts how often they were set
+	Volumes       []*RAIDVolume          `protobuf:"bytes,4,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	Bios          map[string]string      `protobuf:"bytes,5,rep,name=bios,proto3" json:"bios,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Order         []string               `protobuf:"bytes,6,rep,name=order,proto3" json:"order,omitempty"` // disk0, nic0, cdrom, ...
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setup) Reset() {
+	*x = Setup{}
+	mi := &file_driver_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setup) ProtoMessage() {}
+
+func (x *Setup) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setup.ProtoReflect.Descriptor instead.
+func (*Setup) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Setup) GetSecureBoot() bool {
+	if x != nil {
+		return x.SecureBoot
+	}
+	return false
+}
+
+func (x *Setup) GetKeys() string {
+	if x != nil {
+		return x.Keys
+	}
+	return ""
+}
+
+func (x *Setup) GetKeysAt() uint64 {
+	if x != nil {
+		return x.KeysAt
+	}
+	return 0
+}
+
+func (x *Setup) GetVolumes() []*RAIDVolume {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *Setup) GetBios() map[string]string {
+	if x != nil {
+		return x.Bios
+	}
+	return nil
+}
+
+func (x *Setup) GetOrder() []string {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+type RAIDVolume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Level         string                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
+	Disks         []int64                `protobuf:"varint,3,rep,packed,name=disks,proto3" json:"disks,omitempty"` // indices of Machine.volumes
+	CapacityBytes uint64                 `protobuf:"varint,4,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"`
+	Made          uint64                 `protobuf:"varint,5,opt,name=made,proto3" json:"made,omitempty"` // no other volume of the node has or had it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RAIDVolume) Reset() {
+	*x = RAIDVolume{}
+	mi := &file_driver_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RAIDVolume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RAIDVolume) ProtoMessage() {}
+
+func (x *RAIDVolume) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RAIDVolume.ProtoReflect.Descriptor instead.
+func (*RAIDVolume) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RAIDVolume) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RAIDVolume) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *RAIDVolume) GetDisks() []int64 {
+	if x != nil {
+		return x.Disks
+	}
+	return nil
+}
+
+func (x *RAIDVolume) GetCapacityBytes() uint64 {
+	if x != nil {
+		return x.CapacityBytes
+	}
+	return 0
+}
+
+func (x *RAIDVolume) GetMade() uint64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
 type Machine struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Driver        string                 `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
@@ -632,7 +809,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +821,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +834,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{11}
+	return file_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Machine) GetDriver() string {
@@ -719,7 +896,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +908,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +921,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{12}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Volume) GetCapacityBytes() uint64 {
@@ -772,7 +949,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +961,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +974,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Port) GetMac() string {
@@ -832,7 +1009,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1021,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1034,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Boot) GetDevice() string {
@@ -890,7 +1067,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1079,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1092,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveRequest) GetUuid() string {
@@ -933,7 +1110,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1122,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1135,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{18}
 }
 
 type PowerRequest struct {
@@ -972,7 +1149,7 @@ type PowerRequest struct {
 
 func (x *PowerRequest) Reset() {
 	*x = PowerRequest{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1161,7 @@ func (x *PowerRequest) String() string {
 func (*PowerRequest) ProtoMessage() {}
 
 func (x *PowerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1174,7 @@ func (x *PowerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerRequest.ProtoReflect.Descriptor instead.
 func (*PowerRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PowerRequest) GetUuid() string {
@@ -1029,7 +1206,7 @@ type PowerReply struct {
 
 func (x *PowerReply) Reset() {
 	*x = PowerReply{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1218,7 @@ func (x *PowerReply) String() string {
 func (*PowerReply) ProtoMessage() {}
 
 func (x *PowerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1231,7 @@ func (x *PowerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerReply.ProtoReflect.Descriptor instead.
 func (*PowerReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 type WatchRequest struct {
@@ -1065,7 +1242,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1254,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1267,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 type Event struct {
@@ -1105,7 +1282,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1294,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1307,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Event) GetType() string {
@@ -1169,7 +1346,7 @@ type LoadsRequest struct {
 
 func (x *LoadsRequest) Reset() {
 	*x = LoadsRequest{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1358,7 @@ func (x *LoadsRequest) String() string {
 func (*LoadsRequest) ProtoMessage() {}
 
 func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1371,7 @@ func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadsRequest.ProtoReflect.Descriptor instead.
 func (*LoadsRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 type LoadsReply struct {
@@ -1206,7 +1383,7 @@ type LoadsReply struct {
 
 func (x *LoadsReply) Reset() {
 	*x = LoadsReply{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1395,7 @@ func (x *LoadsReply) String() string {
 func (*LoadsReply) ProtoMessage() {}
 
 func (x *LoadsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1408,7 @@ func (x *LoadsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadsReply.ProtoReflect.Descriptor instead.
 func (*LoadsReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LoadsReply) GetLoads() []*Load {
@@ -1252,7 +1429,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1441,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1454,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Load) GetUuid() string {
@@ -1311,7 +1488,7 @@ type SetMediaRequest struct {
 
 func (x *SetMediaRequest) Reset() {
 	*x = SetMediaRequest{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1500,7 @@ func (x *SetMediaRequest) String() string {
 func (*SetMediaRequest) ProtoMessage() {}
 
 func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1513,7 @@ func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMediaRequest.ProtoReflect.Descriptor instead.
 func (*SetMediaRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetMediaRequest) GetUuid() string {
@@ -1361,7 +1538,7 @@ type SetMediaReply struct {
 
 func (x *SetMediaReply) Reset() {
 	*x = SetMediaReply{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1550,7 @@ func (x *SetMediaReply) String() string {
 func (*SetMediaReply) ProtoMessage() {}
 
 func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1563,7 @@ func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMediaReply.ProtoReflect.Descriptor instead.
 func (*SetMediaReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 type LuggageRequest struct {
@@ -1398,7 +1575,7 @@ type LuggageRequest struct {
 
 func (x *LuggageRequest) Reset() {
 	*x = LuggageRequest{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1587,7 @@ func (x *LuggageRequest) String() string {
 func (*LuggageRequest) ProtoMessage() {}
 
 func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1600,7 @@ func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageRequest.ProtoReflect.Descriptor instead.
 func (*LuggageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LuggageRequest) GetUuid() string {
@@ -1443,7 +1620,7 @@ type LuggageReply struct {
 
 func (x *LuggageReply) Reset() {
 	*x = LuggageReply{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1632,7 @@ func (x *LuggageReply) String() string {
 func (*LuggageReply) ProtoMessage() {}
 
 func (x *LuggageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1645,7 @@ func (x *LuggageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageReply.ProtoReflect.Descriptor instead.
 func (*LuggageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LuggageReply) GetFiles() []*File {
@@ -1496,7 +1673,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1685,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1698,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *File) GetName() string {
@@ -1554,7 +1731,7 @@ type StageReply struct {
 
 func (x *StageReply) Reset() {
 	*x = StageReply{}
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1743,7 @@ func (x *StageReply) String() string {
 func (*StageReply) ProtoMessage() {}
 
 func (x *StageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1756,7 @@ func (x *StageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageReply.ProtoReflect.Descriptor instead.
 func (*StageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StageReply) GetDir() string {
@@ -1600,7 +1777,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1789,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1802,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ImportRequest) GetSpec() *EnsureRequest {
@@ -1657,7 +1834,7 @@ type ImportReply struct {
 
 func (x *ImportReply) Reset() {
 	*x = ImportReply{}
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1846,7 @@ func (x *ImportReply) String() string {
 func (*ImportReply) ProtoMessage() {}
 
 func (x *ImportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1859,7 @@ func (x *ImportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportReply.ProtoReflect.Descriptor instead.
 func (*ImportReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_proto_rawDescGZIP(), []int{33}
 }
 
 type ConsoleData struct {
@@ -1695,7 +1872,7 @@ type ConsoleData struct {
 
 func (x *ConsoleData) Reset() {
 	*x = ConsoleData{}
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1884,7 @@ func (x *ConsoleData) String() string {
 func (*ConsoleData) ProtoMessage() {}
 
 func (x *ConsoleData) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1897,7 @@ func (x *ConsoleData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleData.ProtoReflect.Descriptor instead.
 func (*ConsoleData) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConsoleData) GetUuid() string {
@@ -1768,7 +1945,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
 	"\x10InstancesRequest\"I\n" +
 	"\x0eInstancesReply\x127\n" +
-	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xa6\x01\n" +
+	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xa8\x02\n" +
 	"\bInstance\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1776,15 +1953,38 @@ const file_driver_proto_rawDesc = "" +
 	"\x05power\x18\x04 \x01(\tR\x05power\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x18\n" +
 	"\apending\x18\x06 \x03(\tR\apending\x12\x14\n" +
-	"\x05media\x18\a \x01(\tR\x05media\"\xd9\x01\n" +
+	"\x05media\x18\a \x01(\tR\x05media\x12C\n" +
+	"\bfirmware\x18\b \x03(\v2'.tenks.driver.v1.Instance.FirmwareEntryR\bfirmware\x1a;\n" +
+	"\rFirmwareEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x02\n" +
 	"\rEnsureRequest\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x122\n" +
 	"\amachine\x18\x04 \x01(\v2\x18.tenks.driver.v1.MachineR\amachine\x12+\n" +
 	"\x05ports\x18\x05 \x03(\v2\x15.tenks.driver.v1.PortR\x05ports\x12)\n" +
-	"\x04boot\x18\x06 \x01(\v2\x15.tenks.driver.v1.BootR\x04boot\"\r\n" +
-	"\vEnsureReply\"\xe5\x01\n" +
+	"\x04boot\x18\x06 \x01(\v2\x15.tenks.driver.v1.BootR\x04boot\x12,\n" +
+	"\x05setup\x18\a \x01(\v2\x16.tenks.driver.v1.SetupR\x05setup\"\r\n" +
+	"\vEnsureReply\"\x91\x02\n" +
+	"\x05Setup\x12\x1f\n" +
+	"\vsecure_boot\x18\x01 \x01(\bR\n" +
+	"secureBoot\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\tR\x04keys\x12\x17\n" +
+	"\akeys_at\x18\x03 \x01(\x04R\x06keysAt\x125\n" +
+	"\avolumes\x18\x04 \x03(\v2\x1b.tenks.driver.v1.RAIDVolumeR\avolumes\x124\n" +
+	"\x04bios\x18\x05 \x03(\v2 .tenks.driver.v1.Setup.BiosEntryR\x04bios\x12\x14\n" +
+	"\x05order\x18\x06 \x03(\tR\x05order\x1a7\n" +
+	"\tBiosEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
+	"\n" +
+	"RAIDVolume\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\tR\x05level\x12\x14\n" +
+	"\x05disks\x18\x03 \x03(\x03R\x05disks\x12%\n" +
+	"\x0ecapacity_bytes\x18\x04 \x01(\x04R\rcapacityBytes\x12\x12\n" +
+	"\x04made\x18\x05 \x01(\x04R\x04made\"\xe5\x01\n" +
 	"\aMachine\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x1b\n" +
 	"\tmemory_mb\x18\x02 \x01(\x04R\bmemoryMb\x12\x14\n" +
@@ -1881,7 +2081,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_driver_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: tenks.driver.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: tenks.driver.v1.ConfigureReply
@@ -1894,77 +2094,85 @@ var file_driver_proto_goTypes = []any{
 	(*Instance)(nil),         // 8: tenks.driver.v1.Instance
 	(*EnsureRequest)(nil),    // 9: tenks.driver.v1.EnsureRequest
 	(*EnsureReply)(nil),      // 10: tenks.driver.v1.EnsureReply
-	(*Machine)(nil),          // 11: tenks.driver.v1.Machine
-	(*Volume)(nil),           // 12: tenks.driver.v1.Volume
-	(*Port)(nil),             // 13: tenks.driver.v1.Port
-	(*Boot)(nil),             // 14: tenks.driver.v1.Boot
-	(*RemoveRequest)(nil),    // 15: tenks.driver.v1.RemoveRequest
-	(*RemoveReply)(nil),      // 16: tenks.driver.v1.RemoveReply
-	(*PowerRequest)(nil),     // 17: tenks.driver.v1.PowerRequest
-	(*PowerReply)(nil),       // 18: tenks.driver.v1.PowerReply
-	(*WatchRequest)(nil),     // 19: tenks.driver.v1.WatchRequest
-	(*Event)(nil),            // 20: tenks.driver.v1.Event
-	(*LoadsRequest)(nil),     // 21: tenks.driver.v1.LoadsRequest
-	(*LoadsReply)(nil),       // 22: tenks.driver.v1.LoadsReply
-	(*Load)(nil),             // 23: tenks.driver.v1.Load
-	(*SetMediaRequest)(nil),  // 24: tenks.driver.v1.SetMediaRequest
-	(*SetMediaReply)(nil),    // 25: tenks.driver.v1.SetMediaReply
-	(*LuggageRequest)(nil),   // 26: tenks.driver.v1.LuggageRequest
-	(*LuggageReply)(nil),     // 27: tenks.driver.v1.LuggageReply
-	(*File)(nil),             // 28: tenks.driver.v1.File
-	(*StageReply)(nil),       // 29: tenks.driver.v1.StageReply
-	(*ImportRequest)(nil),    // 30: tenks.driver.v1.ImportRequest
-	(*ImportReply)(nil),      // 31: tenks.driver.v1.ImportReply
-	(*ConsoleData)(nil),      // 32: tenks.driver.v1.ConsoleData
-	nil,                      // 33: tenks.driver.v1.ConfigureRequest.OptionsEntry
-	nil,                      // 34: tenks.driver.v1.InfoReply.FactsEntry
+	(*Setup)(nil),            // 11: tenks.driver.v1.Setup
+	(*RAIDVolume)(nil),       // 12: tenks.driver.v1.RAIDVolume
+	(*Machine)(nil),          // 13: tenks.driver.v1.Machine
+	(*Volume)(nil),           // 14: tenks.driver.v1.Volume
+	(*Port)(nil),             // 15: tenks.driver.v1.Port
+	(*Boot)(nil),             // 16: tenks.driver.v1.Boot
+	(*RemoveRequest)(nil),    // 17: tenks.driver.v1.RemoveRequest
+	(*RemoveReply)(nil),      // 18: tenks.driver.v1.RemoveReply
+	(*PowerRequest)(nil),     // 19: tenks.driver.v1.PowerRequest
+	(*PowerReply)(nil),       // 20: tenks.driver.v1.PowerReply
+	(*WatchRequest)(nil),     // 21: tenks.driver.v1.WatchRequest
+	(*Event)(nil),            // 22: tenks.driver.v1.Event
+	(*LoadsRequest)(nil),     // 23: tenks.driver.v1.LoadsRequest
+	(*LoadsReply)(nil),       // 24: tenks.driver.v1.LoadsReply
+	(*Load)(nil),             // 25: tenks.driver.v1.Load
+	(*SetMediaRequest)(nil),  // 26: tenks.driver.v1.SetMediaRequest
+	(*SetMediaReply)(nil),    // 27: tenks.driver.v1.SetMediaReply
+	(*LuggageRequest)(nil),   // 28: tenks.driver.v1.LuggageRequest
+	(*LuggageReply)(nil),     // 29: tenks.driver.v1.LuggageReply
+	(*File)(nil),             // 30: tenks.driver.v1.File
+	(*StageReply)(nil),       // 31: tenks.driver.v1.StageReply
+	(*ImportRequest)(nil),    // 32: tenks.driver.v1.ImportRequest
+	(*ImportReply)(nil),      // 33: tenks.driver.v1.ImportReply
+	(*ConsoleData)(nil),      // 34: tenks.driver.v1.ConsoleData
+	nil,                      // 35: tenks.driver.v1.ConfigureRequest.OptionsEntry
+	nil,                      // 36: tenks.driver.v1.InfoReply.FactsEntry
+	nil,                      // 37: tenks.driver.v1.Instance.FirmwareEntry
+	nil,                      // 38: tenks.driver.v1.Setup.BiosEntry
 }
 var file_driver_proto_depIdxs = []int32{
-	33, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
-	34, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
+	35, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
+	36, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
 	8,  // 2: tenks.driver.v1.InstancesReply.instances:type_name -> tenks.driver.v1.Instance
-	11, // 3: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
-	13, // 4: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
-	14, // 5: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
-	12, // 6: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
-	14, // 7: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
-	23, // 8: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
-	28, // 9: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
-	9,  // 10: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
-	28, // 11: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
-	0,  // 12: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
-	2,  // 13: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
-	4,  // 14: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
-	6,  // 15: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
-	9,  // 16: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
-	15, // 17: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
-	17, // 18: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
-	19, // 19: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
-	32, // 20: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
-	21, // 21: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
-	24, // 22: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
-	26, // 23: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
-	9,  // 24: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
-	30, // 25: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
-	1,  // 26: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
-	3,  // 27: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
-	5,  // 28: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
-	7,  // 29: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
-	10, // 30: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
-	16, // 31: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
-	18, // 32: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
-	20, // 33: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
-	32, // 34: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
-	22, // 35: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
-	25, // 36: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
-	27, // 37: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
-	29, // 38: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
-	31, // 39: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
-	26, // [26:40] is the sub-list for method output_type
-	12, // [12:26] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	37, // 3: tenks.driver.v1.Instance.firmware:type_name -> tenks.driver.v1.Instance.FirmwareEntry
+	13, // 4: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
+	15, // 5: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
+	16, // 6: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
+	11, // 7: tenks.driver.v1.EnsureRequest.setup:type_name -> tenks.driver.v1.Setup
+	12, // 8: tenks.driver.v1.Setup.volumes:type_name -> tenks.driver.v1.RAIDVolume
+	38, // 9: tenks.driver.v1.Setup.bios:type_name -> tenks.driver.v1.Setup.BiosEntry
+	14, // 10: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
+	16, // 11: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
+	25, // 12: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
+	30, // 13: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
+	9,  // 14: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
+	30, // 15: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
+	0,  // 16: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
+	2,  // 17: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
+	4,  // 18: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
+	6,  // 19: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
+	9,  // 20: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
+	17, // 21: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
+	19, // 22: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
+	21, // 23: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
+	34, // 24: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
+	23, // 25: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
+	26, // 26: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
+	28, // 27: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
+	9,  // 28: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
+	32, // 29: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
+	1,  // 30: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
+	3,  // 31: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
+	5,  // 32: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
+	7,  // 33: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
+	10, // 34: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
+	18, // 35: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
+	20, // 36: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
+	22, // 37: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
+	34, // 38: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
+	24, // 39: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
+	27, // 40: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
+	29, // 41: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
+	31, // 42: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
+	33, // 43: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
+	30, // [30:44] is the sub-list for method output_type
+	16, // [16:30] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -1978,7 +2186,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
