@@ -81,7 +81,7 @@ func (c *Chassis) carriedOut(kept []byte) {
 
 // awaitSetup says why a start has to wait: its driver does not know yet what was changed. It
 // returns what the guest is going to have.
-func (c *Chassis) awaitSetup() (print string, err error) {
+func (c *Chassis) awaitSetup() (fingerprint string, err error) {
 	c.mu.Lock()
 	kept, carried := c.memory[keySetup], c.carried
 	c.mu.Unlock()
