@@ -62,6 +62,8 @@ type AgentBMC struct {
 	IPMIPorts PortRange
 	// RedfishPort is a TCP port; 0: there is no Redfish service here.
 	RedfishPort int
+	// SNMPPort is a UDP port, for PDUs; 0: they are not reached here.
+	SNMPPort int
 	// TLSCert and TLSKey are files of the Redfish service's certificate and key; both are
 	// empty for one that the mesh's authority signs.
 	TLSCert, TLSKey string
@@ -107,7 +109,7 @@ func agentBase() Agent {
 		BridgeType: "linux",
 		Drivers:    map[string]map[string]string{"libvirt": libvirtBase()},
 		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
-		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000, MediaSize: 16 << 30},
+		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000, SNMPPort: 1610, MediaSize: 16 << 30},
 		Mesh:       AgentMesh{Port: 7740, GossipPort: 7741},
 		Backup:     AgentBackup{Every: 24 * time.Hour, Keep: 7},
 	}
@@ -195,6 +197,8 @@ func agentBMC() shape[AgentBMC] {
 			func(b *AgentBMC) *PortRange { return &b.IPMIPorts }, checked(portRange.schema(), ports, portRange.want, "")),
 		opt("redfish_port", "TCP port of the Redfish service; 0: none.",
 			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](0, 65535)),
+		opt("snmp_port", "UDP port of PDUs, once a cluster has some; 0: none.",
+			func(b *AgentBMC) *int { return &b.SNMPPort }, whole[int](0, 65535)),
 		opt("tls_cert", "Certificate of the Redfish service with its chain, in PEM. Absent: the mesh's authority signs one.",
 			func(b *AgentBMC) *string { return &b.TLSCert }, text(filePath)),
 		opt("tls_key", "Key of tls_cert, in PEM.",

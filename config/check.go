@@ -11,6 +11,7 @@ import (
 func (r *reader) checkCluster(c Cluster, root *node) {
 	r.checkSpecs(c, root)
 	r.checkDeploy(root)
+	r.checkPDUs(c, root)
 	if at, ok := root.get("ironic"); ok && at.kind == mapping {
 		r.checkIronic(c.Ironic, at)
 	}
@@ -39,6 +40,53 @@ func (r *reader) checkSpecs(c Cluster, root *node) {
 			}
 		}
 	}
+}
+
+// checkPDUs wants each PDU to have a client at least, no user twice, and nodes whose power
+// is an outlet's to have one.
+func (r *reader) checkPDUs(c Cluster, root *node) {
+	pdus, given := root.get("pdus")
+	known := !given || !pdus.bad || c.PDUs != nil
+	users := map[string]*node{}
+	if given && pdus.kind == mapping {
+		for _, p := range pdus.items {
+			r.checkPDU(p, users)
+		}
+	}
+	for i, s := range c.Specs {
+		at := root.at("specs", i)
+		if _, ok := c.PDUs[s.PDU]; !ok && s.PDU != "" && known {
+			r.fault(at.at("pdu"), "no PDU is named %s", quote(s.PDU))
+		}
+		if _, plugged := at.get("pdu"); !plugged && c.NodeTypes[s.Type].IronicDriver == "snmp" {
+			r.fault(at.at("type"), "its ironic_driver is snmp: pdu is missing, which says what switches these nodes")
+		}
+	}
+}
+
+func (r *reader) checkPDU(p *node, users map[string]*node) {
+	if p.kind != mapping {
+		return
+	}
+	_, community := p.get("community_file")
+	user, hasUser := p.get("user")
+	password, hasPassword := p.get("password_file")
+	switch {
+	case hasUser && !hasPassword:
+		r.fault(user, "needs password_file too")
+	case hasPassword && !hasUser:
+		r.fault(password, "needs user too")
+	case !community && !hasUser:
+		r.fault(p, "want community_file, or user and password_file")
+	}
+	if !hasUser || !user.isText() {
+		return
+	}
+	if first, taken := users[user.text]; taken {
+		r.fault(user, "%s is the user of %s already: who logs in says which PDU is meant", quote(user.text), first.up.path())
+		return
+	}
+	users[user.text] = user
 }
 
 func (r *reader) checkDeploy(root *node) {

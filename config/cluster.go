@@ -8,7 +8,8 @@ const (
 	maxNodes   = 100_000
 	maxVolumes = 26 // /dev/vda to /dev/vdz
 	maxPorts   = 32
-	maxTraits  = 50      // Ironic's MAX_TRAITS_PER_NODE
+	maxTraits  = 50 // Ironic's MAX_TRAITS_PER_NODE
+	maxPDUs    = 1000
 	maxMemory  = 1 << 43 // MiB; in bytes it just exceeds 63 bits
 )
 
@@ -24,6 +25,8 @@ type Cluster struct {
 	// neither is.
 	DeployKernel, DeployRamdisk string
 	BMC                         BMC
+	// PDUs by name.
+	PDUs map[string]PDU
 }
 
 // NodeType is the hardware of a node.
@@ -34,7 +37,7 @@ type NodeType struct {
 	Volumes  []Volume
 	// PhysicalNetworks has the physnet of each port, in order.
 	PhysicalNetworks []string
-	// IronicDriver is "ipmi" or "redfish".
+	// IronicDriver is "ipmi", "redfish" or "snmp".
 	IronicDriver string
 	// BootMode is "uefi" or "bios".
 	BootMode string
@@ -61,6 +64,8 @@ type Spec struct {
 	OnHostLoss string
 	// StopAfter is a duration, for "rebuild".
 	StopAfter string
+	// PDU is the one that the nodes are plugged into; empty: none.
+	PDU string
 }
 
 // IronicConfig is what Ironic is told of a node beyond its hardware.
@@ -102,6 +107,15 @@ type BMC struct {
 	PasswordFile string
 }
 
+// PDU is who may switch the outlets of a power distribution unit.
+type PDU struct {
+	// CommunityFile holds the community of SNMPv1 and SNMPv2c; empty: those are not answered.
+	CommunityFile string
+	// User is that of SNMPv3; empty: that is not answered.
+	User         string
+	PasswordFile string
+}
+
 // LoadCluster reads a cluster file. The name is for faults. The error is Faults.
 func LoadCluster(name string, data []byte) (Cluster, error) {
 	r := &reader{file: name}
@@ -139,6 +153,8 @@ func clusterFile() shape[Cluster] {
 			func(c *Cluster) *string { return &c.DeployRamdisk }, text(deployImage)),
 		opt("bmc", "Account of every node's BMC. Absent: admin, and a password made for each node.",
 			func(c *Cluster) *BMC { return &c.BMC }, bmcAccount()),
+		opt("pdus", "Power distribution units, by name.",
+			func(c *Cluster) *map[string]PDU { return &c.PDUs }, mapOf(maxPDUs, plainName, pduAccount())),
 		later[Cluster]("nova_flavors"),
 	).saying(schema{"dependentRequired": map[string][]string{
 		"deploy_kernel": {"deploy_ramdisk"}, "deploy_ramdisk": {"deploy_kernel"},
@@ -156,9 +172,9 @@ func nodeType() shape[NodeType] {
 			func(t *NodeType) *[]Volume { return &t.Volumes }, listOf(maxVolumes, volume())),
 		opt("physical_networks", "The physical network of each port, in order.",
 			func(t *NodeType) *[]string { return &t.PhysicalNetworks }, listOf(maxPorts, text(plainName))),
-		opt("ironic_driver", "Hardware type in Ironic, and so the protocol of the BMC.",
+		opt("ironic_driver", "Hardware type in Ironic, and so the protocol of the BMC; snmp: no BMC, only an outlet.",
 			func(t *NodeType) *string { return &t.IronicDriver },
-			choice([]string{"ipmi", "redfish"}, nil)),
+			choice([]string{"ipmi", "redfish", "snmp"}, nil)),
 		opt("boot_mode", "Firmware.",
 			func(t *NodeType) *string { return &t.BootMode }, choice([]string{"uefi", "bios"}, nil)),
 		opt("driver", "What embodies the node, as in a hypervisor's agent.yml.",
@@ -194,6 +210,8 @@ func spec() shape[Spec] {
 		opt("stop_after", "With rebuild: a host that is cut off from the mesh for so long stops the node.",
 			func(s *Spec) *string { return &s.StopAfter },
 			also(text(stopTime), stopDelay)),
+		opt("pdu", "One of pdus, whose outlets the nodes are plugged into. Absent: none.",
+			func(s *Spec) *string { return &s.PDU }, text(plainName)),
 	)
 }
 
@@ -259,4 +277,18 @@ func bmcAccount() shape[BMC] {
 		opt("password_file", "A file that holds the password.",
 			func(b *BMC) *string { return &b.PasswordFile }, text(filePath)),
 	)
+}
+
+func pduAccount() shape[PDU] {
+	return object(zero[PDU],
+		opt("community_file", "A file that holds the community of SNMPv1 and SNMPv2c. Absent: those are not answered.",
+			func(p *PDU) *string { return &p.CommunityFile }, text(filePath)),
+		opt("user", "User of SNMPv3. Absent: that is not answered.",
+			func(p *PDU) *string { return &p.User }, text(snmpUser)),
+		opt("password_file", "A file that holds the user's password, for authentication and privacy.",
+			func(p *PDU) *string { return &p.PasswordFile }, text(filePath)),
+	).saying(schema{
+		"anyOf":             []schema{{"required": []string{"community_file"}}, {"required": []string{"user"}}},
+		"dependentRequired": map[string][]string{"user": {"password_file"}, "password_file": {"user"}},
+	})
 }

@@ -36,12 +36,13 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			},
 			Placement:  Placement{Spread: "zone", Require: map[string]string{"disk": "nvme"}},
 			OnHostLoss: "rebuild", StopAfter: "45s",
-		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s"}},
+		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s", PDU: "rack1"}},
 		Ironic: &Ironic{
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
 		},
 		DeployKernel: "http://192.0.2.10/ipa.kernel", DeployRamdisk: "http://192.0.2.10/ipa.initramfs",
-		BMC: BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password"},
+		BMC:  BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password"},
+		PDUs: map[string]PDU{"rack1": {CommunityFile: "/etc/tenks/rack1-community", User: "ironic", PasswordFile: "/etc/tenks/rack1-password"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cluster.good.yml (-want +got):\n%s", diff)

@@ -64,6 +64,10 @@ var (
 		re: regexp.MustCompile(`^[ -~]+$`), most: 16,
 		want: "1 to 16 printable ASCII characters",
 	}
+	snmpUser = pattern{
+		re: regexp.MustCompile(`^[!-~]+$`), most: 32,
+		want: "1 to 32 printable ASCII characters without spaces",
+	}
 	device = pattern{
 		re: regexp.MustCompile(`^[^\s/:]+$`), most: 15,
 		want: "the name of a network device",

@@ -22,6 +22,7 @@ var beyondSchema = map[string]string{
 	"prefix-uuid":                  "depends on the numbers that follow the prefix",
 	"stop-after-short":             "times are only compared once their unit is applied",
 	"spec-twice":                   "equality but for the count",
+	"pdu-unknown":                  "a reference to another key of the file",
 	"spec-type-unknown":            "a reference to another key of the file",
 	"spec-type-without-node-types": "a reference to another key of the file",
 	"yaml-merge-scalar":            "merge keys are YAML's, and gone in JSON",

@@ -181,8 +181,8 @@ func TestNextRemoval(t *testing.T) {
 
 func TestWantedRefusesWhatCannotBeExpressed(t *testing.T) {
 	n := placed()
-	n.Machine.IronicDriver = "snmp"
-	if _, err := wanted(n, meshID); err == nil || err.Error() != `node "tk0": hardware type "snmp" is not one that Tenks can enrol` {
+	n.Machine.IronicDriver = "idrac"
+	if _, err := wanted(n, meshID); err == nil || err.Error() != `node "tk0": hardware type "idrac" is not one that Tenks can enrol` {
 		t.Errorf("err = %v", err)
 	}
 }

@@ -31,6 +31,9 @@ type wantPort struct {
 const (
 	pathIPMIPassword    = "/driver_info/ipmi_password"
 	pathRedfishPassword = "/driver_info/redfish_password"
+	pathSNMPAuthKey     = "/driver_info/snmp_auth_key"
+	pathSNMPPrivKey     = "/driver_info/snmp_priv_key"
+	pathSNMPCommunity   = "/driver_info/snmp_community"
 	pathCapabilities    = "/properties/capabilities"
 )
 
@@ -38,6 +41,7 @@ const (
 var bmcKeys = map[string][]string{
 	"ipmi":                {"ipmi_address", "ipmi_port", "ipmi_username", "ipmi_password"},
 	state.ProtocolRedfish: {"redfish_address", "redfish_system_id", "redfish_username", "redfish_password", "redfish_verify_ca"},
+	state.ProtocolSNMP:    append([]string{"snmp_driver", "snmp_address", "snmp_port", "snmp_outlet", "snmp_version"}, slices.Concat(communityKeys, userKeys)...),
 }
 
 // wanted derives the record from a declared, placed node. The error says that the
@@ -85,6 +89,11 @@ func (w *want) driverInfo(n *state.Node) error {
 		w.Fields[pathRedfishPassword] = n.BMC.Password.Reveal()
 		w.Fields["/driver_info/redfish_verify_ca"] = verifyCA(n.Enrol)
 		w.Mark.Check = passwordCheck(w.Mark.Mesh, n.BMC.Password)
+	case state.ProtocolSNMP:
+		if n.Outlet == nil {
+			return fmt.Errorf("node %q: is plugged into no PDU", n.Name)
+		}
+		w.outlet(n)
 	case "fake-hardware", "manual-management":
 	default:
 		return fmt.Errorf("node %q: hardware type %q is not one that Tenks can enrol", n.Name, n.Machine.IronicDriver)
@@ -101,6 +110,38 @@ func (w *want) driverInfo(n *state.Node) error {
 	return nil
 }
 
+// What Ironic's snmp driver logs in with: SNMPv3 where the PDU has a user.
+var (
+	communityKeys = []string{"snmp_community"}
+	userKeys      = []string{"snmp_user", "snmp_auth_protocol", "snmp_auth_key", "snmp_priv_protocol", "snmp_priv_key"}
+)
+
+// outlet has Ironic switch a node by its outlet.
+func (w *want) outlet(n *state.Node) {
+	pdu := n.Outlet.PDU
+	w.Fields["/driver_info/snmp_driver"] = "apc_rackpdu"
+	w.Fields["/driver_info/snmp_address"] = n.Placement.BMC.Address
+	w.Fields["/driver_info/snmp_port"] = n.Placement.BMC.Port
+	w.Fields["/driver_info/snmp_outlet"] = n.Outlet.Number
+	secret, others := pdu.Password, communityKeys
+	if pdu.User == "" {
+		secret, others = pdu.Community, userKeys
+		w.Fields["/driver_info/snmp_version"] = "2c"
+		w.Fields[pathSNMPCommunity] = secret.Reveal()
+	} else {
+		w.Fields["/driver_info/snmp_version"] = "3"
+		w.Fields["/driver_info/snmp_user"] = pdu.User
+		w.Fields["/driver_info/snmp_auth_protocol"] = "sha256"
+		w.Fields[pathSNMPAuthKey] = secret.Reveal()
+		w.Fields["/driver_info/snmp_priv_protocol"] = "aes"
+		w.Fields[pathSNMPPrivKey] = secret.Reveal()
+	}
+	for _, key := range others {
+		w.Unset = append(w.Unset, pointer("driver_info", key))
+	}
+	w.Mark.Check = passwordCheck(w.Mark.Mesh, secret)
+}
+
 // verifyCA is Ironic's redfish_verify_ca: a path, or false.
 func verifyCA(e *state.Enrolment) any {
 	if e == nil || e.RedfishVerifyCA == "" {
@@ -109,12 +150,12 @@ func verifyCA(e *state.Enrolment) any {
 	return e.RedfishVerifyCA
 }
 
-// reached returns the nodes as they are reached now: with Redfish that is up to the
+// reached returns the nodes as they are reached now: with Redfish and SNMP that is up to the
 // hypervisor, not to the node's placement.
 func reached(snap *state.Snapshot, nodes []*state.Node) []*state.Node {
 	out := slices.Clone(nodes)
 	for i, n := range out {
-		if n.Machine.IronicDriver != state.ProtocolRedfish || n.Placement == nil {
+		if n.Machine.Own() || n.Placement == nil {
 			continue
 		}
 		changed, placement := *n, *n.Placement

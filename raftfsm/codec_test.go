@@ -50,7 +50,7 @@ func encode(t testing.TB, e state.Envelope) []byte {
 }
 
 func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5(), "v6": samplesV6(), "v7": samplesV7()} {
+	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5(), "v6": samplesV6(), "v7": samplesV7(), "v9": samplesV9()} {
 		for kind, want := range samples {
 			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
 			got, err := Decode(b)
@@ -74,6 +74,7 @@ func samples() map[string]state.Envelope {
 	maps.Copy(out, samplesV5())
 	maps.Copy(out, samplesV6())
 	maps.Copy(out, samplesV7())
+	maps.Copy(out, samplesV9())
 	return out
 }
 
@@ -99,6 +100,11 @@ func TestEveryKindHasItsWordAndASample(t *testing.T) {
 func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 	// Fields newer than version 1 go here, with where their golden file is.
 	newer := map[string]string{
+		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
+		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
+		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
+		"put-hypervisor.Hypervisor.SNMP":                       "v9/put-hypervisor.entry",
 		"put-hypervisor.Hypervisor.Redfish":                    "v7/put-hypervisor.entry",
 		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
 		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
@@ -122,6 +128,11 @@ func TestSamplesOfVersion1SetEveryField(t *testing.T) {
 
 func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV2(), map[string]string{
+		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
+		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
+		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
+		"put-hypervisor.Hypervisor.SNMP":                       "v9/put-hypervisor.entry",
 		"put-hypervisor.Hypervisor.Redfish":                    "v7/put-hypervisor.entry",
 		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
 		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
@@ -150,6 +161,10 @@ func TestSamplesOfVersion2SetEveryField(t *testing.T) {
 
 func TestSamplesOfVersion3SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV3(), map[string]string{
+		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
+		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
+		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
 		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
 		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
 		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
@@ -167,6 +182,10 @@ func TestSamplesOfVersion4SetEveryField(t *testing.T) {
 
 func TestSamplesOfVersion5SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV5(), map[string]string{
+		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
+		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
+		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
 		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
 		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
 		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
@@ -176,6 +195,10 @@ func TestSamplesOfVersion5SetEveryField(t *testing.T) {
 
 func TestSamplesOfVersion6SetEveryField(t *testing.T) {
 	setEveryField(t, samplesV6(), map[string]string{
+		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
+		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
+		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
 		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
 		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
 		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
@@ -183,7 +206,17 @@ func TestSamplesOfVersion6SetEveryField(t *testing.T) {
 }
 
 func TestSamplesOfVersion7SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV7(), map[string]string{})
+	setEveryField(t, samplesV7(), map[string]string{
+		"apply-cluster.Cluster.PDUs":         "v9/apply-cluster.entry",
+		"apply-cluster.Cluster.Specs[0].PDU": "v9/apply-cluster.entry",
+		"apply-cluster.Create[0].Outlet":     "v9/apply-cluster.entry",
+		"apply-cluster.Change[0].Outlet":     "v9/apply-cluster.entry",
+		"put-hypervisor.Hypervisor.SNMP":     "v9/put-hypervisor.entry",
+	})
+}
+
+func TestSamplesOfVersion9SetEveryField(t *testing.T) {
+	setEveryField(t, samplesV9(), map[string]string{})
 }
 
 // setEveryField fails for each field that no sample sets and that is not newer.

@@ -92,7 +92,7 @@ func TestAnEntryThatIsNotUnderstoodStopsTheState(t *testing.T) {
 }
 
 func TestSnapshotsOfEveryVersionAreReadForEver(t *testing.T) {
-	for version, want := range map[string]state.Dump{"v1": dumpV1(), "v2": dumpV2(), "v3": dumpV3(), "v4": dumpV4(), "v5": dumpV5(), "v6": dumpV6(), "v7": dumpV7()} {
+	for version, want := range map[string]state.Dump{"v1": dumpV1(), "v2": dumpV2(), "v3": dumpV3(), "v4": dumpV4(), "v5": dumpV5(), "v6": dumpV6(), "v7": dumpV7(), "v9": dumpV9()} {
 		b := golden(t, version, "state.snapshot", func() []byte { return written(t, want) })
 		got, err := ReadSnapshot(bytes.NewReader(b))
 		if err != nil {

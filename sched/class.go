@@ -31,8 +31,8 @@ type demand struct {
 	cluster, spec string
 	byZone        bool
 	driver        string
-	// redfish nodes need no port of their own.
-	redfish bool
+	// shared is the protocol of nodes that need no port of their own; empty: they need one.
+	shared string
 	// What is negative in a declaration needs nothing.
 	vcpus, memoryMB, diskBytes uint64
 	// allPhysnets and allLabels are the class's physnets and labels as one text, quoted
@@ -52,9 +52,11 @@ type classes struct {
 func (cs *classes) of(n *state.Node) *class {
 	labels := required(n)
 	d := demand{cluster: n.Cluster, spec: n.Spec, byZone: n.Constraints.Spread == "zone", driver: n.Machine.Driver,
-		redfish: n.Machine.IronicDriver == state.ProtocolRedfish,
-		vcpus:   uint64(max(n.Machine.VCPUs, 0)), memoryMB: n.Machine.MemoryMB, diskBytes: n.Machine.DiskBytes(),
+		vcpus: uint64(max(n.Machine.VCPUs, 0)), memoryMB: n.Machine.MemoryMB, diskBytes: n.Machine.DiskBytes(),
 		allPhysnets: fmt.Sprintf("%q", n.Machine.Physnets), allLabels: fmt.Sprintf("%q", labels)}
+	if !n.Machine.Own() {
+		d.shared = n.Machine.IronicDriver
+	}
 	c, ok := cs.all[d]
 	if !ok {
 		c = &class{demand: d, physnets: n.Machine.Physnets, labels: labels, counts: cs.spread(n)}

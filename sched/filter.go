@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+
+	"tenks/raftfsm/state"
 )
 
 // filters are asked in this order; the first that refuses is named.
@@ -106,9 +108,11 @@ func byLabels(h *host, c *class) string {
 
 func byBMCPorts(h *host, c *class) string {
 	switch {
-	case c.redfish && h.Redfish == 0:
+	case c.shared == state.ProtocolRedfish && h.Redfish == 0:
 		return "has no Redfish service"
-	case c.redfish:
+	case c.shared == state.ProtocolSNMP && h.SNMP == 0:
+		return "has no SNMP port for PDUs"
+	case c.shared != "":
 		return ""
 	}
 	if _, ok := h.freePort(); ok {

@@ -52,7 +52,7 @@ func (h *host) count(vcpus, memoryMB, diskBytes uint64) {
 // endpoint: at a certain port, if that is free there.
 func (h *host) take(c *class, n *state.Node, port int) state.Endpoint {
 	h.count(c.vcpus, c.memoryMB, c.diskBytes)
-	if c.redfish {
+	if c.shared != "" {
 		return state.NoEndpoint(n.UUID)
 	}
 	if port < h.BMC.First || port > h.BMC.Last || h.ports[port] || h.BMC.First < 1 {

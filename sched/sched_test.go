@@ -52,6 +52,8 @@ func on(host string, port int) func(*state.Node) {
 	}
 }
 
+func outlet(n *state.Node) { n.Machine.IronicDriver = state.ProtocolSNMP }
+
 func redfish(n *state.Node) { n.Machine.IronicDriver = state.ProtocolRedfish }
 
 func zone(z string) func(*state.Hypervisor) { return func(h *state.Hypervisor) { h.Zone = z } }
@@ -83,6 +85,8 @@ func TestEachFilterRefusesWithItsReason(t *testing.T) {
 	}{
 		"driver is there":      {want: ""},
 		"no Redfish service":   {node: redfish, want: "bmc: has no Redfish service"},
+		"no SNMP port":         {node: outlet, want: "bmc: has no SNMP port for PDUs"},
+		"an outlet":            {node: outlet, host: func(h *state.Hypervisor) { h.SNMP, h.BMC = 1610, state.PortRange{} }, want: ""},
 		"no IPMI ports needed": {node: redfish, host: func(h *state.Hypervisor) { h.Redfish, h.BMC = 8000, state.PortRange{} }, want: ""},
 		"driver is missing":    {node: func(n *state.Node) { n.Machine.Driver = "openstack" }, want: "driver: has no openstack, only fake, libvirt"},
 		"no driver at all":     {host: func(h *state.Hypervisor) { h.Drivers = nil }, want: "driver: has no fake, has none at all"},

@@ -23,6 +23,19 @@ func addSecrets(r *api.ApplyRequest) error {
 	if r.BMCPassword, err = readPassword(c.BMC.PasswordFile); err != nil {
 		return fmt.Errorf("%s: bmc.password_file: %w", r.Name, err)
 	}
+	for name, p := range c.PDUs {
+		var s api.PDUSecrets
+		if s.Community, err = readPassword(p.CommunityFile); err != nil {
+			return fmt.Errorf("%s: pdus.%s.community_file: %w", r.Name, name, err)
+		}
+		if s.Password, err = readPassword(p.PasswordFile); err != nil {
+			return fmt.Errorf("%s: pdus.%s.password_file: %w", r.Name, name, err)
+		}
+		if r.PDUs == nil {
+			r.PDUs = map[string]api.PDUSecrets{}
+		}
+		r.PDUs[name] = s
+	}
 	if c.Ironic == nil {
 		return nil
 	}

@@ -26,7 +26,7 @@ type port struct{ doc map[string]any }
 var interfaces = []string{"bios", "boot", "console", "deploy", "inspect", "management", "network", "power", "raid",
 	"rescue", "storage", "vendor", "firmware"}
 
-var drivers = []string{"ipmi", "redfish", "fake-hardware", "manual-management"}
+var drivers = []string{"ipmi", "redfish", "snmp", "fake-hardware", "manual-management"}
 
 func newNode(body map[string]any) *node {
 	doc := map[string]any{

@@ -209,7 +209,7 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	n.Spec, n.Machine, n.Enrol = c.Spec, c.Machine, c.Enrol
 	n.DeployKernel, n.DeployRamdisk = c.DeployKernel, c.DeployRamdisk
 	n.Constraints, n.OnHostLoss, n.StopAfterMilli = c.Constraints, c.OnHostLoss, c.StopAfterMilli
-	n.Ports, n.BMC = c.Ports, c.BMC
+	n.Ports, n.BMC, n.Outlet = c.Ports, c.BMC, c.Outlet
 	if err := t.checkPorts(&n); err != nil {
 		return err
 	}
@@ -321,6 +321,10 @@ func (t *tx) placeNode(p NodePlacement) {
 	n.Unplaced, n.Host = "", HostStatus{}
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
+	if n.Machine.IronicDriver == ProtocolSNMP {
+		t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s", h.Name)
+		return
+	}
 	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s", h.Name, p.BMC)
 }
 

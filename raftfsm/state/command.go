@@ -57,6 +57,7 @@ type NodeChange struct {
 	StopAfterMilli              int64
 	Ports                       []Port
 	BMC                         Account
+	Outlet                      *Outlet
 	// Restart asks for a power cycle where a change needs one.
 	Restart bool
 }

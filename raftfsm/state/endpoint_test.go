@@ -9,16 +9,17 @@ func TestWhereABMCIsReached(t *testing.T) {
 	}
 	ipmi := Endpoint{"192.0.2.1", 6230}
 	bmc := PortRange{Address: "2001:db8::1", First: 6230, Last: 6239}
-	err := s.Load(Dump{Index: 1, Hypervisors: []*Hypervisor{{ID: "h1", BMC: bmc, Redfish: 8000}, {ID: "h2", BMC: bmc}}, Nodes: []*Node{
+	err := s.Load(Dump{Index: 1, Hypervisors: []*Hypervisor{{ID: "h1", BMC: bmc, Redfish: 8000, SNMP: 1610}, {ID: "h2", BMC: bmc}}, Nodes: []*Node{
 		node("1a", "ipmi", ipmi), node("1b", "redfish", NoEndpoint("1b")), node("1c", "redfish", NoEndpoint("1c")),
 		node("1d", "redfish", Endpoint{"192.0.2.1", 6231}), node("2a", "redfish", NoEndpoint("2a")), node("3a", "redfish", NoEndpoint("3a")),
+		node("1e", "snmp", NoEndpoint("1e")), node("2b", "snmp", NoEndpoint("2b")),
 		{UUID: "0", Cluster: "demo", Name: "0", LinkName: "0", Machine: Machine{IronicDriver: "redfish"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	snap, _ := s.Snapshot()
 	redfish := Endpoint{"2001:db8::1", 8000}
-	for uuid, want := range map[string]Endpoint{"1a": ipmi, "1b": redfish, "1c": redfish, "1d": redfish, "2a": {}, "3a": {}, "0": {}} {
+	for uuid, want := range map[string]Endpoint{"1a": ipmi, "1b": redfish, "1c": redfish, "1d": redfish, "2a": {}, "3a": {}, "0": {}, "1e": {"2001:db8::1", 1610}, "2b": {}} {
 		n, _ := snap.Node(uuid)
 		if got, ok := snap.BMC(n); got != want || ok != (want != Endpoint{}) {
 			t.Errorf("node %s: %v, %t, want %v", uuid, got, ok, want)

@@ -50,6 +50,8 @@ type Cluster struct {
 	// BMC is the account of every node's BMC. An empty Username means "admin", an
 	// empty Password a generated one per node.
 	BMC Account
+	// PDUs are sorted by name.
+	PDUs []PDU
 	// Source is the cluster file as it was applied.
 	Source string
 	// Removing is set once the cluster is being destroyed; the row goes with its
@@ -73,6 +75,8 @@ type Spec struct {
 	OnHostLoss  LossPolicy
 	// StopAfterMilli is as in Node.
 	StopAfterMilli int64
+	// PDU names one of the cluster's, whose outlets the nodes are plugged into; empty: none.
+	PDU string
 }
 
 // LossPolicy says what becomes of a node whose host is lost.
@@ -103,8 +107,8 @@ type Machine struct {
 	// Physnets names the physical network of each port, in port order.
 	Physnets []string
 	BootMode BootMode
-	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi" or
-	// "redfish".
+	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi",
+	// "redfish", or "snmp" where there is only an outlet.
 	IronicDriver string
 }
 
@@ -191,6 +195,8 @@ type Node struct {
 	// the mesh.
 	LinkName string
 	BMC      Account
+	// Outlet is where the node is plugged in; nil: nowhere that can be switched.
+	Outlet *Outlet
 
 	// Placement is nil until the node is scheduled.
 	Placement *Placement
@@ -243,8 +249,8 @@ type Placement struct {
 	BMC Endpoint
 }
 
-// Endpoint is where a BMC listens. A node that only the mesh's Redfish service answers
-// for has none of its own: Port is 0 then, and Address the node's UUID, because endpoints
+// Endpoint is where a BMC listens. A node that only the mesh's Redfish service or a
+// PDU answers for has none of its own: Port is 0 then, and Address the node's UUID, because endpoints
 // are unique.
 type Endpoint struct {
 	Address string
@@ -325,6 +331,8 @@ type Hypervisor struct {
 	Reserved []int
 	// Redfish is the TCP port of its Redfish service, at BMC.Address; 0: it has none.
 	Redfish int
+	// SNMP is the UDP port at which PDUs are reached, at BMC.Address; 0: they are not.
+	SNMP int
 
 	CreateIndex, ModifyIndex uint64
 }

@@ -97,18 +97,26 @@ type ApplyRequest struct {
 	// CloudYAML is a clouds.yaml document with the entry that the file names, and
 	// the passwords are what password_file keys name: the client reads them, so
 	// that no peer needs the client's files.
-	CloudYAML      string `json:"cloud_yaml,omitempty"`
-	BMCPassword    string `json:"bmc_password,omitempty"`
-	IronicPassword string `json:"ironic_password,omitempty"`
-	Restart        bool   `json:"restart,omitempty"`
-	Force          bool   `json:"force,omitempty"`
-	Forget         bool   `json:"forget_ironic,omitempty"`
-	AllowUnplaced  bool   `json:"allow_unplaced,omitempty"`
+	CloudYAML   string `json:"cloud_yaml,omitempty"`
+	BMCPassword string `json:"bmc_password,omitempty"`
+	// PDUs has the communities and passwords of PDUs, by name.
+	PDUs           map[string]PDUSecrets `json:"pdus,omitempty"`
+	IronicPassword string                `json:"ironic_password,omitempty"`
+	Restart        bool                  `json:"restart,omitempty"`
+	Force          bool                  `json:"force,omitempty"`
+	Forget         bool                  `json:"forget_ironic,omitempty"`
+	AllowUnplaced  bool                  `json:"allow_unplaced,omitempty"`
 	// Request makes a repeat of the same call harmless.
 	Request string `json:"request,omitempty"`
 	// Plan is the fingerprint of the plan that the user agreed to; the call is
 	// refused if the plan is another one by now. Empty: whatever the plan is.
 	Plan string `json:"plan,omitempty"`
+}
+
+// PDUSecrets are what the files hold that a cluster file names for a PDU.
+type PDUSecrets struct {
+	Community string `json:"community,omitempty"`
+	Password  string `json:"password,omitempty"`
 }
 
 // Plan is what an apply does or did.

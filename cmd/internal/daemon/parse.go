@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +31,9 @@ func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
 			return state.Cluster{}, fmt.Errorf("%s: bmc.password_file: the request does not carry its content", name)
 		}
 		out.BMC.Password = state.NewSecret(r.BMCPassword)
+	}
+	if out.PDUs, err = pdus(name, c.PDUs, r.PDUs); err != nil {
+		return state.Cluster{}, err
 	}
 	if out.Ironic == nil {
 		return out, nil
@@ -71,7 +76,7 @@ func convert(c config.Cluster) state.Cluster {
 		out.Specs = append(out.Specs, state.Spec{Key: key + "/" + strconv.Itoa(seen[key]), Type: s.Type,
 			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig),
 			Constraints: state.Constraints{Spread: s.Placement.Spread, Require: s.Placement.Require},
-			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s)})
+			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s), PDU: s.PDU})
 		seen[key]++
 	}
 	if i := c.Ironic; i != nil {
@@ -81,6 +86,37 @@ func convert(c config.Cluster) state.Cluster {
 		}
 	}
 	return out
+}
+
+// Bounds of what PDUs are reached by: a community as net-snmp takes it, a password as RFC
+// 3414 §11.2 recommends and Ironic demands.
+const (
+	maxCommunity                     = 32
+	minSNMPPassword, maxSNMPPassword = 8, 255
+)
+
+// pdus returns the PDUs of a cluster file, by name, with what their files hold.
+func pdus(file string, declared map[string]config.PDU, secrets map[string]api.PDUSecrets) ([]state.PDU, error) {
+	var out []state.PDU
+	for _, name := range slices.Sorted(maps.Keys(declared)) {
+		p, s := declared[name], secrets[name]
+		switch {
+		case p.CommunityFile != "" && s.Community == "":
+			return nil, fmt.Errorf("%s: pdus.%s.community_file: the request does not carry its content", file, name)
+		case p.PasswordFile != "" && s.Password == "":
+			return nil, fmt.Errorf("%s: pdus.%s.password_file: the request does not carry its content", file, name)
+		case len(s.Community) > maxCommunity || !printable(s.Community):
+			return nil, fmt.Errorf("%s: pdus.%s.community_file: want 1 to %d printable ASCII characters", file, name, maxCommunity)
+		case s.Password != "" && (len(s.Password) < minSNMPPassword || len(s.Password) > maxSNMPPassword || !printable(s.Password)):
+			return nil, fmt.Errorf("%s: pdus.%s.password_file: want %d to %d printable ASCII characters", file, name, minSNMPPassword, maxSNMPPassword)
+		}
+		out = append(out, state.PDU{Name: name, Community: state.NewSecret(s.Community), User: p.User, Password: state.NewSecret(s.Password)})
+	}
+	return out, nil
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // fileURL gives a path the form that Ironic takes: a bare one is refused.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -192,5 +193,29 @@ func leaves(v reflect.Value, path string, look func(path string), put func()) {
 		look(path)
 		v.Set(old)
 		put()
+	}
+}
+
+func TestPDUsOfAClusterFile(t *testing.T) {
+	const file = "cluster: demo\npdus:\n  b: {user: ironic, password_file: /p}\n  a: {community_file: /c}\n"
+	secrets := func(community, password string) map[string]api.PDUSecrets {
+		return map[string]api.PDUSecrets{"a": {Community: community}, "b": {Password: password}}
+	}
+	got, err := ParseCluster(&api.ApplyRequest{File: file, PDUs: secrets("public", "password")})
+	want := []state.PDU{{Name: "a", Community: state.NewSecret("public")}, {Name: "b", User: "ironic", Password: state.NewSecret("password")}}
+	if err != nil || !slices.Equal(got.PDUs, want) {
+		t.Errorf("%+v, %v, want %+v", got.PDUs, err, want)
+	}
+	for _, c := range []struct{ community, password, want string }{
+		{"", "password", "pdus.a.community_file: the request does not carry its content"},
+		{"public", "", "pdus.b.password_file: the request does not carry its content"},
+		{strings.Repeat("c", 33), "password", "pdus.a.community_file: want 1 to 32 printable ASCII characters"},
+		{"public\x01", "password", "pdus.a.community_file: want 1 to 32 printable ASCII characters"},
+		{"public", "passwor", "pdus.b.password_file: want 8 to 255 printable ASCII characters"},
+	} {
+		_, err := ParseCluster(&api.ApplyRequest{Name: "demo.yml", File: file, PDUs: secrets(c.community, c.password)})
+		if err == nil || err.Error() != "demo.yml: "+c.want {
+			t.Errorf("%q, %q: error %v, want %s", c.community, c.password, err, c.want)
+		}
 	}
 }

@@ -91,6 +91,10 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 		p.plan.Command.Expect = old.ModifyIndex
 	}
 	p.plan.Command.Cluster = want
+	var err error
+	if p.outlets, err = newOutlets(snap, &want); err != nil {
+		return nil, err
+	}
 	existing := map[string][]*state.Node{}
 	for _, n := range snap.NodesOf(want.Name) {
 		if !n.Removing {
@@ -118,8 +122,10 @@ type planner struct {
 	want state.Cluster
 	opt  Options
 	ids  *identities
-	plan Plan
-	errs []error
+	// outlets are those of the cluster's PDUs.
+	outlets *outlets
+	plan    Plan
+	errs    []error
 }
 
 func (p *planner) spec(spec state.Spec, have []*state.Node) error {
@@ -152,6 +158,9 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 	n.Machine, n.Enrol = machine, spec.Enrol
 	n.DeployKernel, n.DeployRamdisk = p.want.DeployKernel, p.want.DeployRamdisk
 	n.Constraints, n.OnHostLoss, n.StopAfterMilli = spec.Constraints, spec.OnHostLoss, spec.StopAfterMilli
+	if n.Outlet, err = p.outlets.of(spec, nil); err != nil {
+		return err
+	}
 	if p.want.BMC.Username != "" {
 		n.BMC.Username = p.want.BMC.Username
 	}
@@ -159,12 +168,15 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 		n.BMC.Password = p.want.BMC.Password
 	}
 	p.plan.Command.Create = append(p.plan.Command.Create, n)
-	p.plan.Steps = append(p.plan.Steps, Step{Action: Create, Node: n.Name, Reasons: []string{describe(machine)}})
+	p.plan.Steps = append(p.plan.Steps, Step{Action: Create, Node: n.Name, Reasons: []string{describe(machine, n.Outlet)}})
 	return nil
 }
 
 func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) {
 	c, err := p.ids.change(n, spec, machine, &p.want)
+	if err == nil {
+		c.Outlet, err = p.outlets.of(spec, n.Outlet)
+	}
 	if err != nil {
 		p.errs = append(p.errs, err)
 		return

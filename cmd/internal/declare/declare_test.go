@@ -292,3 +292,74 @@ func TestLinkNamesAreShortAndUnique(t *testing.T) {
 		}
 	}
 }
+
+// plugged is a cluster whose nodes are plugged into a PDU.
+func plugged(count int, pdu string, change ...func(*state.Cluster)) state.Cluster {
+	return demo(count, append([]func(*state.Cluster){func(c *state.Cluster) {
+		c.PDUs = []state.PDU{{Name: "rack1", Community: state.NewSecret("one")}, {Name: "rack2", User: "two", Password: state.NewSecret("password")}}
+		c.Specs[0].PDU = pdu
+	}}, change...)...)
+}
+
+// outletsOf lists the outlets of a mesh's nodes.
+func (m *mesh) outletsOf() []string {
+	var out []string
+	for _, n := range m.snap().Nodes() {
+		out = append(out, n.Name+": "+plug(n.Outlet))
+	}
+	return out
+}
+
+func TestNodesKeepTheirOutlets(t *testing.T) {
+	m := newMesh(t)
+	m.do(plugged(3, "rack1"))
+	if diff := cmp.Diff([]string{"tk0: 1 of rack1", "tk1: 2 of rack1", "tk2: 3 of rack1"}, m.outletsOf()); diff != "" {
+		t.Error(diff)
+	}
+	if p := m.plan(plugged(3, "rack1"), Options{}); !p.Empty(m.snap()) {
+		t.Errorf("the same again: %+v", p.Steps)
+	}
+	n, _ := m.snap().NodeByName("tk1")
+	m.apply(state.RemoveNodes{Nodes: []state.NodeRemoval{{UUID: n.UUID}}})
+	m.do(plugged(4, "rack1"))
+	if diff := cmp.Diff([]string{"tk0: 1 of rack1", "tk1: 2 of rack1", "tk2: 3 of rack1", "tk3: 4 of rack1"}, m.outletsOf()); diff != "" {
+		t.Errorf("after one was removed and two were made: %s", diff)
+	}
+	p := m.do(plugged(4, "rack2"))
+	if want := "outlet 4 of rack1 → 4 of rack2 (now)"; len(p.Steps) != 4 || !slices.Contains(p.Steps[3].Reasons, want) {
+		t.Errorf("steps %+v, want %q", p.Steps, want)
+	}
+	p = m.do(plugged(4, "rack2", func(c *state.Cluster) { c.PDUs[1].Password = state.NewSecret("another password") }))
+	if want := "account of its PDU (now)"; len(p.Steps) != 4 || !slices.Equal(p.Steps[0].Reasons, []string{want}) {
+		t.Errorf("steps %+v, want %q", p.Steps, want)
+	}
+	p = m.do(plugged(4, ""))
+	if want := "outlet 1 of rack2 → none (now)"; len(p.Steps) != 4 || !slices.Equal(p.Steps[0].Reasons, []string{want}) {
+		t.Errorf("steps %+v, want %q", p.Steps, want)
+	}
+}
+
+func TestWhatClientsLogInWithSaysWhichPDUIsMeant(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		pdu  state.PDU
+		want string
+	}{
+		{"its name", state.PDU{Name: "rack1", Community: state.NewSecret("x")}, `pdu "rack1": its name is that of PDU "rack1" of cluster "demo"`},
+		{"its community", state.PDU{Name: "x", Community: state.NewSecret("one")}, `pdu "x": its community is that of PDU "rack1" of cluster "demo"`},
+		{"its user", state.PDU{Name: "x", User: "two"}, `pdu "x": its user "two" is that of PDU "rack2" of cluster "demo"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMesh(t)
+			m.do(plugged(1, "rack1"))
+			other := demo(0, func(cl *state.Cluster) { cl.Name, cl.PDUs = "other", []state.PDU{c.pdu} })
+			_, err := Cluster(m.snap(), other, Options{Random: m.seed})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if _, err := Cluster(m.snap(), plugged(1, "rack1", func(cl *state.Cluster) { cl.PDUs[1].Community = cl.PDUs[0].Community }), Options{Random: m.seed}); err == nil {
+				t.Error("one community for two PDUs of a cluster is taken")
+			}
+		})
+	}
+}

@@ -37,6 +37,9 @@ func differences(n *state.Node, c *state.NodeChange) []string {
 	add(n.OnHostLoss != c.OnHostLoss, "on_host_loss %s → %s (now)", n.OnHostLoss, c.OnHostLoss)
 	add(n.OnHostLoss == c.OnHostLoss && n.StopAfterMilli != c.StopAfterMilli, "stop_after %s → %s (now)", milli(n.StopAfterMilli), milli(c.StopAfterMilli))
 	add(n.BMC != c.BMC, "BMC account (now)")
+	was, is := plug(n.Outlet), plug(c.Outlet)
+	add(was != is, "outlet %s → %s (now)", was, is)
+	add(was == is && !reflect.DeepEqual(n.Outlet, c.Outlet), "account of its PDU (now)")
 	return out
 }
 
@@ -60,8 +63,12 @@ func sameCluster(a, b *state.Cluster) bool {
 }
 
 // describe says what a new node consists of.
-func describe(m state.Machine) string {
-	return fmt.Sprintf("%d MiB, %d vCPUs, volumes %s, physical networks %v", m.MemoryMB, m.VCPUs, volumes(m), m.Physnets)
+func describe(m state.Machine, o *state.Outlet) string {
+	out := fmt.Sprintf("%d MiB, %d vCPUs, volumes %s, physical networks %v", m.MemoryMB, m.VCPUs, volumes(m), m.Physnets)
+	if o != nil {
+		out += ", outlet " + plug(o)
+	}
+	return out
 }
 
 func volumes(m state.Machine) string {

@@ -129,8 +129,8 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		return state.NodeChange{}, fmt.Errorf("node %q: the driver of a node that exists cannot change (%s to %s): remove the node, or declare a new type",
 			n.Name, n.Machine.Driver, machine.Driver)
 	}
-	if was := n.Machine.IronicDriver; was == state.ProtocolRedfish && machine.IronicDriver != was && !hasEndpoint(n) {
-		return state.NodeChange{}, fmt.Errorf("node %q: was made for redfish and has no %s port: remove the node, or declare a new type", n.Name, machine.IronicDriver)
+	if was := n.Machine; !was.Own() && machine.Own() && !hasEndpoint(n) {
+		return state.NodeChange{}, fmt.Errorf("node %q: was made for %s and has no %s port: remove the node, or declare a new type", n.Name, was.IronicDriver, machine.IronicDriver)
 	}
 	c := state.NodeChange{UUID: n.UUID, Spec: spec.Key, Machine: machine, Enrol: spec.Enrol,
 		DeployKernel: want.DeployKernel, DeployRamdisk: want.DeployRamdisk,

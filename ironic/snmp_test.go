@@ -1,0 +1,82 @@
+package ironic
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenks/ironic/ironictest"
+	"tenks/raftfsm/state"
+)
+
+// plug has a PDU switch the first node.
+func (w *world) plug(number int, pdu state.PDU) {
+	w.redeclare(func(c *state.NodeChange) {
+		c.Machine.IronicDriver, c.Outlet = state.ProtocolSNMP, &state.Outlet{PDU: pdu, Number: number}
+	})
+}
+
+// snmpInfo is the driver_info of a node that an outlet switches.
+func snmpInfo(address string, port, outlet int, login map[string]any) map[string]any {
+	out := map[string]any{"snmp_driver": "apc_rackpdu", "snmp_address": address, "snmp_port": port, "snmp_outlet": outlet,
+		"deploy_kernel": "http://192.0.2.1/kernel", "deploy_ramdisk": "http://192.0.2.1/ramdisk"}
+	for key, value := range login {
+		out[key] = value
+	}
+	return out
+}
+
+func TestNodesOfAPDUAreEnrolledWithTheirOutlet(t *testing.T) {
+	w := newWorld(t, 1, ironictest.Options{})
+	rack := state.PDU{Name: "rack1", Community: state.NewSecret("rack1-community")}
+	w.plug(7, rack)
+	e := w.enroller()
+	w.until(e, "waiting for the address", func() bool { return strings.Contains(w.node(0).Ironic.Error, "has no BMC endpoint yet") })
+	w.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", SNMP: 1610, BMC: state.PortRange{Address: "192.0.2.11"}}})
+	w.until(e, "enrolled", w.enrolled)
+	is := func(want map[string]any) func() bool {
+		return func() bool {
+			got := w.ironic.Node(nodeUUID(0))["driver_info"].(map[string]any)
+			return cmp.Diff(want, got, number) == ""
+		}
+	}
+	community := map[string]any{"snmp_version": "2c", "snmp_community": "rack1-community"}
+	w.until(e, "by community", is(snmpInfo("192.0.2.11", 1610, 7, community)))
+	if got := w.ironic.Node(nodeUUID(0))["driver"]; got != "snmp" {
+		t.Errorf("driver %v", got)
+	}
+	w.ironic.ResetLog()
+	if err := w.enroller().Do(t.Context(), w.snap()); err != nil || len(w.ironic.Writes()) > 0 {
+		t.Errorf("once more: wrote %q, %v", w.ironic.Writes(), err)
+	}
+
+	rack.User, rack.Password = "ironic", state.NewSecret("first password")
+	user := func(password string) map[string]any {
+		return map[string]any{"snmp_version": "3", "snmp_user": "ironic", "snmp_auth_protocol": "sha256", "snmp_auth_key": password,
+			"snmp_priv_protocol": "aes", "snmp_priv_key": password}
+	}
+	w.plug(8, rack)
+	w.until(e, "by user", is(snmpInfo("192.0.2.11", 1610, 8, user("first password"))))
+	rack.Password = state.NewSecret("second password")
+	w.plug(8, rack)
+	w.until(e, "by another password", is(snmpInfo("192.0.2.11", 1610, 8, user("second password"))))
+	rack.User, rack.Password = "", state.Secret{}
+	w.plug(8, rack)
+	w.until(e, "by community again", is(snmpInfo("192.0.2.11", 1610, 8, community)))
+}
+
+// number has numbers of JSON be those of Go.
+var number = cmp.Transformer("number", func(v any) any {
+	if f, ok := v.(float64); ok {
+		return int(f)
+	}
+	return v
+})
+
+func TestANodeWithoutAnOutletIsNotEnrolled(t *testing.T) {
+	w := newWorld(t, 1, ironictest.Options{})
+	w.redeclare(func(c *state.NodeChange) { c.Machine.IronicDriver = state.ProtocolSNMP })
+	w.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", SNMP: 1610, BMC: state.PortRange{Address: "192.0.2.11"}}})
+	w.until(w.enroller(), "the reason", func() bool { return strings.Contains(w.node(0).Ironic.Error, "is plugged into no PDU") })
+}
