@@ -290,3 +290,24 @@ func TestTasks(t *testing.T) {
 		t.Errorf("answer of a task: %v %d %s", err, w.Code, w.Body)
 	}
 }
+
+func TestSessionsEndWithTheResetOfABMC(t *testing.T) {
+	f := newFixture(t)
+	login := func(password string) string {
+		return f.want(201, post, sessionsPath, `{"UserName":"admin","Password":"`+password+`"}`).Header().Get("X-Auth-Token")
+	}
+	shared, apart := login("correct horse"), login("another one")
+	for _, c := range []struct {
+		reset                      string
+		ended, ofShared, ofAnother int
+	}{{"unknown", 0, 200, 200}, {second, 1, 401, 200}, {second, 0, 401, 200}, {other, 1, 401, 401}} {
+		if got := f.EndSessions(c.reset); got != c.ended {
+			t.Errorf("%s: ended %d sessions, want %d", c.reset, got, c.ended)
+		}
+		f.token = shared
+		f.want(c.ofShared, get, systemsPath, nil)
+		f.token = apart
+		f.want(c.ofAnother, get, systemsPath, nil)
+		f.token = ""
+	}
+}

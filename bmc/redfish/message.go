@@ -15,6 +15,8 @@ type Message struct {
 	Args []string
 	// Related are the properties that it is about, as JSON pointers or paths with slashes.
 	Related []string
+	// Resolution says what to do; empty: what the registry says.
+	Resolution string
 }
 
 // msg returns a message of the Base registry.
@@ -36,6 +38,9 @@ func (m Message) text() string {
 // info is the message as it is in @Message.ExtendedInfo (Message.v1_1_2).
 func (m Message) info() Object {
 	entry := baseMessages[m.ID]
+	if m.Resolution != "" {
+		entry.resolution = m.Resolution
+	}
 	out := Object{
 		{"@odata.type", "#Message.v1_1_2.Message"}, {"MessageId", basePrefix + m.ID}, {"Message", m.text()},
 	}

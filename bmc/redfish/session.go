@@ -242,6 +242,18 @@ func (one session) object() Object {
 		{"Roles", []string{one.role}}}
 }
 
+// EndSessions ends the sessions at this peer of all who have the system, as its BMC's
+// reset does, and says how many there were.
+func (s *Service) EndSessions(system string) int {
+	ending := map[string]bool{}
+	for _, one := range s.sessions.list(func(*session) bool { return true }) {
+		if acct := s.access.find(one.account); acct != nil && slices.Contains(acct.systems, system) {
+			ending[one.id] = true
+		}
+	}
+	return s.sessions.drop(func(one *session) bool { return ending[one.id] })
+}
+
 func closeSession(r *Request) error {
 	r.Service.sessions.drop(func(one *session) bool { return one.id == r.Var("session") })
 	return nil

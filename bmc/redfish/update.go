@@ -167,6 +167,9 @@ func simpleUpdate(r *Request, v Values) (*Result, error) {
 		return nil, fail(http.StatusBadRequest, msg("ActionParameterValueError", "ImageURI", "SimpleUpdate").about("ImageURI"))
 	}
 	targets, _ := v.Strings("Targets")
+	if only, named := systemNamedBy(u, r.Caller.Systems()); len(targets) == 0 && named {
+		targets = []string{systemsPath + "/" + only}
+	}
 	up, err := targeted(r, targets)
 	if err != nil {
 		return nil, err
@@ -175,6 +178,23 @@ func simpleUpdate(r *Request, v Values) (*Result, error) {
 		return &Result{Peer: &up.system}, nil
 	}
 	return r.startUpdate(up.of(path.Base(u.Path)))
+}
+
+// systemNamedBy returns the only one of the systems whose UUID is in an image's URI.
+// Ironic calls SimpleUpdate without Targets, with images that it has staged in a folder of
+// the node's.
+func systemNamedBy(u *url.URL, systems []string) (id string, named bool) {
+	where := strings.ToLower(u.Path + "?" + u.RawQuery)
+	for _, system := range systems {
+		if !strings.Contains(where, system) {
+			continue
+		}
+		if named {
+			return "", false
+		}
+		id, named = system, true
+	}
+	return id, named
 }
 
 // targeted says which system an update is for: the one that the targets are of, or the only
@@ -186,7 +206,10 @@ func targeted(r *Request, targets []string) (update, error) {
 		id = systems[0]
 	}
 	if len(targets) == 0 && id == "" {
-		return up, fail(http.StatusBadRequest, msg("ActionParameterMissing", "SimpleUpdate", "Targets").about("Targets"))
+		missing := msg("ActionParameterMissing", "SimpleUpdate", "Targets").about("Targets")
+		missing.Resolution = fmt.Sprintf("This account has %d systems, and the image's URI has the UUID of none: name one in Targets, such as %s, or give each node an account of its own.",
+			len(r.Caller.Systems()), systemsPath+"/{UUID}")
+		return up, fail(http.StatusBadRequest, missing)
 	}
 	for i, target := range targets {
 		system, component, found := targetOf(strings.TrimSuffix(target, "/"))

@@ -261,6 +261,9 @@ func (a *agent) endpoints(ctx context.Context) error {
 func (a *agent) keepBMCs(ctx context.Context, snap *state.Snapshot) error {
 	err := a.bmcs.Do(ctx, snap)
 	a.redfish.fleet.update(snap)
+	for _, uuid := range a.redfish.resets.begun(snap) {
+		a.redfish.service.EndSessions(uuid)
+	}
 	return err
 }
 

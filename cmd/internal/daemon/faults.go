@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tenks/bmc/fault"
 	"tenks/bmc/record"
 	"tenks/cmd/internal/api"
 	"tenks/raftfsm/state"
@@ -26,6 +28,30 @@ func (a *agent) endFaults(ctx context.Context) error {
 		sleep(ctx, faultsEvery)
 	}
 	return nil
+}
+
+// resets are the faults whose resets of BMCs have ended Redfish's sessions here. Sessions
+// are this peer's, wherever the node is. It is used by one goroutine.
+type resets struct{ done map[string]bool }
+
+// begun returns the nodes whose BMCs a snapshot has begin to reset, if Redfish notices.
+func (r *resets) begun(snap *state.Snapshot) (nodes []string) {
+	done := map[string]bool{}
+	for _, f := range snap.Faults() {
+		if f.Kind != state.FaultBMCReset || f.Protocol != "" && f.Protocol != fault.Redfish {
+			continue
+		}
+		if done[f.ID] = true; r.done[f.ID] {
+			continue
+		}
+		for _, n := range snap.Nodes() {
+			if f.Concerns(n) {
+				nodes = append(nodes, strings.ToLower(n.UUID))
+			}
+		}
+	}
+	r.done = done
+	return nodes
 }
 
 // FaultCounts implements api.Faults.

@@ -28,6 +28,7 @@ type meshRedfish struct {
 	handler http.Handler
 	cert    serviceCertificate
 	unheard unheard
+	resets  resets
 	// said is the last error that run has logged.
 	said string
 
