@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"tenks/bmc"
 	"tenks/bmc/sensor"
 )
 
@@ -58,8 +59,10 @@ func readings(r *Request, unit sensor.Unit) []reading {
 	return out
 }
 
-func allReadings(r *Request) []reading {
-	node := sensor.At(r.Chassis())
+func allReadings(r *Request) []reading { return readingsOf(r.Chassis()) }
+
+func readingsOf(c bmc.Chassis) []reading {
+	node := sensor.At(c)
 	var out []reading
 	for id := sensor.ID(1); int(id) <= sensor.Count; id++ {
 		s, _ := sensor.Of(node.Hardware, id)

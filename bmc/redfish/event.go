@@ -49,6 +49,10 @@ type subscription struct {
 	Policy                   string            `json:",omitempty"`
 	Systems                  []string
 	User                     string
+	// Format is the EventFormatType, empty: events. Reports are the definitions of those
+	// that are wanted, empty: all.
+	Format  string   `json:",omitempty"`
+	Reports []string `json:",omitempty"`
 	// Verify says that the destination's certificate is checked.
 	Verify bool `json:",omitempty"`
 }
@@ -80,6 +84,8 @@ type events struct {
 	verifying, lax *http.Client
 	// interval is between attempts.
 	interval time.Duration
+	// second is how long a second of a report's interval is: less, in tests.
+	second time.Duration
 
 	mu    sync.Mutex // guards the rest
 	sinks map[string]*sink
@@ -100,7 +106,7 @@ func newEvents(s *Service) *events {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	return &events{service: s, sinks: map[string]*sink{}, verifying: client(false), lax: client(true), interval: deliveryInterval}
+	return &events{service: s, sinks: map[string]*sink{}, verifying: client(false), lax: client(true), interval: deliveryInterval, second: time.Second}
 }
 
 // errLocal refuses destinations that would make the service talk to its own host.
@@ -147,6 +153,9 @@ func (s *Service) Happened(sys System, origin, message string, args ...string) {
 
 // wants filters events.
 func (sub *subscription) wants(e event) bool {
+	if sub.Format == formatReport {
+		return false
+	}
 	for _, id := range e.systems {
 		if _, has := slices.BinarySearch(sub.Systems, id); !has {
 			return false
@@ -208,6 +217,10 @@ func (es *events) add(sub subscription, home string) bool {
 		defer cancel()
 		k.stop = cancel
 		close(ready)
+		if k.sub.Format == formatReport {
+			es.deliverReports(ctx, k)
+			return
+		}
 		es.deliverAll(ctx, k)
 	})
 	if !started {
@@ -234,25 +247,31 @@ func (es *events) deliverAll(ctx context.Context, k *sink) {
 		case <-ctx.Done():
 			return
 		case e := <-k.queue:
-			if es.deliver(ctx, k.sub, e) || k.sub.Policy != terminateAfterRetries {
-				continue
+			body, err := appendObject(nil, e.payload(k.sub.Context))
+			if err == nil && !es.arrived(ctx, k, body) {
+				return
 			}
-			if err := es.service.replaceSubscription(ctx, k, nil); err != nil {
-				es.service.cfg.Log.WarnContext(ctx, "redfish: subscription not forgotten", "subscription", k.sub.ID, "err", err)
-			}
-			es.drop(k.sub.ID)
-			return
 		}
 	}
 }
 
-// deliver POSTs one event, and tries again where that fails (DSP0266 §15.5). It reports
-// whether the event has arrived, or the delivery ended.
-func (es *events) deliver(ctx context.Context, sub subscription, e event) bool {
-	body, err := appendObject(nil, e.payload(sub.Context))
-	if err != nil {
+// arrived delivers a document, and reports false once the subscription has ended for that
+// it did not arrive.
+func (es *events) arrived(ctx context.Context, k *sink, body []byte) bool {
+	if es.deliver(ctx, k.sub, body) || k.sub.Policy != terminateAfterRetries {
 		return true
 	}
+	if err := es.service.replaceSubscription(ctx, k, nil); err != nil {
+		es.service.cfg.Log.WarnContext(ctx, "redfish: subscription not forgotten", "subscription", k.sub.ID, "err", err)
+	}
+	es.drop(k.sub.ID)
+	return false
+}
+
+// deliver POSTs one document, and tries again where that fails (DSP0266 §15.5). It reports
+// whether that has arrived, or the delivery ended.
+func (es *events) deliver(ctx context.Context, sub subscription, body []byte) bool {
+	var err error
 	for attempt := range deliveryAttempts {
 		if err = es.post(ctx, sub, body); err == nil || ctx.Err() != nil {
 			return true

@@ -97,7 +97,7 @@ func tables() [][]Resource {
 		chassisTable(), thermalTable(), powerTable(), sensorTable(),
 		managerTable(), logTable(),
 		mediaTable(), biosTable(), secureBootTable(), storageTable(), updateTable(),
-		adapterTable(), pcieTable(),
+		adapterTable(), pcieTable(), telemetryTable(),
 	}
 }
 

@@ -20,6 +20,14 @@ const (
 	terminateAfterRetries = "TerminateAfterRetries"
 )
 
+// The formats of what is delivered (EventFormatType).
+const (
+	formatEvent  = "Event"
+	formatReport = "MetricReport"
+)
+
+var formats = []string{formatEvent, formatReport}
+
 // registryPrefixes are the registries that events come from.
 var registryPrefixes = []string{"ResourceEvent", "TaskEvent"}
 
@@ -27,18 +35,19 @@ func eventTable() []Resource {
 	text := Rule{Kind: String}
 	policies := []string{retryForever, terminateAfterRetries}
 	create := Rules{
-		"Destination":         {Kind: String, Required: true, Check: isDestination},
-		"Protocol":            {Kind: String, Required: true, Values: []string{"Redfish"}},
-		"Context":             {Kind: String, Max: 256, Null: true},
-		"EventTypes":          {Kind: List, Max: 16, Elements: &Rule{Kind: String, Values: eventTypes}},
-		"RegistryPrefixes":    {Kind: List, Max: 16, Elements: &Rule{Kind: String, Values: append([]string{"Base"}, registryPrefixes...)}},
-		"ResourceTypes":       {Kind: List, Max: 64, Elements: &text},
-		"EventFormatType":     {Kind: String, Values: []string{"Event"}},
-		"SubscriptionType":    {Kind: String, Values: []string{"RedfishEvent"}},
-		"DeliveryRetryPolicy": {Kind: String, Values: policies},
-		"HttpHeaders":         {Kind: List, Max: 16, Elements: &Rule{Kind: Any}, Check: areHeaders, Secret: true},
-		"OriginResources":     {Kind: List, Max: 64, Elements: &Rule{Kind: Nested, Properties: Rules{"@odata.id": text}}},
-		"Name":                text, "Description": text,
+		"Destination":             {Kind: String, Required: true, Check: isDestination},
+		"Protocol":                {Kind: String, Required: true, Values: []string{"Redfish"}},
+		"Context":                 {Kind: String, Max: 256, Null: true},
+		"EventTypes":              {Kind: List, Max: 16, Elements: &Rule{Kind: String, Values: eventTypes}},
+		"RegistryPrefixes":        {Kind: List, Max: 16, Elements: &Rule{Kind: String, Values: append([]string{"Base"}, registryPrefixes...)}},
+		"ResourceTypes":           {Kind: List, Max: 64, Elements: &text},
+		"EventFormatType":         {Kind: String, Values: formats},
+		"SubscriptionType":        {Kind: String, Values: []string{"RedfishEvent"}},
+		"DeliveryRetryPolicy":     {Kind: String, Values: policies},
+		"HttpHeaders":             {Kind: List, Max: 16, Elements: &Rule{Kind: Any}, Check: areHeaders, Secret: true},
+		"OriginResources":         {Kind: List, Max: 64, Elements: &Rule{Kind: Nested, Properties: Rules{"@odata.id": text}}},
+		"MetricReportDefinitions": {Kind: List, Max: 64, Elements: &Rule{Kind: Nested, Properties: Rules{"@odata.id": text}}},
+		"Name":                    text, "Description": text,
 		"SubordinateResources": {Kind: Bool}, "VerifyCertificate": {Kind: Bool}, "MessageIds": {Kind: List, Max: 0, Elements: &text},
 	}
 	present := func(r *Request) bool { return findSink(r) != nil }
@@ -68,7 +77,7 @@ func eventTable() []Resource {
 func getEventService(*Request) (Object, error) {
 	return Object{{"Id", "EventService"}, {"Name", "Event Service"}, {"Status", healthy()}, {"ServiceEnabled", true},
 		{"DeliveryRetryAttempts", deliveryAttempts}, {"DeliveryRetryIntervalSeconds", int(deliveryInterval / time.Second)},
-		{"EventTypesForSubscription", eventTypes}, {"RegistryPrefixes", registryPrefixes}, {"EventFormatTypes", []string{"Event"}},
+		{"EventTypesForSubscription", eventTypes}, {"RegistryPrefixes", registryPrefixes}, {"EventFormatTypes", formats},
 		{"ServerSentEventUri", eventServicePath + "/SSE"}, {"SubordinateResourcesSupported", true},
 		{"SSEFilterPropertiesSupported", Object{{"EventFormatType", false}, {"MessageId", false}, {"RegistryPrefix", false}, {"OriginResource", false}, {"ResourceType", false}, {"SubordinateResources", false}}}}, nil
 }
@@ -126,6 +135,9 @@ func subscribe(r *Request, v Values) (*Result, error) {
 		}
 		sub.Origins = append(sub.Origins, strings.TrimSuffix(path, "/"))
 	}
+	if err := subscribeReports(r, v, &sub); err != nil {
+		return nil, err
+	}
 	home, err := r.Service.keepSubscription(r.Context(), sub)
 	if err != nil {
 		return nil, err
@@ -134,6 +146,29 @@ func subscribe(r *Request, v Values) (*Result, error) {
 		return nil, unavailable(busyRetry)
 	}
 	return &Result{Location: subscriptionsPath + "/" + sub.ID}, nil
+}
+
+// subscribeReports takes what is about reports, and refuses what would not do what it says.
+func subscribeReports(r *Request, v Values, sub *subscription) error {
+	reports, given := v["MetricReportDefinitions"].([]any)
+	if format, _ := v.String("EventFormatType"); format != formatReport {
+		if given && len(reports) > 0 {
+			return fail(http.StatusBadRequest, msg("PropertyValueConflict", "MetricReportDefinitions", "EventFormatType").about("MetricReportDefinitions"))
+		}
+		return nil
+	}
+	sub.Format = formatReport
+	for _, name := range []string{"EventTypes", "RegistryPrefixes", "ResourceTypes", "OriginResources"} {
+		if list, _ := v[name].([]any); len(list) > 0 {
+			return fail(http.StatusBadRequest, msg("PropertyValueConflict", name, "EventFormatType").about(name))
+		}
+	}
+	for _, item := range reports {
+		definition, _ := item.(Values)
+		path, _ := definition.String("@odata.id")
+		sub.Reports = append(sub.Reports, strings.TrimSuffix(path, "/"))
+	}
+	return checkReports(r, sub.Reports)
 }
 
 // keepSubscription stores a subscription with a system at this peer.
@@ -185,7 +220,7 @@ func (k *sink) object() Object {
 		kind, destination = "SSE", Omit
 	}
 	out := Object{{"Id", k.sub.ID}, {"Name", name}, {"Destination", destination}, {"Context", k.sub.Context}, {"Protocol", "Redfish"},
-		{"SubscriptionType", kind}, {"EventFormatType", "Event"}, {"HttpHeaders", []string{}}, {"Status", healthy()}, {"DeliveryRetryPolicy", k.policy()},
+		{"SubscriptionType", kind}, {"EventFormatType", k.format()}, {"HttpHeaders", []string{}}, {"Status", healthy()}, {"DeliveryRetryPolicy", k.policy()},
 		{"VerifyCertificate", k.sub.Verify}}
 	for _, list := range []struct {
 		name   string
@@ -195,10 +230,20 @@ func (k *sink) object() Object {
 			out = append(out, Property{list.name, list.values})
 		}
 	}
+	if len(k.sub.Reports) > 0 {
+		out = append(out, Property{"MetricReportDefinitions", links(k.sub.Reports...)})
+	}
 	if len(k.sub.Origins) > 0 {
 		out = append(out, Property{"OriginResources", links(k.sub.Origins...)}, Property{"SubordinateResources", true})
 	}
 	return out
+}
+
+func (k *sink) format() string {
+	if k.sub.Format == "" {
+		return formatEvent
+	}
+	return k.sub.Format
 }
 
 func (k *sink) policy() string {

@@ -43,6 +43,8 @@ var accepted = []conform.Accepted{
 	{Rule: "read-only", Resource: "/redfish/v1/SessionService", Reason: "one policy for all nodes of the mesh"},
 	{Rule: "read-only", Resource: "/redfish/v1/UpdateService", Reason: "updates cannot be turned off"},
 	{Rule: "read-only", Resource: "/redfish/v1/TaskService", Reason: "tasks cannot be turned off"},
+	{Rule: "read-only", Resource: "/redfish/v1/TelemetryService", Reason: "reports are made when they are read: there is nothing to turn off"},
+	{Rule: "read-only", Resource: "/redfish/v1/TelemetryService/MetricDefinitions/*", Reason: "they say what the sensors are"},
 
 	{Rule: "http-patch", Resource: "/redfish/v1/AccountService/Accounts/*", Reason: "the nodes' own account is part of their declaration"},
 
