@@ -12,6 +12,7 @@ import (
 )
 
 func TestIntegrationARebootedHostRestoresItsNodesWithoutTheOthers(t *testing.T) {
+	besideOthers(t)
 	_, hosts := newMesh(t, 3)
 	last := hosts[2]
 	last.tenks("apply", "-f", last.write("demo.yml", spread("demo", "", 3)), "--wait=4m")

@@ -18,6 +18,7 @@ import (
 const installed = "/etc/tenks/tenks"
 
 func TestIntegrationAHostWithOnlyCurlJoinsByOneLine(t *testing.T) {
+	besideOthers(t)
 	l, hosts := newMesh(t, 1)
 	lh, err := l.AddHost(t.Context(), "hv2")
 	if err != nil {

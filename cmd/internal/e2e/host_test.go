@@ -39,6 +39,10 @@ func (h *host) program(name string) string {
 	return filepath.Join(bin, name)
 }
 
+// besideOthers lets a test run at the same time as others that call it, once all that do
+// not are done: those that take long, mostly wait, and measure no time.
+func besideOthers(t *testing.T) { t.Parallel() }
+
 // newHost makes a lab of one host with libvirtd running.
 func newHost(t testing.TB) *host {
 	t.Helper()

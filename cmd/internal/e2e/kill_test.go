@@ -22,6 +22,7 @@ type node = api.Node
 const kills = 50
 
 func TestIntegrationKillsOfTheAgentLoseAndLeaveNothing(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	ironic := h.withIronic()
 	h.init(agentYAML)

@@ -101,6 +101,7 @@ specs:
 `
 
 func TestIntegrationAMeshIsRecoveredByTheRunbookWithoutTouchingItsGuests(t *testing.T) {
+	besideOthers(t)
 	_, hosts := newMesh(t, 3)
 	survivor, others := hosts[0], hosts[1:]
 	survivor.tenks("apply", "-f", survivor.write("demo.yml", fmt.Sprintf(threeNodes, 3)), "--wait=3m")
@@ -215,6 +216,7 @@ func (h *host) inGeneration(n uint64) {
 }
 
 func TestIntegrationAMeshWhoseLogsAreGoneIsRebuiltOfWhatItsHostsKnow(t *testing.T) {
+	besideOthers(t)
 	_, hosts := newMesh(t, 3)
 	first := hosts[0]
 	first.tenks("apply", "-f", first.write("demo.yml", fmt.Sprintf(threeNodes, 3)), "--wait=3m")

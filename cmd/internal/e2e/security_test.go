@@ -82,6 +82,7 @@ func (p *planted) look(where string, b []byte) {
 }
 
 func TestIntegrationPlantedSecretsAreNowhereToBeSeen(t *testing.T) {
+	besideOthers(t)
 	hosts := newPair(t)
 	p := &planted{t: t, forms: map[string][][]byte{}, held: map[string]bool{}}
 	for _, h := range hosts {

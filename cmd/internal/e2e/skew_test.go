@@ -20,6 +20,7 @@ import (
 const steadyTime = 30 * time.Second
 
 func TestIntegrationAMeshWithClocksThatAreAnHourOffStopsAndLosesNothing(t *testing.T) {
+	besideOthers(t)
 	lab.RequireClocks(t)
 	l, hosts := newMesh(t, 3)
 	file := strings.NewReplacer("    ironic_config: {resource_class: small, network_interface: noop}\n", "", "count: 6", "count: 3", "count: 3", "count: 0",

@@ -82,6 +82,7 @@ func guests(t *testing.T, hosts []*host) map[string]string {
 }
 
 func TestIntegrationRollingUpgradeAndRestartDisturbNoGuest(t *testing.T) {
+	besideOthers(t)
 	old := buildOld(t)
 	_, hosts := newMeshOf(t, 3, old)
 	cluster := func(name string) string { return spread(name, "", 3) }
