@@ -105,6 +105,8 @@ type Ironic struct {
 type BMC struct {
 	Username     string
 	PasswordFile string
+	// KeyFile holds K_g of IPMI (v2.0 §13.31); empty: logins take one key.
+	KeyFile string
 }
 
 // PDU is who may switch the outlets of a power distribution unit.
@@ -276,6 +278,8 @@ func bmcAccount() shape[BMC] {
 			func(b *BMC) *string { return &b.Username }, text(bmcUser)),
 		opt("password_file", "A file that holds the password.",
 			func(b *BMC) *string { return &b.PasswordFile }, text(filePath)),
+		opt("key_file", "A file that holds K_g, the second key of IPMI logins: up to 20 characters, or 0x and up to 40 hexadecimal digits.",
+			func(b *BMC) *string { return &b.KeyFile }, text(filePath)),
 	)
 }
 

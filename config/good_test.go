@@ -41,7 +41,7 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
 		},
 		DeployKernel: "http://192.0.2.10/ipa.kernel", DeployRamdisk: "http://192.0.2.10/ipa.initramfs",
-		BMC:  BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password"},
+		BMC:  BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password", KeyFile: "/etc/tenks/bmc-key"},
 		PDUs: map[string]PDU{"rack1": {CommunityFile: "/etc/tenks/rack1-community", User: "ironic", PasswordFile: "/etc/tenks/rack1-password"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -249,6 +249,7 @@ func drawNode(t *rapid.T) *state.Node {
 	n.Machine.BootMode = rapid.SampledFrom([]state.BootMode{"", state.BootBIOS, state.BootUEFI}).Draw(t, "boot mode")
 	n.DeployKernel = rapid.SampledFrom([]string{"", "http://k"}).Draw(t, "kernel")
 	n.BMC.Password = state.NewSecret(bmcPassword)
+	n.BMC.Key = state.NewSecret(rapid.SampledFrom([]string{"", "key"}).Draw(t, "key"))
 	n.Enrol = &state.Enrolment{
 		ResourceClass: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "class"),
 		Description:   rapid.SampledFrom([]string{"", "d"}).Draw(t, "description"),
@@ -256,6 +257,20 @@ func drawNode(t *rapid.T) *state.Node {
 		Interfaces:    rapid.MapOf(rapid.SampledFrom(interfaceKinds), rapid.SampledFrom([]string{"x", "y"})).Draw(t, "interfaces"),
 	}
 	return n
+}
+
+func TestTheKeyOfLoginsIsGivenAndTakenAway(t *testing.T) {
+	const path = "/driver_info/ipmi_hex_kg_key"
+	n := placed()
+	n.BMC.Key = state.NewSecret("key")
+	w, err := wanted(n, meshID)
+	if err != nil || w.Fields[path] != "6b65790000000000000000000000000000000000" {
+		t.Errorf("%v, %v", w.Fields[path], err)
+	}
+	n.BMC.Key = state.Secret{}
+	if w, err = wanted(n, meshID); err != nil || w.Fields[path] != nil || !slices.Contains(w.Unset, path) {
+		t.Errorf("without a key: %v, %v, unset %v", w.Fields[path], err, w.Unset)
+	}
 }
 
 func TestFaultStringOfEveryForm(t *testing.T) {

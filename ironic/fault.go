@@ -114,6 +114,11 @@ func describe(err error) string {
 	}
 }
 
+// secretsOf are the secrets that an error about a node may have in it.
+func secretsOf(n *state.Node) []state.Secret {
+	return []state.Secret{n.BMC.Password, n.BMC.Key, state.NewSecret(n.BMC.KeyHex())}
+}
+
 // scrub removes secrets from a text and bounds its length.
 func scrub(text string, secrets ...state.Secret) string {
 	for _, s := range secrets {

@@ -31,7 +31,7 @@ func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result,
 			return s.ended(n, r, a), nil
 		}
 		if s.held(n.UUID, a) {
-			return result{status: statusOf(n, r, scrub(s.lastProblem(n.UUID), n.BMC.Password)), done: true}, nil
+			return result{status: statusOf(n, r, scrub(s.lastProblem(n.UUID), secretsOf(n)...)), done: true}, nil
 		}
 		if a.signature() == last {
 			return s.notKept(n, r, a), nil
@@ -84,14 +84,14 @@ func (s *site) ended(n *state.Node, r *record, a action) result {
 		s.nodeDone(n.UUID)
 		return result{status: state.IronicStatus{Phase: state.IronicGone}, done: true}
 	}
-	res := result{status: statusOf(n, r, scrub(a.Problem, n.BMC.Password)), busy: a.Kind == waiting, done: true}
+	res := result{status: statusOf(n, r, scrub(a.Problem, secretsOf(n)...)), busy: a.Kind == waiting, done: true}
 	if a.Kind == settled {
 		s.nodeDone(n.UUID)
 		return res
 	}
 	// While the next attempt runs, the reason of the last failure stays to be seen.
 	if res.status.Error == "" {
-		res.status.Error = scrub(s.lastProblem(n.UUID), n.BMC.Password)
+		res.status.Error = scrub(s.lastProblem(n.UUID), secretsOf(n)...)
 	}
 	return res
 }
@@ -99,7 +99,7 @@ func (s *site) ended(n *state.Node, r *record, a action) result {
 // notKept is the status of a node whose change Ironic took and did not keep: it is
 // tried again with backoff, not at once.
 func (s *site) notKept(n *state.Node, r *record, a action) result {
-	problem := scrub(fmt.Sprintf("node %s: Ironic does not keep %s", n.Name, a.signature()), n.BMC.Password)
+	problem := scrub(fmt.Sprintf("node %s: Ironic does not keep %s", n.Name, a.signature()), secretsOf(n)...)
 	s.nodeFailed(n.UUID, a.String(), problem)
 	return result{status: statusOf(n, r, problem), done: true}
 }
@@ -123,7 +123,7 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 			problem = why
 		}
 	}
-	problem = scrub(problem, n.BMC.Password, s.access.Password)
+	problem = scrub(problem, append(secretsOf(n), s.access.Password)...)
 	s.nodeFailed(n.UUID, a.String(), problem)
 	return result{status: statusOf(n, r, problem), done: true}, nil
 }

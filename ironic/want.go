@@ -39,7 +39,7 @@ const (
 
 // bmcKeys are the keys of driver_info by hardware type: what is of another one goes.
 var bmcKeys = map[string][]string{
-	"ipmi":                {"ipmi_address", "ipmi_port", "ipmi_username", "ipmi_password"},
+	"ipmi":                {"ipmi_address", "ipmi_port", "ipmi_username", "ipmi_password", "ipmi_hex_kg_key"},
 	state.ProtocolRedfish: {"redfish_address", "redfish_system_id", "redfish_username", "redfish_password", "redfish_verify_ca"},
 	state.ProtocolSNMP:    append([]string{"snmp_driver", "snmp_address", "snmp_port", "snmp_outlet", "snmp_version"}, slices.Concat(communityKeys, userKeys)...),
 }
@@ -81,6 +81,7 @@ func (w *want) driverInfo(n *state.Node) error {
 		w.Fields["/driver_info/ipmi_port"] = n.Placement.BMC.Port
 		w.Fields["/driver_info/ipmi_username"] = n.BMC.Username
 		w.Fields[pathIPMIPassword] = n.BMC.Password.Reveal()
+		w.optional("/driver_info/ipmi_hex_kg_key", n.BMC.KeyHex())
 		w.Mark.Check = passwordCheck(w.Mark.Mesh, n.BMC.Password)
 	case state.ProtocolRedfish:
 		w.Fields["/driver_info/redfish_address"] = n.Placement.BMC.URL()

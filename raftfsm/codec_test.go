@@ -50,16 +50,16 @@ func encode(t testing.TB, e state.Envelope) []byte {
 }
 
 func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, samples := range map[string]map[string]state.Envelope{"v1": samplesV1(), "v2": samplesV2(), "v3": samplesV3(), "v4": samplesV4(), "v5": samplesV5(), "v6": samplesV6(), "v7": samplesV7(), "v9": samplesV9()} {
-		for kind, want := range samples {
-			b := golden(t, version, kind+".entry", func() []byte { return encode(t, want) })
+	for _, v := range versions {
+		for kind, want := range v.samples() {
+			b := golden(t, v.name, kind+".entry", func() []byte { return encode(t, want) })
 			got, err := Decode(b)
 			if err != nil {
-				t.Errorf("%s %s: %v", version, kind, err)
+				t.Errorf("%s %s: %v", v.name, kind, err)
 				continue
 			}
 			if diff := cmp.Diff(want, got, revealed); diff != "" {
-				t.Errorf("%s %s (-want +got):\n%s", version, kind, diff)
+				t.Errorf("%s %s (-want +got):\n%s", v.name, kind, diff)
 			}
 		}
 	}
@@ -67,14 +67,10 @@ func TestEntriesOfEveryVersionDecodeForEver(t *testing.T) {
 
 // samples has the newest sample of each kind.
 func samples() map[string]state.Envelope {
-	out := samplesV1()
-	maps.Copy(out, samplesV2())
-	maps.Copy(out, samplesV3())
-	maps.Copy(out, samplesV4())
-	maps.Copy(out, samplesV5())
-	maps.Copy(out, samplesV6())
-	maps.Copy(out, samplesV7())
-	maps.Copy(out, samplesV9())
+	out := map[string]state.Envelope{}
+	for _, v := range versions {
+		maps.Copy(out, v.samples())
+	}
 	return out
 }
 
@@ -96,139 +92,38 @@ func TestEveryKindHasItsWordAndASample(t *testing.T) {
 	}
 }
 
-// TestSamplesOfVersion1SetEveryField says which field was added without a sample.
-func TestSamplesOfVersion1SetEveryField(t *testing.T) {
-	// Fields newer than version 1 go here, with where their golden file is.
-	newer := map[string]string{
-		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
-		"put-hypervisor.Hypervisor.SNMP":                       "v9/put-hypervisor.entry",
-		"put-hypervisor.Hypervisor.Redfish":                    "v7/put-hypervisor.entry",
-		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"put-hypervisor.Hypervisor.Reserved":                   "v2/put-hypervisor.entry",
-		"apply-cluster.Create[0].LastPlacement":                "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].Past":                         "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].Lost":                         "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].LostReason":                   "v2/apply-cluster.entry",
-		"apply-cluster.Create[0].Discard":                      "v3/apply-cluster.entry",
-		"apply-cluster.Create[0].Move":                         "v3/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].StopAfterMilli":               "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].Host.StopAfterMilli":          "v5/apply-cluster.entry",
-		"apply-cluster.Change[0].StopAfterMilli":               "v5/apply-cluster.entry",
-		"report-host.Nodes[0].Status.StopAfterMilli":           "v5/report-host.entry",
-		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
+// TestSamplesSetEveryField says which field was added without a sample.
+func TestSamplesSetEveryField(t *testing.T) {
+	for i, v := range versions {
+		newer := map[string]bool{}
+		for _, later := range versions[i+1:] {
+			for _, path := range later.since {
+				newer[path] = true
+			}
+		}
+		set := setEveryField(t, v.name, v.samples(), newer)
+		for _, path := range v.since {
+			if !set[path] {
+				t.Errorf("%s: %s came with it, and is in none of its samples", v.name, path)
+			}
+		}
 	}
-	setEveryField(t, samplesV1(), newer)
 }
 
-func TestSamplesOfVersion2SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV2(), map[string]string{
-		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
-		"put-hypervisor.Hypervisor.SNMP":                       "v9/put-hypervisor.entry",
-		"put-hypervisor.Hypervisor.Redfish":                    "v7/put-hypervisor.entry",
-		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].StopAfterMilli":               "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].Host.StopAfterMilli":          "v5/apply-cluster.entry",
-		"apply-cluster.Change[0].StopAfterMilli":               "v5/apply-cluster.entry",
-		"unplace-nodes.Nodes[0].LostIndex":                     "v5/unplace-nodes.entry",
-		"apply-cluster.Create[0].Discard":                      "v3/apply-cluster.entry",
-		"apply-cluster.Create[0].Move":                         "v3/apply-cluster.entry",
-		"admit-peer.Peer.StopMilli":                            "v3/admit-peer.entry",
-		"put-peer.Peer.StopMilli":                              "v3/put-peer.entry",
-		"drain-peer.StopMilli":                                 "v3/drain-peer.entry",
-
-		"put-keys.Keys.Authorities[0].AddedMilli":   "v4/put-keys.entry",
-		"put-keys.Keys.Authorities[0].RetiredMilli": "v4/put-keys.entry",
-		"put-keys.Keys.Authorities[0].Forced":       "v4/put-keys.entry",
-		"put-keys.Keys.Gossip[0].Since":             "v4/put-keys.entry",
-		"put-keys.Keys.Gossip[0].AddedMilli":        "v4/put-keys.entry",
-		"put-keys.Keys.Gossip[0].Retired":           "v4/put-keys.entry",
-		"put-keys.Keys.Gossip[0].Forced":            "v4/put-keys.entry",
-	})
-}
-
-func TestSamplesOfVersion3SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV3(), map[string]string{
-		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].StopAfterMilli":        "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].StopAfterMilli":               "v5/apply-cluster.entry",
-		"apply-cluster.Create[0].Host.StopAfterMilli":          "v5/apply-cluster.entry",
-		"apply-cluster.Change[0].StopAfterMilli":               "v5/apply-cluster.entry",
-	})
-}
-
-func TestSamplesOfVersion4SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV4(), map[string]string{})
-}
-
-func TestSamplesOfVersion5SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV5(), map[string]string{
-		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Audit":                        "v6/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-	})
-}
-
-func TestSamplesOfVersion6SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV6(), map[string]string{
-		"apply-cluster.Cluster.PDUs":                           "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].PDU":                   "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Change[0].Outlet":                       "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA": "v7/apply-cluster.entry",
-		"apply-cluster.Create[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-		"apply-cluster.Change[0].Enrol.RedfishVerifyCA":        "v7/apply-cluster.entry",
-	})
-}
-
-func TestSamplesOfVersion7SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV7(), map[string]string{
-		"apply-cluster.Cluster.PDUs":         "v9/apply-cluster.entry",
-		"apply-cluster.Cluster.Specs[0].PDU": "v9/apply-cluster.entry",
-		"apply-cluster.Create[0].Outlet":     "v9/apply-cluster.entry",
-		"apply-cluster.Change[0].Outlet":     "v9/apply-cluster.entry",
-		"put-hypervisor.Hypervisor.SNMP":     "v9/put-hypervisor.entry",
-	})
-}
-
-func TestSamplesOfVersion9SetEveryField(t *testing.T) {
-	setEveryField(t, samplesV9(), map[string]string{})
-}
-
-// setEveryField fails for each field that no sample sets and that is not newer.
-func setEveryField(t *testing.T, samples map[string]state.Envelope, newer map[string]string) {
+// setEveryField fails for each field that no sample sets and that is not newer. It returns
+// those that are set.
+func setEveryField(t *testing.T, version string, samples map[string]state.Envelope, newer map[string]bool) map[string]bool {
 	t.Helper()
+	set := map[string]bool{}
 	var visit func(path string, v reflect.Value)
 	visit = func(path string, v reflect.Value) {
+		set[path] = true
 		switch {
-		case newer[path] != "":
+		case newer[path]:
+			delete(set, path)
 		case v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface:
 			if v.IsNil() {
-				t.Errorf("%s is not set", path)
+				t.Errorf("%s: %s is not set", version, path)
 				return
 			}
 			visit(path, v.Elem())
@@ -239,7 +134,7 @@ func setEveryField(t *testing.T, samples map[string]state.Envelope, newer map[st
 		case v.Kind() == reflect.Slice && v.Len() > 0:
 			visit(path+"[0]", v.Index(0))
 		case v.IsZero():
-			t.Errorf("%s is not set", path)
+			t.Errorf("%s: %s is not set", version, path)
 		}
 	}
 	for kind, e := range samples {
@@ -251,6 +146,7 @@ func setEveryField(t *testing.T, samples map[string]state.Envelope, newer map[st
 		}
 		visit(kind, c)
 	}
+	return set
 }
 
 func TestEqualCommandsHaveEqualEntries(t *testing.T) {

@@ -92,21 +92,22 @@ func TestAnEntryThatIsNotUnderstoodStopsTheState(t *testing.T) {
 }
 
 func TestSnapshotsOfEveryVersionAreReadForEver(t *testing.T) {
-	for version, want := range map[string]state.Dump{"v1": dumpV1(), "v2": dumpV2(), "v3": dumpV3(), "v4": dumpV4(), "v5": dumpV5(), "v6": dumpV6(), "v7": dumpV7(), "v9": dumpV9()} {
-		b := golden(t, version, "state.snapshot", func() []byte { return written(t, want) })
+	for _, v := range versions {
+		want := v.dump()
+		b := golden(t, v.name, "state.snapshot", func() []byte { return written(t, want) })
 		got, err := ReadSnapshot(bytes.NewReader(b))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, got, revealed); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", version, diff)
+			t.Errorf("%s (-want +got):\n%s", v.name, diff)
 		}
 		f := New()
 		if err := restore(f, b); err != nil {
 			t.Fatal(err)
 		}
 		if snap, _ := f.Source().Snapshot(); snap.Index() != 42 {
-			t.Errorf("%s: index %d", version, snap.Index())
+			t.Errorf("%s: index %d", v.name, snap.Index())
 		}
 	}
 }

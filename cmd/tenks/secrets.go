@@ -36,6 +36,9 @@ func addSecrets(r *api.ApplyRequest) error {
 		}
 		r.PDUs[name] = s
 	}
+	if r.BMCKey, err = readPassword(c.BMC.KeyFile); err != nil {
+		return fmt.Errorf("%s: bmc.key_file: %w", r.Name, err)
+	}
 	if c.Ironic == nil {
 		return nil
 	}

@@ -248,7 +248,11 @@ func quoted(s string) string {
 
 // ipmitoolLine is the command that reaches a node's BMC.
 func ipmitoolLine(n api.Node) string {
-	return fmt.Sprintf("ipmitool -I lanplus -H %s -p %d -U %s -P %s", n.BMC.Address, n.BMC.Port, n.BMC.Username, n.BMC.Password)
+	key := ""
+	if n.BMC.KeyHex != "" {
+		key = " -y " + n.BMC.KeyHex
+	}
+	return fmt.Sprintf("ipmitool -I lanplus -H %s -p %d -U %s -P %s%s", n.BMC.Address, n.BMC.Port, n.BMC.Username, n.BMC.Password, key)
 }
 
 func (t *tool) downCommand() *cobra.Command {

@@ -8,9 +8,12 @@
 package state
 
 import (
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Errors that callers branch on.
@@ -167,6 +170,40 @@ type IronicAccess struct {
 type Account struct {
 	Username string
 	Password Secret
+	// Key is K_g of IPMI (v2.0 §13.31), at most 20 bytes; empty: none.
+	Key Secret
+}
+
+// KeyLen is how long Account.Key may be, in bytes (IPMI v2.0 table 22-27).
+const KeyLen = 20
+
+// KeyHex is Key as clients of IPMI are given it: 40 hexadecimal digits; nothing without one.
+func (a Account) KeyHex() string {
+	if a.Key.IsZero() {
+		return ""
+	}
+	key := make([]byte, KeyLen)
+	copy(key, a.Key.Reveal())
+	return hex.EncodeToString(key)
+}
+
+// ParseKey reads Account.Key as people write it: up to 20 characters of ASCII, or 0x and an
+// even number of up to 40 hexadecimal digits.
+func ParseKey(text string) (Secret, error) {
+	key := text
+	if digits, ok := strings.CutPrefix(text, "0x"); ok {
+		b, err := hex.DecodeString(digits)
+		if err != nil {
+			return Secret{}, errors.New("want an even number of hexadecimal digits after 0x")
+		}
+		key = string(b)
+	} else if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return Secret{}, errors.New("want printable ASCII characters, or 0x and hexadecimal digits")
+	}
+	if len(key) == 0 || len(key) > KeyLen {
+		return Secret{}, fmt.Errorf("want 1 to %d characters, or 0x and 2 to %d hexadecimal digits", KeyLen, 2*KeyLen)
+	}
+	return NewSecret(key), nil
 }
 
 // Node is one virtual bare-metal machine. Name, UUID, port MACs and LinkName are

@@ -39,11 +39,13 @@ type Port struct {
 // BMC says how a node's BMC is reached. Password is set only when secrets were
 // asked for.
 type BMC struct {
-	Protocol   string `json:"protocol"`
-	Address    string `json:"address"`
-	Port       int    `json:"port"`
-	Username   string `json:"username"`
-	Password   string `json:"password,omitempty"`
+	Protocol string `json:"protocol"`
+	Address  string `json:"address"`
+	Port     int    `json:"port"`
+	Username string `json:"username"`
+	Password string `json:"password,omitempty"`
+	// KeyHex is K_g of IPMI, in hexadecimal digits: a secret too.
+	KeyHex     string `json:"key_hex,omitempty"`
 	RedfishURL string `json:"redfish_url"`
 	// Audit says that every request is noted in its host's audit.log.
 	Audit bool `json:"audit,omitempty"`
@@ -99,6 +101,7 @@ type ApplyRequest struct {
 	// that no peer needs the client's files.
 	CloudYAML   string `json:"cloud_yaml,omitempty"`
 	BMCPassword string `json:"bmc_password,omitempty"`
+	BMCKey      string `json:"bmc_key,omitempty"`
 	// PDUs has the communities and passwords of PDUs, by name.
 	PDUs           map[string]PDUSecrets `json:"pdus,omitempty"`
 	IronicPassword string                `json:"ironic_password,omitempty"`
@@ -223,6 +226,7 @@ func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, 
 	}
 	if secrets == ShowSecrets {
 		v.BMC.Password = n.BMC.Password.Reveal()
+		v.BMC.KeyHex = n.BMC.KeyHex()
 	}
 	return v
 }

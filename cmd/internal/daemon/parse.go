@@ -35,6 +35,14 @@ func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
 	if out.PDUs, err = pdus(name, c.PDUs, r.PDUs); err != nil {
 		return state.Cluster{}, err
 	}
+	if c.BMC.KeyFile != "" {
+		if r.BMCKey == "" {
+			return state.Cluster{}, fmt.Errorf("%s: bmc.key_file: the request does not carry its content", name)
+		}
+		if out.BMC.Key, err = state.ParseKey(r.BMCKey); err != nil {
+			return state.Cluster{}, fmt.Errorf("%s: bmc.key_file: %s: %w", name, c.BMC.KeyFile, err)
+		}
+	}
 	if out.Ironic == nil {
 		return out, nil
 	}

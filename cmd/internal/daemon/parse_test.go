@@ -45,11 +45,11 @@ specs:
 ironic: {endpoint: "http://192.0.2.9:6385", auth: http_basic, username: admin, password_file: /basic}
 deploy_kernel: http://192.0.2.9/kernel
 deploy_ramdisk: http://192.0.2.9/ramdisk
-bmc: {username: root, password_file: /bmc}
+bmc: {username: root, password_file: /bmc, key_file: /key}
 `
 
 func TestParseClusterTakesEverythingOver(t *testing.T) {
-	got, err := ParseCluster(&api.ApplyRequest{Name: "demo.yml", File: fullFile, BMCPassword: "bmc-pw", IronicPassword: "basic-pw"})
+	got, err := ParseCluster(&api.ApplyRequest{Name: "demo.yml", File: fullFile, BMCPassword: "bmc-pw", BMCKey: "0x6b67", IronicPassword: "basic-pw"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestParseClusterTakesEverythingOver(t *testing.T) {
 		Ironic: &state.IronicAccess{Endpoint: "http://192.0.2.9:6385", Auth: "http_basic", Username: "admin",
 			Password: state.NewSecret("basic-pw")},
 		DeployKernel: "http://192.0.2.9/kernel", DeployRamdisk: "http://192.0.2.9/ramdisk",
-		BMC:    state.Account{Username: "root", Password: state.NewSecret("bmc-pw")},
+		BMC:    state.Account{Username: "root", Password: state.NewSecret("bmc-pw"), Key: state.NewSecret("kg")},
 		Source: fullFile,
 	}
 	secrets := cmp.Comparer(func(a, b state.Secret) bool { return a.Reveal() == b.Reveal() })
@@ -104,7 +104,9 @@ func TestParseClusterRefusesARequestWithoutTheSecretsOfItsFile(t *testing.T) {
 		want    string
 	}{
 		"no BMC password":       {api.ApplyRequest{File: fullFile, IronicPassword: "x"}, "cluster file: bmc.password_file: the request does not carry its content"},
-		"no Ironic password":    {api.ApplyRequest{Name: "a.yml", File: fullFile, BMCPassword: "x"}, "a.yml: ironic.password_file: the request does not carry its content"},
+		"no Ironic password":    {api.ApplyRequest{Name: "a.yml", File: fullFile, BMCPassword: "x", BMCKey: "x"}, "a.yml: ironic.password_file: the request does not carry its content"},
+		"no BMC key":            {api.ApplyRequest{Name: "a.yml", File: fullFile, BMCPassword: "x"}, "a.yml: bmc.key_file: the request does not carry its content"},
+		"a BMC key too long":    {api.ApplyRequest{Name: "a.yml", File: fullFile, BMCPassword: "x", BMCKey: "123456789012345678901"}, "a.yml: bmc.key_file: /key: want 1 to 20 characters"},
 		"no entry of a cloud":   {api.ApplyRequest{File: "cluster: demo\nironic: {cloud: lab}"}, "cluster file: ironic.cloud: the request does not carry the entry of clouds.yaml"},
 		"a file with a fault":   {api.ApplyRequest{Name: "a.yml", File: "cluster: demo\ncolour: red"}, "a.yml:2: colour: unknown key"},
 		"nothing at all":        {api.ApplyRequest{}, "cluster file:1: cluster: missing"},
@@ -145,7 +147,7 @@ func TestEveryFieldOfAClusterFileReachesTheState(t *testing.T) {
 		fields++
 		changed := base != text()
 		// The content of these files comes with the request.
-		if want := !strings.HasSuffix(path, ".PasswordFile"); changed != want {
+		if want := !strings.HasSuffix(path, ".PasswordFile") && !strings.HasSuffix(path, ".KeyFile"); changed != want {
 			t.Errorf("%s: reaches the state %t, want %t", path, changed, want)
 		}
 	}, func() {})

@@ -161,6 +161,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 	if n.Outlet, err = p.outlets.of(spec, nil); err != nil {
 		return err
 	}
+	n.BMC.Key = p.want.BMC.Key
 	if p.want.BMC.Username != "" {
 		n.BMC.Username = p.want.BMC.Username
 	}

@@ -144,6 +144,7 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		}
 		c.Ports = append(c.Ports, port)
 	}
+	c.BMC.Key = want.BMC.Key
 	if want.BMC.Username != "" {
 		c.BMC.Username = want.BMC.Username
 	}

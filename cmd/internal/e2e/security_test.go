@@ -98,13 +98,14 @@ func TestIntegrationPlantedSecretsAreNowhereToBeSeen(t *testing.T) {
 	a := hosts[0]
 	dead := a.Address() + ":9" // nobody listens there
 	a.write("bmc.pw", p.text("BMC password")+"\n")
+	a.write("bmc.key", p.text("BMC key")+"\n")
 	a.write("basic.pw", p.text("Ironic password of http_basic")+"\n")
 	a.write("clouds.yaml", fmt.Sprintf("clouds: {lab: {auth: {auth_url: 'http://%s/v3', username: admin, project_name: admin, "+
 		"user_domain_name: Default, project_domain_name: Default, password: %s}}}\n", dead, p.text("Ironic password of clouds.yaml")))
 	for name, ironic := range map[string]string{
 		"basic": fmt.Sprintf("{endpoint: 'http://%s', auth: http_basic, username: admin, password_file: %s/basic.pw}", dead, a.Dir()), "cloud": "{cloud: lab}"} {
 		file := a.write(name+".yml", strings.Split(spread(name, "x", 2), "ironic: {endpoint")[0]+
-			fmt.Sprintf("bmc: {password_file: %s/bmc.pw}\nironic: %s\n", a.Dir(), ironic))
+			fmt.Sprintf("bmc: {password_file: %s/bmc.pw, key_file: %s/bmc.key}\nironic: %s\n", a.Dir(), a.Dir(), ironic))
 		out, err := a.try("env", "OS_CLIENT_CONFIG_FILE="+a.Dir()+"/clouds.yaml", filepath.Join(bin, "tenks"), "apply", "-f", file, "--wait=3s")
 		if err == nil {
 			t.Errorf("apply of %s with an Ironic that is dead: %s", name, out)

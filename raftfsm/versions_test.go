@@ -1,0 +1,71 @@
+package raftfsm
+
+import "tenks/raftfsm/state"
+
+// version is what of the log's and the snapshots' format came at a time. Its samples and
+// its dump are those of the golden files in testdata, which stay as they are.
+type version struct {
+	name    string // of its folder in testdata
+	samples func() map[string]state.Envelope
+	dump    func() state.Dump
+	// since are fields of commands that came with it: samples of earlier versions lack them.
+	since []string
+}
+
+// versions are all that there have been, the oldest first. Who adds a field or a kind adds
+// a row, with a file of samples beside it.
+var versions = []version{
+	{"v1", samplesV1, dumpV1, nil},
+	{"v2", samplesV2, dumpV2, []string{
+		"apply-cluster.Create[0].LastPlacement",
+		"apply-cluster.Create[0].Lost",
+		"apply-cluster.Create[0].LostReason",
+		"apply-cluster.Create[0].Past",
+		"put-hypervisor.Hypervisor.Reserved",
+	}},
+	{"v3", samplesV3, dumpV3, []string{
+		"admit-peer.Peer.StopMilli",
+		"apply-cluster.Create[0].Discard",
+		"apply-cluster.Create[0].Move",
+		"drain-peer.StopMilli",
+		"put-peer.Peer.StopMilli",
+	}},
+	{"v4", samplesV4, dumpV4, []string{
+		"put-keys.Keys.Authorities[0].AddedMilli",
+		"put-keys.Keys.Authorities[0].Forced",
+		"put-keys.Keys.Authorities[0].RetiredMilli",
+		"put-keys.Keys.Gossip[0].AddedMilli",
+		"put-keys.Keys.Gossip[0].Forced",
+		"put-keys.Keys.Gossip[0].Retired",
+		"put-keys.Keys.Gossip[0].Since",
+	}},
+	{"v5", samplesV5, dumpV5, []string{
+		"apply-cluster.Change[0].StopAfterMilli",
+		"apply-cluster.Cluster.Specs[0].StopAfterMilli",
+		"apply-cluster.Create[0].Host.StopAfterMilli",
+		"apply-cluster.Create[0].StopAfterMilli",
+		"report-host.Nodes[0].Status.StopAfterMilli",
+		"unplace-nodes.Nodes[0].LostIndex",
+	}},
+	{"v6", samplesV6, dumpV6, []string{
+		"apply-cluster.Create[0].Audit",
+	}},
+	{"v7", samplesV7, dumpV7, []string{
+		"apply-cluster.Change[0].Enrol.RedfishVerifyCA",
+		"apply-cluster.Cluster.Specs[0].Enrol.RedfishVerifyCA",
+		"apply-cluster.Create[0].Enrol.RedfishVerifyCA",
+		"put-hypervisor.Hypervisor.Redfish",
+	}},
+	{"v9", samplesV9, dumpV9, []string{
+		"apply-cluster.Change[0].Outlet",
+		"apply-cluster.Cluster.PDUs",
+		"apply-cluster.Cluster.Specs[0].PDU",
+		"apply-cluster.Create[0].Outlet",
+		"put-hypervisor.Hypervisor.SNMP",
+	}},
+	{"v11", samplesV11, dumpV11, []string{
+		"apply-cluster.Change[0].BMC.Key",
+		"apply-cluster.Cluster.BMC.Key",
+		"apply-cluster.Create[0].BMC.Key",
+	}},
+}
