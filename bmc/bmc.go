@@ -227,6 +227,9 @@ type SecureBoot struct {
 	// Certificates are those of the databases "PK", "KEK", "db" and "dbx" as PEM, as far as
 	// they are known.
 	Certificates map[string][]string
+	// Hashes are the SHA-256 digests of images in the databases, in hexadecimal, as far as
+	// they are known.
+	Hashes map[string][]string
 }
 
 // KeySet says which keys are in the firmware's variables.

@@ -49,6 +49,18 @@ func (c *SecureChassis) SetCertificates(database string, pem ...string) {
 	c.boot.Certificates = all
 }
 
+// SetHashes says of which images a database has digests.
+func (c *SecureChassis) SetHashes(database string, hashes ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := maps.Clone(c.boot.Hashes)
+	if all == nil {
+		all = map[string][]string{}
+	}
+	all[database] = hashes
+	c.boot.Hashes = all
+}
+
 // SecureBoot implements bmc.SecureBooter.
 func (c *SecureChassis) SecureBoot() bmc.SecureBoot {
 	c.mu.Lock()

@@ -119,6 +119,7 @@ func getNetworkProtocol(r *Request) (Object, error) {
 	} else {
 		http = http.with("Port", port)
 	}
+	https = append(https, Property{"Certificates", link(r.managerPath() + "/NetworkProtocol/HTTPS/Certificates")})
 	return Object{{"Id", "NetworkProtocol"}, {"Name", "Manager Network Protocol"}, {"Status", healthy()}, {"HTTP", http}, {"HTTPS", https},
 		{"SSDP", Object{{"ProtocolEnabled", false}}}}, nil
 }

@@ -37,6 +37,8 @@ func bundle(list []keptCertificate) []byte {
 type certificateStore struct {
 	all    func(r *Request) []keptCertificate
 	revise func(r *Request, change func(list []keptCertificate, last int) ([]keptCertificate, int, error)) error
+	// usage is what they are for (CertificateUsageTypes); nil: nothing is said.
+	usage []string
 }
 
 func (store certificateStore) find(r *Request) (keptCertificate, bool) {
@@ -67,7 +69,11 @@ func certificateRows(path string, change Privilege, store certificateStore) []Re
 				if !found {
 					return nil, notFound(r.Path)
 				}
-				return certificateObject(c), nil
+				out := certificateObject(c)
+				if store.usage != nil {
+					out = append(out, Property{"CertificateUsageTypes", store.usage})
+				}
+				return out, nil
 			}},
 	}
 	if store.revise == nil {

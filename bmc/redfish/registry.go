@@ -93,18 +93,3 @@ func registryObject(id, prefix, version, name string) Object {
 	return Object{{"Id", id}, {"Name", name}, {"Description", "The messages of DMTF's registry that this service uses."}, {"Language", "en"},
 		{"RegistryPrefix", prefix}, {"RegistryVersion", version}, {"OwningEntity", "DMTF"}, {"Messages", messages}}
 }
-
-// certificateTable has the CertificateService, without certificates of its own: the one of
-// the listener is the mesh's.
-func certificateTable() []Resource {
-	return []Resource{
-		{Path: rootPath + "/CertificateService", Type: "#CertificateService.v1_0_5.CertificateService", Link: "CertificateService",
-			Get: func(*Request) (Object, error) {
-				return Object{{"Id", "CertificateService"}, {"Name", "Certificate Service"}}, nil
-			}},
-		{Path: rootPath + "/CertificateService/CertificateLocations", Type: "#CertificateLocations.v1_0_3.CertificateLocations", Link: "CertificateLocations",
-			Get: func(*Request) (Object, error) {
-				return Object{{"Id", "CertificateLocations"}, {"Name", "Certificate Locations"}, {"Links", Object{{"Certificates", []Object{}}, {"Certificates@odata.count", 0}}}}, nil
-			}},
-	}
-}

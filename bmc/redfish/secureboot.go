@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"tenks/bmc"
 	"tenks/raftfsm/state"
@@ -38,6 +39,7 @@ func secureBootTable() []Resource {
 			}},
 	}
 	rows = append(rows, certificateRows(base+"/SecureBootDatabases/{database}/Certificates", "", store)...)
+	rows = append(rows, signatureRows(base+"/SecureBootDatabases/{database}/Signatures")...)
 	for i := range rows[1:] {
 		inner := rows[i+1].Present
 		rows[i+1].Present = func(r *Request) bool {
@@ -97,6 +99,32 @@ func resetKeys(r *Request, v Values) (*Result, error) {
 	}
 	r.Service.Happened(r.System, r.Path, "ResourceEvent.1.3.ResourceChanged")
 	return nil, nil //nolint:nilnil // a nil Result is 204
+}
+
+// signatureRows are the digests of images in a database. Certificates are in a collection
+// of their own.
+func signatureRows(path string) []Resource {
+	hashes := func(r *Request) []string { return secureBoot(r.Chassis()).Hashes[r.Var("database")] }
+	find := func(r *Request) (hash string, found bool) {
+		list := hashes(r)
+		if i := nth("", r.Var("signature"), len(list)); i >= 0 {
+			return list[i], true
+		}
+		return "", false
+	}
+	return []Resource{
+		{Path: path, Type: "#SignatureCollection.SignatureCollection", Link: "Signatures", Name: "Signatures",
+			Members: func(r *Request) ([]string, error) { return counted("", len(hashes(r))), nil }},
+		{Path: path + "/{signature}", Type: "#Signature.v1_0_2.Signature", Present: func(r *Request) bool { _, found := find(r); return found },
+			Get: func(r *Request) (Object, error) {
+				hash, found := find(r)
+				if !found {
+					return nil, notFound(r.Path)
+				}
+				return Object{{"Id", r.Var("signature")}, {"Name", "Signature " + r.Var("signature")}, {"SignatureTypeRegistry", "UEFI"},
+					{"SignatureType", "EFI_CERT_SHA256_GUID"}, {"SignatureString", strings.ToUpper(hash)}}, nil
+			}},
+	}
 }
 
 // databaseCertificates are those of a database, as the chassis has them.

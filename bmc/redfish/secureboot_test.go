@@ -28,6 +28,7 @@ func TestSecureBoot(t *testing.T) {
 	f := newFixture(t)
 	c := bmctest.NewSecureChassis()
 	c.SetCertificates("db", certificate(t, "an issuer of loaders"))
+	c.SetHashes("dbx", "80b4d96931bf0d02fd91a61e19d14f1da452e66db2408ca8604d411f92659f0a")
 	f.replaceChassis(wrapped{c})
 	start, resetKeys := sys1+"/Actions/ComputerSystem.Reset", secure+"/Actions/SecureBoot.ResetKeys"
 	// First of all: after a start the service keeps what happened, by itself.
@@ -53,6 +54,11 @@ func TestSecureBoot(t *testing.T) {
 		{name: "another", method: get, path: secure + "/SecureBootDatabases/dbz", status: 404},
 		{name: "its certificate", method: get, path: secure + "/SecureBootDatabases/db/Certificates/1", status: 200, has: map[string]any{"Subject/CommonName": "an issuer of loaders"}},
 		{name: "read-only", method: remove, path: secure + "/SecureBootDatabases/db/Certificates/1", status: 405},
+		{name: "what is not loaded", method: get, path: secure + "/SecureBootDatabases/dbx", status: 200, has: map[string]any{"Signatures/@odata.id": secure + "/SecureBootDatabases/dbx/Signatures"}},
+		{name: "by its digest", method: get, path: secure + "/SecureBootDatabases/dbx/Signatures/1", status: 200, has: map[string]any{"SignatureType": "EFI_CERT_SHA256_GUID",
+			"SignatureTypeRegistry": "UEFI", "SignatureString": "80B4D96931BF0D02FD91A61E19D14F1DA452E66DB2408CA8604D411F92659F0A"}},
+		{name: "no second", method: get, path: secure + "/SecureBootDatabases/dbx/Signatures/2", status: 404},
+		{name: "no digests", method: get, path: secure + "/SecureBootDatabases/db/Signatures", status: 200, has: map[string]any{"Members@odata.count": 0.0}},
 		{name: "none", method: get, path: secure + "/SecureBootDatabases/PK/Certificates", status: 200, has: map[string]any{"Members@odata.count": 0.0}},
 	})
 }

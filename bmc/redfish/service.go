@@ -58,6 +58,9 @@ type Config struct {
 	// Forward answers a request for a system of another peer; nil: 503. The caller has that
 	// system. The other peer serves the request with a context made by AsCaller.
 	Forward func(w http.ResponseWriter, r *http.Request, sys System, c *Caller)
+	// Chain returns the certificates in DER that the listener shows, the leaf first; nil:
+	// they are not known.
+	Chain func() [][]byte
 	// AllowLocal lets events go to loopback and link-local addresses.
 	AllowLocal bool
 	// SessionTimeout is how long a session may be idle; 0: 30 minutes.

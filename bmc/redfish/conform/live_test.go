@@ -72,13 +72,14 @@ func TestService(t *testing.T) {
 		t.Fatalf("TENKS_REDFISH=%s: no profiles: %v", dir, err)
 	}
 	nodes := twoNodes()
+	var server *httptest.Server
 	service, err := redfish.New(t.Context(), redfish.Config{Systems: nodes, Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12",
-		Version: "1.0.0", AllowLocal: true})
+		Version: "1.0.0", AllowLocal: true, Chain: func() [][]byte { return server.TLS.Certificates[0].Certificate }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(service.Close)
-	server := httptest.NewTLSServer(service)
+	server = httptest.NewTLSServer(service)
 	t.Cleanup(server.Close)
 	// The connections are closed before the server waits for them.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}

@@ -47,6 +47,14 @@ func (s *serviceCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return nil, errors.New("there is no certificate yet")
 }
 
+// chain is what the listener shows, the leaf first; nil: nothing yet.
+func (s *serviceCertificate) chain() [][]byte {
+	if c := s.current.Load(); c != nil {
+		return c.Certificate
+	}
+	return nil
+}
+
 // says is what people are told of it.
 func (s *serviceCertificate) says() string {
 	c := s.current.Load()
