@@ -138,6 +138,16 @@ type NIC struct {
 	// MAC is in lower case with colons.
 	MAC     string
 	Physnet string
+	// Switch is where it is plugged in, as far as that is known.
+	Switch SwitchPort
+}
+
+// SwitchPort is the port of a switch that a node's interface is plugged in to: Ironic's
+// local_link_connection, and what LLDP says (IEEE 802.1AB).
+type SwitchPort struct {
+	// Name and MAC are the switch's: empty while they are not known. MAC is in lower case
+	// with colons; Port is the name of its interface.
+	Name, MAC, Port string
 }
 
 // Disk is a volume of a node.

@@ -73,7 +73,22 @@ func getPort(r *Request) (Object, error) {
 		link, speed = "LinkUp", speedGbps
 	}
 	return Object{{"Id", "1"}, {"Name", "Port 1"}, {"Description", optional(nic.Physnet)}, {"PortId", "1"}, {"PortProtocol", "Ethernet"}, {"LinkNetworkTechnology", "Ethernet"},
-		{"LinkStatus", link}, {"CurrentSpeedGbps", speed}, {"MaxSpeedGbps", speedGbps}, {"Ethernet", Object{{"AssociatedMACAddresses", []string{nic.MAC}}}}, {"Status", healthy()}}, nil
+		{"LinkStatus", link}, {"CurrentSpeedGbps", speed}, {"MaxSpeedGbps", speedGbps}, {"Ethernet", append(Object{{"AssociatedMACAddresses", []string{nic.MAC}}}, lldp(r.System, nic)...)}, {"Status", healthy()}}, nil
+}
+
+// lldp is what the two ends of a link say of themselves (IEEE 802.1AB), where the other end
+// is known: Ironic's inspection makes a port's local_link_connection of it. Nobody sends
+// frames: the agent knows both ends. Adapters hear it in standby too, so power is no matter.
+func lldp(sys System, nic bmc.NIC) Object {
+	if nic.Switch.MAC == "" || nic.Switch.Port == "" {
+		return nil
+	}
+	return Object{
+		{"LLDPTransmit", Object{{"ChassisId", nic.MAC}, {"ChassisIdSubtype", "MacAddr"}, {"PortId", nic.MAC}, {"PortIdSubtype", "MacAddr"},
+			{"SystemName", optional(sys.Name)}, {"SystemDescription", model}, {"SystemCapabilities", []string{"Station"}}}},
+		{"LLDPReceive", Object{{"ChassisId", nic.Switch.MAC}, {"ChassisIdSubtype", "MacAddr"}, {"PortId", nic.Switch.Port}, {"PortIdSubtype", "IfName"},
+			{"SystemName", optional(nic.Switch.Name)}, {"SystemDescription", optional(nic.Physnet)}, {"SystemCapabilities", []string{"Bridge"}}}},
+	}
 }
 
 func getDeviceFunction(r *Request) (Object, error) {

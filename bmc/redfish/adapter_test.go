@@ -1,6 +1,11 @@
 package redfish
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"tenks/bmc"
+)
 
 func TestAdaptersAndDevices(t *testing.T) {
 	f := newFixture(t)
@@ -22,5 +27,21 @@ func TestAdaptersAndDevices(t *testing.T) {
 		{name: "no device", method: get, path: sys1 + "/PCIeDevices/Disk2", status: 404},
 		{name: "on", method: post, path: sys1 + "/Actions/ComputerSystem.Reset", body: `{"ResetType":"On"}`, status: 204},
 		{name: "a port of what is on", method: get, path: chassis + "/NetworkAdapters/NIC1/Ports/1", status: 200, has: map[string]any{"LinkStatus": "LinkUp", "CurrentSpeedGbps": 10.0}},
+	})
+}
+
+func TestLLDP(t *testing.T) {
+	f := newFixture(t)
+	hardware := f.chassis[first].Hardware()
+	hardware.NICs[0].Switch = bmc.SwitchPort{Name: "tkbr0", MAC: "02:00:00:00:00:01", Port: "tkp1"}
+	f.chassis[first].SetHardware(hardware)
+	port := chassisPath + "/" + first + "/NetworkAdapters/NIC1/Ports/1"
+	run(t, f, []exchange{
+		{name: "both ends", method: get, path: port, status: 200, has: map[string]any{
+			"Ethernet/LLDPReceive/ChassisId": "02:00:00:00:00:01", "Ethernet/LLDPReceive/ChassisIdSubtype": "MacAddr", "Ethernet/LLDPReceive/PortId": "tkp1",
+			"Ethernet/LLDPReceive/PortIdSubtype": "IfName", "Ethernet/LLDPReceive/SystemName": "tkbr0", "Ethernet/LLDPReceive/SystemCapabilities/0": "Bridge",
+			"Ethernet/LLDPTransmit/PortId": "52:54:00:00:00:01", "Ethernet/LLDPTransmit/SystemName": "node0"}},
+		{name: "from the interface", method: get, path: sys1 + "/EthernetInterfaces/NIC1", status: 200, has: map[string]any{"Links/Ports/0/@odata.id": port}},
+		{name: "not known", method: get, path: strings.Replace(port, "NIC1", "NIC2", 1), status: 200, has: map[string]any{"Ethernet/LLDPReceive": nil, "Ethernet/LLDPTransmit": nil}},
 	})
 }

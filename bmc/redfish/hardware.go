@@ -86,7 +86,7 @@ func networkTable() []Resource {
 				id := r.Var("interface")
 				return Object{{"Id", id}, {"Name", "Ethernet Interface " + id}, {"Description", optional(nic.Physnet)}, {"MACAddress", nic.MAC},
 					{"PermanentMACAddress", nic.MAC}, {"InterfaceEnabled", true}, {"LinkStatus", up}, {"SpeedMbps", 10000}, {"FullDuplex", true},
-					{"Status", healthy()}}, nil
+					{"Status", healthy()}, {"Links", Object{{"Ports", links(r.chassisPath() + "/NetworkAdapters/" + id + "/Ports/1")}, {"Ports@odata.count", 1}}}}, nil
 			}},
 	}
 }

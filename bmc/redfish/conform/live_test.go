@@ -48,6 +48,7 @@ func twoNodes() nodes {
 		h := c.Hardware()
 		var chassis bmc.Chassis = c
 		h.UUID, h.Name = id, "node"+string(rune('0'+i))
+		h.NICs[0].Switch = bmc.SwitchPort{Name: "bridge0", MAC: "02:00:00:00:00:01", Port: "port0"}
 		c.SetHardware(h)
 		if i == 0 {
 			chassis = secure

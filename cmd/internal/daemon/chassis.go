@@ -48,8 +48,13 @@ func (c chassis) Hardware() bmc.Hardware {
 func hardwareOf(n *state.Node) bmc.Hardware {
 	h := bmc.Hardware{UUID: strings.ToLower(n.UUID), Name: n.Name, MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs,
 		Arch: arch, BootMode: n.Machine.BootMode}
-	for _, p := range n.Ports {
-		h.NICs = append(h.NICs, bmc.NIC{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet})
+	for i, p := range n.Ports {
+		nic := bmc.NIC{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet}
+		if i < len(n.Host.Links) {
+			l := n.Host.Links[i]
+			nic.Switch = bmc.SwitchPort{Name: l.Bridge, MAC: strings.ToLower(l.BridgeMAC), Port: l.Link}
+		}
+		h.NICs = append(h.NICs, nic)
 	}
 	for _, v := range n.Machine.Volumes {
 		h.Disks = append(h.Disks, bmc.Disk{CapacityBytes: v.CapacityBytes})

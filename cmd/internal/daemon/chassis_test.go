@@ -84,9 +84,10 @@ func TestHardwareIsThatOfTheDeclaredNode(t *testing.T) {
 	n := &state.Node{UUID: "6B1F9A3E-8F0A-5C57-9D0E-2F6A4E1C7B10", Name: "n0",
 		Machine: state.Machine{Driver: "libvirt", MemoryMB: 2048, VCPUs: 4, BootMode: state.BootUEFI,
 			Volumes: []state.Volume{{CapacityBytes: 10 << 30}, {CapacityBytes: 1 << 30, Image: "/img"}}},
-		Ports: []state.Port{{MAC: "52:54:00:AA:00:01", Physnet: "p1"}, {MAC: "52:54:00:aa:00:02", Physnet: "p2"}}}
+		Ports: []state.Port{{MAC: "52:54:00:AA:00:01", Physnet: "p1"}, {MAC: "52:54:00:aa:00:02", Physnet: "p2"}},
+		Host:  state.HostStatus{Links: []state.PortLink{{Bridge: "tkbr0", BridgeMAC: "02:00:00:00:00:0A", Link: "tkp1"}}}}
 	want := bmc.Hardware{UUID: "6b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b10", Name: "n0", MemoryMB: 2048, VCPUs: 4, Arch: "x86_64", BootMode: state.BootUEFI,
-		NICs:  []bmc.NIC{{MAC: "52:54:00:aa:00:01", Physnet: "p1"}, {MAC: "52:54:00:aa:00:02", Physnet: "p2"}},
+		NICs:  []bmc.NIC{{MAC: "52:54:00:aa:00:01", Physnet: "p1", Switch: bmc.SwitchPort{Name: "tkbr0", MAC: "02:00:00:00:00:0a", Port: "tkp1"}}, {MAC: "52:54:00:aa:00:02", Physnet: "p2"}},
 		Disks: []bmc.Disk{{CapacityBytes: 10 << 30}, {CapacityBytes: 1 << 30}}}
 	if d := cmp.Diff(want, hardwareOf(n)); d != "" {
 		t.Errorf("hardware (-want +got):\n%s", d)
