@@ -78,16 +78,17 @@ func getPort(r *Request) (Object, error) {
 
 // lldp is what the two ends of a link say of themselves (IEEE 802.1AB), where the other end
 // is known: Ironic's inspection makes a port's local_link_connection of it. Nobody sends
-// frames: the agent knows both ends. Adapters hear it in standby too, so power is no matter.
+// frames: the agent knows both ends. PortId is the name's bytes in hexadecimal, as the
+// schema wants it. Adapters hear it in standby too, so power is no matter.
 func lldp(sys System, nic bmc.NIC) Object {
 	if nic.Switch.MAC == "" || nic.Switch.Port == "" {
 		return nil
 	}
 	return Object{
-		{"LLDPTransmit", Object{{"ChassisId", nic.MAC}, {"ChassisIdSubtype", "MacAddr"}, {"PortId", nic.MAC}, {"PortIdSubtype", "MacAddr"},
+		{"LLDPTransmit", Object{{"ChassisId", nic.MAC}, {"ChassisIdSubtype", "MacAddr"}, {"PortId", strings.ToUpper(nic.MAC)}, {"PortIdSubtype", "MacAddr"},
 			{"SystemName", optional(sys.Name)}, {"SystemDescription", model}, {"SystemCapabilities", []string{"Station"}}}},
-		{"LLDPReceive", Object{{"ChassisId", nic.Switch.MAC}, {"ChassisIdSubtype", "MacAddr"}, {"PortId", nic.Switch.Port}, {"PortIdSubtype", "IfName"},
-			{"SystemName", optional(nic.Switch.Name)}, {"SystemDescription", optional(nic.Physnet)}, {"SystemCapabilities", []string{"Bridge"}}}},
+		{"LLDPReceive", Object{{"ChassisId", nic.Switch.MAC}, {"ChassisIdSubtype", "MacAddr"}, {"PortId", colons([]byte(nic.Switch.Port))}, {"PortIdSubtype", "IfName"},
+			{"SystemName", optional(nic.Switch.Name)}, {"SystemDescription", strings.TrimSpace("Port " + nic.Switch.Port + " " + nic.Physnet)}, {"SystemCapabilities", []string{"Bridge"}}}},
 	}
 }
 

@@ -38,7 +38,7 @@ func TestLLDP(t *testing.T) {
 	port := chassisPath + "/" + first + "/NetworkAdapters/NIC1/Ports/1"
 	run(t, f, []exchange{
 		{name: "both ends", method: get, path: port, status: 200, has: map[string]any{
-			"Ethernet/LLDPReceive/ChassisId": "02:00:00:00:00:01", "Ethernet/LLDPReceive/ChassisIdSubtype": "MacAddr", "Ethernet/LLDPReceive/PortId": "tkp1",
+			"Ethernet/LLDPReceive/ChassisId": "02:00:00:00:00:01", "Ethernet/LLDPReceive/ChassisIdSubtype": "MacAddr", "Ethernet/LLDPReceive/PortId": "74:6B:70:31", "Ethernet/LLDPReceive/SystemDescription": "Port tkp1 physnet1",
 			"Ethernet/LLDPReceive/PortIdSubtype": "IfName", "Ethernet/LLDPReceive/SystemName": "tkbr0", "Ethernet/LLDPReceive/SystemCapabilities/0": "Bridge",
 			"Ethernet/LLDPTransmit/PortId": "52:54:00:00:00:01", "Ethernet/LLDPTransmit/SystemName": "node0"}},
 		{name: "from the interface", method: get, path: sys1 + "/EthernetInterfaces/NIC1", status: 200, has: map[string]any{"Links/Ports/0/@odata.id": port}},

@@ -31,6 +31,7 @@ var accepted = []conform.Accepted{
 	{Rule: "read-only", Resource: "/redfish/v1/Chassis/*/Sensors/*", Reason: fixed},
 	{Rule: "read-only", Resource: "/redfish/v1/Chassis/*/Thermal", Reason: fixed},
 	{Rule: "read-only", Resource: "/redfish/v1/Chassis/*/NetworkAdapters/*/NetworkDeviceFunctions/*", Reason: fixed},
+	{Rule: "read-only", Resource: "/redfish/v1/Chassis/*/NetworkAdapters/*/Ports/*", Reason: fixed},
 	{Rule: "read-only", Resource: "/redfish/v1/Managers/*/EthernetInterfaces/*", Reason: fixed},
 	{Rule: "read-only", Resource: "/redfish/v1/Managers/*/NetworkProtocol", Reason: "ports and protocols are those of the mesh's configuration"},
 	{Rule: "read-only", Resource: "/redfish/v1/Systems/*/EthernetInterfaces/*", Reason: fixed},
