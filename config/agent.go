@@ -64,6 +64,10 @@ type AgentBMC struct {
 	RedfishPort int
 	// SNMPPort is a UDP port, for PDUs; 0: they are not reached here.
 	SNMPPort int
+	// Device has the BMC network, for nodes whose BMC has an address of its own; empty:
+	// whichever device has a link in the address's network. Network is the prefix of that
+	// network, for a device without an address in it.
+	Device, Network string
 	// TLSCert and TLSKey are files of the Redfish service's certificate and key; both are
 	// empty for one that the mesh's authority signs.
 	TLSCert, TLSKey string
@@ -95,7 +99,7 @@ func LoadAgent(name string, data []byte) (Agent, error) {
 	}
 	a, _ := orNothing(agentFile()).read(r, root)
 	r.checkDevices(root)
-	r.checkTLS(root)
+	r.checkBMC(root)
 	if err := r.err(); err != nil {
 		return Agent{}, err
 	}
@@ -199,6 +203,10 @@ func agentBMC() shape[AgentBMC] {
 			func(b *AgentBMC) *int { return &b.RedfishPort }, whole[int](0, 65535)),
 		opt("snmp_port", "UDP port of PDUs, once a cluster has some; 0: none.",
 			func(b *AgentBMC) *int { return &b.SNMPPort }, whole[int](0, 65535)),
+		opt("device", "Device in the BMC network. Absent: whichever has an address in the network of a node's BMC.",
+			func(b *AgentBMC) *string { return &b.Device }, also(text(device), notDots)),
+		opt("network", "With device: the BMC network's prefix, where the device has no address in it.",
+			func(b *AgentBMC) *string { return &b.Network }, also(text(networkPrefix), isNetwork)),
 		opt("tls_cert", "Certificate of the Redfish service with its chain, in PEM. Absent: the mesh's authority signs one.",
 			func(b *AgentBMC) *string { return &b.TLSCert }, text(filePath)),
 		opt("tls_key", "Key of tls_cert, in PEM.",
@@ -207,7 +215,7 @@ func agentBMC() shape[AgentBMC] {
 			func(b *AgentBMC) *Size { return &b.MediaSize }, capacity()),
 		opt("media_local", "Whether images may come from loopback and link-local addresses.",
 			func(b *AgentBMC) *bool { return &b.MediaLocal }, flag()),
-	).saying(schema{"dependentRequired": map[string][]string{"tls_cert": {"tls_key"}, "tls_key": {"tls_cert"}}})
+	).saying(schema{"dependentRequired": map[string][]string{"tls_cert": {"tls_key"}, "tls_key": {"tls_cert"}, "network": {"device"}}})
 }
 
 func agentMesh() shape[AgentMesh] {
@@ -230,8 +238,9 @@ func agentBackup() shape[AgentBackup] {
 	)
 }
 
-// checkTLS refuses a certificate without its key, and a key without its certificate.
-func (r *reader) checkTLS(root *node) {
+// checkBMC refuses a certificate without its key, a key without its certificate, and a
+// network without its device.
+func (r *reader) checkBMC(root *node) {
 	bmc, ok := root.get("bmc")
 	if !ok {
 		return
@@ -243,6 +252,10 @@ func (r *reader) checkTLS(root *node) {
 		r.fault(cert, "needs tls_key too")
 	case hasKey && !hasCert:
 		r.fault(key, "needs tls_cert too")
+	}
+	network, hasNetwork := bmc.get("network")
+	if _, hasDevice := bmc.get("device"); hasNetwork && !hasDevice {
+		r.fault(network, "needs device too")
 	}
 }
 

@@ -101,12 +101,14 @@ type Ironic struct {
 	PasswordFile string
 }
 
-// BMC is the account of every node's BMC; what is empty is up to Tenks.
+// BMC is the account of every node's BMC, and where they are; what is empty is up to Tenks.
 type BMC struct {
 	Username     string
 	PasswordFile string
 	// KeyFile holds K_g of IPMI (v2.0 §13.31); empty: logins take one key.
 	KeyFile string
+	// Addresses are those that nodes get one of each; none: a port of their host.
+	Addresses []AddressRange
 }
 
 // PDU is who may switch the outlets of a power distribution unit.
@@ -153,7 +155,7 @@ func clusterFile() shape[Cluster] {
 			func(c *Cluster) *string { return &c.DeployKernel }, text(deployImage)),
 		opt("deploy_ramdisk", "Ramdisk of the deploy agent, a URL or path that Ironic can read.",
 			func(c *Cluster) *string { return &c.DeployRamdisk }, text(deployImage)),
-		opt("bmc", "Account of every node's BMC. Absent: admin, and a password made for each node.",
+		opt("bmc", "Account and address of every node's BMC. Absent: admin, and a password made for each node; a port of its host.",
 			func(c *Cluster) *BMC { return &c.BMC }, bmcAccount()),
 		opt("pdus", "Power distribution units, by name.",
 			func(c *Cluster) *map[string]PDU { return &c.PDUs }, mapOf(maxPDUs, plainName, pduAccount())),
@@ -280,6 +282,8 @@ func bmcAccount() shape[BMC] {
 			func(b *BMC) *string { return &b.PasswordFile }, text(filePath)),
 		opt("key_file", "A file that holds K_g, the second key of IPMI logins: up to 20 characters, or 0x and up to 40 hexadecimal digits.",
 			func(b *BMC) *string { return &b.KeyFile }, text(filePath)),
+		opt("addresses", "Pool that each node's BMC gets an address of: first-last, a prefix, an address, or a list of these.",
+			func(b *BMC) *[]AddressRange { return &b.Addresses }, addresses()),
 	)
 }
 

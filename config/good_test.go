@@ -41,7 +41,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
 		},
 		DeployKernel: "http://192.0.2.10/ipa.kernel", DeployRamdisk: "http://192.0.2.10/ipa.initramfs",
-		BMC:  BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password", KeyFile: "/etc/tenks/bmc-key"},
+		BMC: BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password", KeyFile: "/etc/tenks/bmc-key", Addresses: []AddressRange{
+			{"192.0.2.100", "192.0.2.199"}, {"2001:db8::100", "2001:db8::1ff"}, {"198.51.100.1", "198.51.100.14"}}},
 		PDUs: map[string]PDU{"rack1": {CommunityFile: "/etc/tenks/rack1-community", User: "ironic", PasswordFile: "/etc/tenks/rack1-password"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -98,6 +99,7 @@ func TestAgentManualShowsTheDefaults(t *testing.T) {
 	}
 	want := DefaultAgent()
 	want.Name, want.Advertise, want.Zone, want.BMC.Address = "hv1", "192.0.2.11", "rack-a", "192.0.2.11"
+	want.BMC.Device, want.BMC.Network = "eth3", "192.0.2.0/24"
 	want.BMC.TLSCert, want.BMC.TLSKey = "/etc/tenks/bmc.crt", "/etc/tenks/bmc.key"
 	want.Labels = map[string]string{"disk": "nvme", "gpu": "2"}
 	want.Physnets = map[string]Physnet{"physnet1": {Device: "eth1"}, "lab": {}}

@@ -80,6 +80,10 @@ var (
 		re: regexp.MustCompile(`^[0-9]{1,5}-[0-9]{1,5}$`), most: 11,
 		want: "a range of ports, such as 6230-16229",
 	}
+	networkPrefix = pattern{
+		re: regexp.MustCompile(`^[0-9A-Fa-f:.]+/[0-9]{1,3}$`), most: 50,
+		want: "the prefix of a network, such as 192.0.2.0/24",
+	}
 	address  = pattern{re: regexp.MustCompile(``), most: 255, want: "an IP address"}
 	duration = pattern{re: regexp.MustCompile(``), most: 255, want: "a time of at most 1h, such as 500ms or 2s"}
 	stopTime = pattern{re: regexp.MustCompile(``), most: 255, want: "a time of 15s to 1h, such as 30s or 2m"}
@@ -113,6 +117,15 @@ func hostAddress(s string) string {
 		return quote(s) + " cannot be reached by others: give this host's own address"
 	case ip.IsMulticast():
 		return quote(s) + " is a multicast address"
+	}
+	return ""
+}
+
+// isNetwork wants a prefix that has room for more than one host.
+func isNetwork(s string) string {
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p.Masked() != p || p.Addr().Is4In6() || p.IsSingleIP() || p.Bits() == 0 {
+		return "want " + networkPrefix.want + ", found " + quote(s)
 	}
 	return ""
 }

@@ -13,6 +13,13 @@ import (
 
 // beyondSchema has the bad cluster files that JSON Schema lets pass, and why.
 var beyondSchema = map[string]string{
+	"bmc-addresses-families":       "addresses are only compared once they are read",
+	"bmc-addresses-host-bits":      "addresses are only compared once they are read",
+	"bmc-addresses-huge":           "addresses are only counted once they are read",
+	"bmc-addresses-huge-sum":       "addresses are only counted once they are read",
+	"bmc-addresses-overlap":        "addresses are only compared once they are read",
+	"bmc-addresses-reversed":       "addresses are only compared once they are read",
+	"bmc-addresses-unusable":       "the pattern does not know which addresses hosts have",
 	"capacity-huge":                "sizes are only compared once their unit is applied",
 	"capacity-small-text":          "sizes are only compared once their unit is applied",
 	"count-total":                  "a sum over specs",
