@@ -68,4 +68,13 @@ var versions = []version{
 		"apply-cluster.Cluster.BMC.Key",
 		"apply-cluster.Create[0].BMC.Key",
 	}},
+	{"v8", samplesV8, dumpV8, []string{
+		"apply-cluster.Change[0].BMCAddress",
+		"apply-cluster.Change[0].BMCPool",
+		"apply-cluster.Cluster.BMCPool",
+		"apply-cluster.Create[0].BMCAddress",
+		"apply-cluster.Create[0].BMCPool",
+		"place-nodes.Placements[0].BMCAddress",
+		"put-hypervisor.Hypervisor.Networks",
+	}},
 }

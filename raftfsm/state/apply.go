@@ -154,6 +154,7 @@ func (t *tx) createNode(cluster string, n Node) error {
 	n.Lost, n.LostReason = false, ""
 	n.Removing, n.Force, n.Forget = false, false, false
 	n.Host, n.Ironic = HostStatus{}, IronicStatus{}
+	n.BMCAddress = ""
 	t.put(tableNodes, &n)
 	t.event(EventNodeCreated, n.Cluster, n.Name, "type %s, uuid %s", n.Type, n.UUID)
 	return nil
@@ -172,6 +173,9 @@ func (t *tx) checkNew(n *Node) error {
 	}
 	if err := checkKey("cluster name", n.Cluster); err != nil {
 		return err
+	}
+	if err := t.checkAddress(n.UUID, n.BMCAddress); err != nil {
+		return fmt.Errorf("node %q: %w", n.Name, err)
 	}
 	return t.checkPorts(n)
 }
@@ -209,7 +213,11 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	n.Spec, n.Machine, n.Enrol = c.Spec, c.Machine, c.Enrol
 	n.DeployKernel, n.DeployRamdisk = c.DeployKernel, c.DeployRamdisk
 	n.Constraints, n.OnHostLoss, n.StopAfterMilli = c.Constraints, c.OnHostLoss, c.StopAfterMilli
-	n.Ports, n.BMC, n.Outlet = c.Ports, c.BMC, c.Outlet
+	n.Ports, n.BMC, n.Outlet, n.BMCPool = c.Ports, c.BMC, c.Outlet, c.BMCPool
+	if err := t.checkAddress(n.UUID, c.BMCAddress); err != nil {
+		return fmt.Errorf("node %q: %w", n.Name, err)
+	}
+	n.BMCAddress = c.BMCAddress
 	if err := t.checkPorts(&n); err != nil {
 		return err
 	}
@@ -297,8 +305,9 @@ func (t *tx) finishCluster(name string) {
 func (PlaceNodes) kind() string { return "place-nodes" }
 
 func (c PlaceNodes) apply(t *tx) error {
+	hosts := t.hostAddresses(c.Placements)
 	for _, p := range c.Placements {
-		t.placeNode(p)
+		t.placeNode(p, hosts)
 	}
 	for _, r := range c.Refusals {
 		t.refuseNode(r)
@@ -306,7 +315,7 @@ func (c PlaceNodes) apply(t *tx) error {
 	return nil
 }
 
-func (t *tx) placeNode(p NodePlacement) {
+func (t *tx) placeNode(p NodePlacement, hosts map[string]bool) {
 	old, ok := first[*Node](t.Txn, tableNodes, "id", p.UUID)
 	if !ok || old.Placement != nil || old.Removing {
 		return
@@ -316,6 +325,9 @@ func (t *tx) placeNode(p NodePlacement) {
 		return
 	}
 	n := *old
+	if p.BMCAddress != "" && p.BMCAddress != old.BMCAddress && !t.giveAddress(&n, p.BMCAddress, hosts) {
+		return
+	}
 	n.Placement = &Placement{Hypervisor: p.Hypervisor, Epoch: t.index, BMC: p.BMC}
 	n.Past = withoutPast(n.Past, p.Hypervisor)
 	n.Unplaced, n.Host = "", HostStatus{}
@@ -325,7 +337,7 @@ func (t *tx) placeNode(p NodePlacement) {
 		t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s", h.Name)
 		return
 	}
-	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s", h.Name, p.BMC)
+	t.event(EventNodePlaced, n.Cluster, n.Name, "hypervisor %s, BMC %s", h.Name, n.endpoint())
 }
 
 func (t *tx) refuseNode(r NodeRefusal) {

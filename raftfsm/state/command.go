@@ -58,6 +58,9 @@ type NodeChange struct {
 	Ports                       []Port
 	BMC                         Account
 	Outlet                      *Outlet
+	BMCPool                     AddressPool
+	// BMCAddress replaces the node's.
+	BMCAddress string
 	// Restart asks for a power cycle where a change needs one.
 	Restart bool
 }
@@ -79,8 +82,8 @@ type RemoveNodes struct{ Nodes []NodeRemoval }
 
 // PlaceNodes records placements, and why nodes could not be placed. A placement of
 // a node that is placed already or being removed, on a hypervisor that there is
-// not, or that has yet to delete what it has of the node, or at a BMC endpoint that has
-// been taken, is skipped.
+// not, or that has yet to delete what it has of the node, or at a BMC endpoint or address
+// that has been taken, is skipped.
 type PlaceNodes struct {
 	Placements []NodePlacement
 	Refusals   []NodeRefusal
@@ -91,6 +94,8 @@ type NodePlacement struct {
 	UUID       string
 	Hypervisor string
 	BMC        Endpoint
+	// BMCAddress is the address that the node's BMC gets, or has, of its pool; empty: none.
+	BMCAddress string
 }
 
 // NodeRefusal says why a node could not be placed.

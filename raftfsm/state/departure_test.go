@@ -104,7 +104,7 @@ func comeAndGo(l *log, nodes int) {
 	for i := range nodes {
 		n := with(declared(100+i), func(n *Node) { n.Ports = nil })
 		c.Create = append(c.Create, n)
-		placed.Placements = append(placed.Placements, NodePlacement{n.UUID, "h1", Endpoint{"192.0.2.1", 10000 + i}})
+		placed.Placements = append(placed.Placements, NodePlacement{UUID: n.UUID, Hypervisor: "h1", BMC: Endpoint{"192.0.2.1", 10000 + i}})
 		removed.Nodes = append(removed.Nodes, NodeRemoval{UUID: n.UUID})
 		gone.Nodes = append(gone.Nodes, NodeHostReport{n.UUID, l.index + 2, HostStatus{Phase: HostGone}})
 	}
@@ -211,7 +211,7 @@ func BenchmarkWatchOn(b *testing.B) {
 		n := declared(i)
 		n.Ports[0].MAC = fmt.Sprint("m", i)
 		create.Create = append(create.Create, n)
-		c.Placements = append(c.Placements, NodePlacement{n.UUID, h, Endpoint{"192.0.2.1", 6230}})
+		c.Placements = append(c.Placements, NodePlacement{UUID: n.UUID, Hypervisor: h, BMC: Endpoint{"192.0.2.1", 6230}})
 	}
 	l.must(create, c)
 	epoch, woke, stop := l.index, make(chan int, hypervisors), make(chan struct{})

@@ -89,7 +89,7 @@ func TestAFaultWakesTheHypervisorsThatItConcerns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLog(t)
 			l.must(hypervisor("h1"), hypervisor("h2"), ApplyCluster{Cluster: Cluster{Name: "demo"}, Create: []Node{declared(0)}},
-				PlaceNodes{Placements: []NodePlacement{{"u0", "h1", Endpoint{"192.0.2.1", 6230}}}})
+				PlaceNodes{Placements: []NodePlacement{{UUID: "u0", Hypervisor: "h1", BMC: Endpoint{"192.0.2.1", 6230}}}})
 			f := aFault("f1")
 			change(&f)
 			for _, c := range []Command{AddFault{f}, EndFaults{IDs: []string{"f1"}}} {
@@ -120,7 +120,7 @@ func TestFaultsComeWithANodeThatMovesIn(t *testing.T) {
 	l := newLog(t)
 	l.must(hypervisor("h1"), hypervisor("h2"), ApplyCluster{Cluster: Cluster{Name: "demo"}, Create: []Node{declared(0)}}, AddFault{aFault("f1")})
 	since := l.index
-	l.must(PlaceNodes{Placements: []NodePlacement{{"u0", "h2", Endpoint{"192.0.2.1", 6230}}}})
+	l.must(PlaceNodes{Placements: []NodePlacement{{UUID: "u0", Hypervisor: "h2", BMC: Endpoint{"192.0.2.1", 6230}}}})
 	if p := l.snap().PartOf("h2", since); p.Faults == nil || len(p.Faults.Faults) != 1 {
 		t.Errorf("part %+v, want the node's fault", p)
 	}

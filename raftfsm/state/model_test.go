@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +25,7 @@ type modelNode struct {
 	macs                []string
 	on                  string
 	port                int
+	address             string
 	epoch               uint64
 	removing, forget    bool
 	host                HostPhase
@@ -80,8 +82,22 @@ func (m *model) place(index uint64, p NodePlacement) {
 	if m.endpointTaken(p.Hypervisor, p.BMC.Port) || n.discard[p.Hypervisor] {
 		return
 	}
+	if p.BMCAddress != "" && p.BMCAddress != n.address && (n.address != "" || m.addressTaken(p.BMCAddress)) {
+		return
+	}
+	n.address = cmp.Or(p.BMCAddress, n.address)
 	n.on, n.port, n.epoch, n.host = p.Hypervisor, p.BMC.Port, index, ""
 	delete(n.past, n.on)
+}
+
+// poolOfModel is the pool of every node.
+var poolOfModel = AddressPool{{"192.0.2.100", "192.0.2.101"}, {"2001:db8::9", "2001:db8::9"}}
+
+// addressTaken reports whether an address is none of the pool as it is written, every
+// hypervisor's, or a node's.
+func (m *model) addressTaken(address string) bool {
+	return address != "192.0.2.100" && address != "2001:db8::9" ||
+		slices.ContainsFunc(slices.Collect(maps.Values(m.nodes)), func(n *modelNode) bool { return n.address == address })
 }
 
 func (m *model) remove(uuid string, forget bool) {
@@ -137,8 +153,8 @@ func (m *machine) declare(t *rapid.T) {
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "nodes") {
 		c.Create = append(c.Create, Node{UUID: m.uuid(t), Name: fmt.Sprintf("tk%d", small("name")), Cluster: c.Cluster.Name,
-			LinkName: fmt.Sprintf("l%d", small("link")),
-			Ports:    []Port{{MAC: fmt.Sprintf("m%d", small("mac"))}, {MAC: fmt.Sprintf("n%d", small("mac"))}}})
+			LinkName: fmt.Sprintf("l%d", small("link")), BMCPool: poolOfModel,
+			Ports: []Port{{MAC: fmt.Sprintf("m%d", small("mac"))}, {MAC: fmt.Sprintf("n%d", small("mac"))}}})
 	}
 	before := m.log.snap().Digest()
 	want := m.model.declare(m.log.index+1, c)
@@ -153,7 +169,8 @@ func (m *machine) declare(t *rapid.T) {
 
 func (m *machine) place(t *rapid.T) {
 	p := NodePlacement{UUID: m.uuid(t), Hypervisor: fmt.Sprintf("h%d", rapid.IntRange(1, 3).Draw(t, "host")),
-		BMC: Endpoint{"192.0.2.1", rapid.IntRange(1, 4).Draw(t, "port")}}
+		BMC:        Endpoint{"192.0.2.1", rapid.IntRange(1, 4).Draw(t, "port")},
+		BMCAddress: rapid.SampledFrom([]string{"", "192.0.2.100", "192.0.2.101", "2001:db8::9", "2001:DB8::9", "192.0.2.102"}).Draw(t, "address")}
 	m.model.place(m.log.index+1, p)
 	m.log.must(PlaceNodes{Placements: []NodePlacement{p}})
 }
@@ -234,6 +251,9 @@ func (m *machine) checkNode(t *rapid.T, snap *Snapshot, uuid string, want *model
 	n, ok := snap.NodeByName(want.name)
 	if !ok || n.UUID != uuid || n.Cluster != want.cluster || n.LinkName != want.link {
 		t.Fatalf("node %s is %+v, want %+v", want.name, n, want)
+	}
+	if n.BMCAddress != want.address {
+		t.Fatalf("node %s has the address %q, want %q", n.Name, n.BMCAddress, want.address)
 	}
 	if n.Lost != want.lost || !slices.Equal(n.Past, slices.Sorted(maps.Keys(want.past))) {
 		t.Fatalf("node %+v, want %+v", n, want)
@@ -367,7 +387,7 @@ func BenchmarkPlaceNodes(b *testing.B) {
 			n := declared(i)
 			n.Ports[0].MAC = fmt.Sprintf("52:54:00:00:%02x:%02x", i/256, i%256)
 			create.Create = append(create.Create, n)
-			c.Placements = append(c.Placements, NodePlacement{n.UUID, fmt.Sprintf("h%03d", i%100), Endpoint{"192.0.2.1", 6230 + i/100}})
+			c.Placements = append(c.Placements, NodePlacement{UUID: n.UUID, Hypervisor: fmt.Sprintf("h%03d", i%100), BMC: Endpoint{"192.0.2.1", 6230 + i/100}})
 		}
 		l.must(create)
 		b.StartTimer()

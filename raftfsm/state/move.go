@@ -211,7 +211,7 @@ func (c FinishMove) apply(t *tx) error {
 	}
 	t.putNode(&n)
 	t.event(EventMoveFinished, n.Cluster, n.Name, "from hypervisor %s to %s, BMC %s", t.hypervisorName(from),
-		t.hypervisorName(to), n.Placement.BMC)
+		t.hypervisorName(to), n.endpoint())
 	return nil
 }
 

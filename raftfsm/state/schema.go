@@ -42,6 +42,7 @@ func schema() *memdb.DBSchema {
 			unique("name", field("Name")),
 			unique("linkname", field("LinkName")),
 			optional(unique("mac", macs{})),
+			optional(unique("bmcaddress", keyOf[*Node](bmcAddress))),
 			index("cluster", field("Cluster")),
 			index("hypervisor", keyOf[*Node](onHypervisor)),
 			index("past", pastHosts{}),

@@ -55,6 +55,9 @@ type Cluster struct {
 	BMC Account
 	// PDUs are sorted by name.
 	PDUs []PDU
+	// BMCPool has the addresses that each node's BMC gets one of; empty: BMCs have a port
+	// of their host.
+	BMCPool AddressPool
 	// Source is the cluster file as it was applied.
 	Source string
 	// Removing is set once the cluster is being destroyed; the row goes with its
@@ -234,6 +237,10 @@ type Node struct {
 	BMC      Account
 	// Outlet is where the node is plugged in; nil: nowhere that can be switched.
 	Outlet *Outlet
+	// BMCPool is the cluster's. BMCAddress is the address of it that the node's BMC has,
+	// wherever the node is; empty: none yet, or a port of the host.
+	BMCPool    AddressPool
+	BMCAddress string
 
 	// Placement is nil until the node is scheduled.
 	Placement *Placement
@@ -286,9 +293,9 @@ type Placement struct {
 	BMC Endpoint
 }
 
-// Endpoint is where a BMC listens. A node that only the mesh's Redfish service or a
-// PDU answers for has none of its own: Port is 0 then, and Address the node's UUID, because endpoints
-// are unique.
+// Endpoint is where a BMC listens. A node that only the mesh's Redfish service or a PDU
+// answers for, or whose BMC has an address of its own, has none at its host: Port is 0
+// then, and Address the node's UUID, because endpoints are unique.
 type Endpoint struct {
 	Address string
 	Port    int
@@ -370,6 +377,10 @@ type Hypervisor struct {
 	Redfish int
 	// SNMP is the UDP port at which PDUs are reached, at BMC.Address; 0: they are not.
 	SNMP int
+	// Networks are those of its links that BMC addresses may be in, sorted: its own address
+	// there with the prefix's length, as in "192.0.2.11/24", or the prefix alone where it has
+	// no address.
+	Networks []string
 
 	CreateIndex, ModifyIndex uint64
 }

@@ -72,7 +72,7 @@ func with(n Node, change func(*Node)) Node {
 }
 
 func hypervisor(id string) PutHypervisor {
-	return PutHypervisor{Hypervisor{ID: id, Name: "host-" + id, Drivers: []string{"fake"}, Physnets: []string{"physnet1"},
+	return PutHypervisor{Hypervisor{ID: id, Name: "host-" + id, Networks: []string{"192.0.2.101/24"}, Drivers: []string{"fake"}, Physnets: []string{"physnet1"},
 		Capacity: Resources{VCPUs: 8, MemoryMB: 8192, DiskGB: 100}, BMC: PortRange{"192.0.2.1", 6230, 6239}}}
 }
 
