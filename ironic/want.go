@@ -152,11 +152,12 @@ func verifyCA(e *state.Enrolment) any {
 }
 
 // reached returns the nodes as they are reached now: with Redfish and SNMP that is up to the
-// hypervisor, not to the node's placement.
+// hypervisor, not to the node's placement, and with a BMC address to neither.
 func reached(snap *state.Snapshot, nodes []*state.Node) []*state.Node {
 	out := slices.Clone(nodes)
 	for i, n := range out {
-		if n.Machine.Own() || n.Placement == nil {
+		_, own := n.OwnEndpoint()
+		if n.Machine.Own() && !own || n.Placement == nil {
 			continue
 		}
 		changed, placement := *n, *n.Placement

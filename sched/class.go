@@ -16,7 +16,10 @@ type class struct {
 	demand
 	physnets []string
 	labels   []label
-	counts   *spread
+	pool     state.AddressPool
+	// stretches are what each host has of the pool.
+	stretches map[*host]*stretch
+	counts    *spread
 	// left is how many of its nodes have no answer yet.
 	left int
 	// queues are nil until the first node of a class that is large enough.
@@ -38,7 +41,13 @@ type demand struct {
 	// allPhysnets and allLabels are the class's physnets and labels as one text, quoted
 	// so that no two lists have the same.
 	allPhysnets, allLabels string
+	// address is the one that the node's BMC has already, and allPool the pool that it is to
+	// get one of.
+	address, allPool string
 }
+
+// pooled nodes' BMCs have an address of their own.
+func (d demand) pooled() bool { return d.address != "" || d.allPool != "" }
 
 // label is one that a hypervisor must have.
 type label struct{ key, value string }
@@ -57,12 +66,23 @@ func (cs *classes) of(n *state.Node) *class {
 	if !n.Machine.Own() {
 		d.shared = n.Machine.IronicDriver
 	}
+	pool := poolOf(n)
+	d.address, d.allPool = n.BMCAddress, pool.String()
 	c, ok := cs.all[d]
 	if !ok {
-		c = &class{demand: d, physnets: n.Machine.Physnets, labels: labels, counts: cs.spread(n)}
+		c = &class{demand: d, pool: pool, stretches: map[*host]*stretch{}, physnets: n.Machine.Physnets, labels: labels, counts: cs.spread(n)}
 		cs.all[d] = c
 	}
 	return c
+}
+
+// poolOf is what a node's BMC is to get an address of: nothing where it has one, or where
+// it has got a port.
+func poolOf(n *state.Node) state.AddressPool {
+	if n.BMCAddress != "" || n.Placement != nil {
+		return nil
+	}
+	return n.BMCPool
 }
 
 // required returns the labels that a node asks for, by key.

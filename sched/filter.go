@@ -108,6 +108,8 @@ func byLabels(h *host, c *class) string {
 
 func byBMCPorts(h *host, c *class) string {
 	switch {
+	case c.pooled():
+		return byAddress(h, c)
 	case c.shared == state.ProtocolRedfish && h.Redfish == 0:
 		return "has no Redfish service"
 	case c.shared == state.ProtocolSNMP && h.SNMP == 0:

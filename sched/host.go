@@ -1,6 +1,10 @@
 package sched
 
-import "tenks/raftfsm/state"
+import (
+	"net/netip"
+
+	"tenks/raftfsm/state"
+)
 
 // host is a hypervisor with what is promised on it so far.
 type host struct {
@@ -11,6 +15,9 @@ type host struct {
 	// ports are the BMC ports in use or reserved, and nextPort is the lowest that may be free.
 	ports    map[int]bool
 	nextPort int
+	// prefixes are the networks that its BMCs may have addresses in.
+	prefixes  []netip.Prefix
+	addresses *addresses
 }
 
 // candidates returns all hypervisors by ID, with the nodes that are placed on them
@@ -18,8 +25,9 @@ type host struct {
 func candidates(snap *state.Snapshot) ([]*host, *classes) {
 	var out []*host
 	known := &classes{all: map[demand]*class{}, counts: map[specKey]*spread{}}
+	taken := newAddresses(snap)
 	for _, h := range snap.Hypervisors() {
-		c := &host{Hypervisor: h, ports: map[int]bool{}, nextPort: h.BMC.First}
+		c := &host{Hypervisor: h, ports: map[int]bool{}, nextPort: h.BMC.First, prefixes: h.Prefixes(), addresses: taken}
 		c.peer, _ = snap.Peer(h.ID)
 		for _, p := range h.Reserved {
 			c.ports[p] = true
@@ -48,18 +56,24 @@ func (h *host) count(vcpus, memoryMB, diskBytes uint64) {
 	h.diskBytes = plus(h.diskBytes, diskBytes)
 }
 
-// take promises a node of the class to a host that can take it, and returns its BMC's
-// endpoint: at a certain port, if that is free there.
-func (h *host) take(c *class, n *state.Node, port int) state.Endpoint {
+// take promises a node of the class to a host that can take it, with its BMC's endpoint:
+// an address of its own, or at a certain port, if that is free there.
+func (h *host) take(c *class, n *state.Node, port int) state.NodePlacement {
 	h.count(c.vcpus, c.memoryMB, c.diskBytes)
-	if c.shared != "" {
-		return state.NoEndpoint(n.UUID)
+	out := state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: state.NoEndpoint(n.UUID)}
+	switch {
+	case c.pooled():
+		out.BMCAddress = h.takeAddress(c)
+		return out
+	case c.shared != "":
+		return out
 	}
 	if port < h.BMC.First || port > h.BMC.Last || h.ports[port] || h.BMC.First < 1 {
 		port, _ = h.freePort()
 	}
 	h.ports[port] = true
-	return state.Endpoint{Address: h.BMC.Address, Port: port}
+	out.BMC = state.Endpoint{Address: h.BMC.Address, Port: port}
+	return out
 }
 
 // lastPort is the port that a node's BMC had where it was last; 0: none.

@@ -31,7 +31,7 @@ func Move(snap *state.Snapshot, nodes []*state.Node) Result {
 				Reason: fmt.Sprintf("no other hypervisor can take node %s: %s", n.Name, strings.Join(why, "; "))})
 			continue
 		}
-		r.Placements = append(r.Placements, state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: h.take(c, n, n.Placement.BMC.Port)})
+		r.Placements = append(r.Placements, h.take(c, n, n.Placement.BMC.Port))
 		c.counts.add(h)
 	}
 	return r

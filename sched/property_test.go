@@ -30,6 +30,7 @@ func drawMesh(t *rapid.T) mesh {
 			h.Capacity = state.Resources{VCPUs: rapid.IntRange(0, 8).Draw(t, "vcpus"),
 				MemoryMB: rapid.Uint64Range(0, 8192).Draw(t, "memory"), DiskGB: rapid.Uint64Range(0, 50).Draw(t, "disk")}
 			h.Overcommit = state.Overcommit{VCPUs: factor.Draw(t, "v"), Memory: factor.Draw(t, "m"), Disk: factor.Draw(t, "d")}
+			h.Networks = rapid.SampledFrom([][]string{nil, {"192.0.2.2/24"}, {"192.0.2.3/24", "198.51.100.0/30"}, {"192.0.2.0/29"}}).Draw(t, "networks")
 			h.BMC.Last = h.BMC.First + rapid.IntRange(-1, 6).Draw(t, "ports")
 		}))
 	}
@@ -37,6 +38,8 @@ func drawMesh(t *rapid.T) mesh {
 		n := node(fmt.Sprintf("tk%d", i), func(n *state.Node) {
 			n.Spec, n.CreateIndex = fmt.Sprint(i%3), rapid.Uint64Range(1, 3).Draw(t, "created")
 			n.Constraints.Spread = []string{"", "zone", "hypervisor"}[i%3]
+			n.BMCPool = rapid.SampledFrom([]state.AddressPool{nil, nil, {{First: "192.0.2.1", Last: "192.0.2.5"}},
+				{{First: "198.51.100.0", Last: "198.51.100.9"}, {First: "192.0.2.4", Last: "192.0.2.9"}}}).Draw(t, "pool")
 			if rapid.Bool().Draw(t, "alike") { // to the others of its spec
 				n.Machine.Volumes = nil
 				return
@@ -64,6 +67,7 @@ func record(nodes []*state.Node, r Result) []*state.Node {
 		for _, p := range r.Placements {
 			if p.UUID == n.UUID {
 				c.Placement = &state.Placement{Hypervisor: p.Hypervisor, Epoch: 1, BMC: p.BMC}
+				c.BMCAddress = p.BMCAddress
 			}
 		}
 		out[i] = &c
@@ -84,6 +88,10 @@ func checkHosts(t *rapid.T, hosts []*state.Hypervisor, nodes []*state.Node) {
 			vcpus += float64(n.Machine.VCPUs)
 			memory += float64(n.Machine.MemoryMB)
 			disk += float64(n.Machine.DiskBytes())
+			if len(n.BMCPool) > 0 {
+				checkAddress(t, hosts, nodes, h, n)
+				continue
+			}
 			at := fmt.Sprintf("%s %+v", h.ID, n.Placement.BMC)
 			if other := taken[at]; other != "" {
 				t.Fatalf("%s and %s are both at %s", other, n.Name, at)
@@ -106,6 +114,21 @@ func checkHosts(t *rapid.T, hosts []*state.Hypervisor, nodes []*state.Node) {
 			disk > limit(float64(h.Capacity.DiskGB), h.Overcommit.Disk)*(1<<30) {
 			t.Fatalf("%s with %+v times %+v is promised %v vCPUs, %v MiB, %v bytes", h.ID, h.Capacity, h.Overcommit, vcpus, memory, disk)
 		}
+	}
+}
+
+// checkAddress fails if a node's address is not of its pool, not in its hypervisor's
+// networks, or anybody else's.
+func checkAddress(t *rapid.T, hosts []*state.Hypervisor, nodes []*state.Node, h *state.Hypervisor, n *state.Node) {
+	switch at := n.BMCAddress; {
+	case !n.BMCPool.Contains(at) || !h.Serves(at) || n.Placement.BMC != state.NoEndpoint(n.UUID):
+		t.Fatalf("%s of pool %s has %q on %s with %v, endpoint %+v", n.Name, n.BMCPool, at, h.ID, h.Networks, n.Placement.BMC)
+	case at == "198.51.100.0" || at == "198.51.100.3":
+		t.Fatalf("%s has %s, which is not one host's", n.Name, at)
+	case slices.ContainsFunc(hosts, func(h *state.Hypervisor) bool { return slices.Contains(h.Addresses(), at) }):
+		t.Fatalf("%s has %s, which is a hypervisor's", n.Name, at)
+	case slices.ContainsFunc(nodes, func(o *state.Node) bool { return o.UUID != n.UUID && o.BMCAddress == at }):
+		t.Fatalf("%s has %s, which is another node's", n.Name, at)
 	}
 }
 

@@ -53,9 +53,8 @@ func place(snap *state.Snapshot, extra []*state.Node, worth int) Result {
 			r.Refusals = append(r.Refusals, state.NodeRefusal{UUID: n.UUID, Reason: "no hypervisor can take node " + n.Name + ": " + reason})
 			continue
 		}
-		endpoint := h.take(c, n, lastPort(n))
+		r.Placements = append(r.Placements, h.take(c, n, lastPort(n)))
 		c.counts.add(h)
-		r.Placements = append(r.Placements, state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: endpoint})
 	}
 	return r
 }

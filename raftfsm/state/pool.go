@@ -152,3 +152,69 @@ func (s *Snapshot) PeerAddresses() []string {
 	}
 	return out
 }
+
+// ClosedAddresses are those that no BMC can have: of peers and hypervisors, and of whole
+// networks of hypervisors.
+func (s *Snapshot) ClosedAddresses() map[netip.Addr]bool {
+	out := map[netip.Addr]bool{}
+	texts := s.PeerAddresses()
+	for _, h := range s.Hypervisors() {
+		texts = append(texts, h.Addresses()...)
+		for _, p := range h.Prefixes() {
+			if p.Addr().BitLen()-p.Bits() < 2 { // RFC 3021, RFC 6164: both are hosts'
+				continue
+			}
+			out[p.Addr()] = true // IPv6's is that of all routers (RFC 4291 §2.6.1)
+			if p.Addr().Is4() {
+				out[lastOf(p)] = true
+			}
+		}
+	}
+	for _, text := range texts {
+		if address, err := netip.ParseAddr(text); err == nil {
+			out[address] = true
+		}
+	}
+	return out
+}
+
+// AddressSpan is addresses of one family, both ends included.
+type AddressSpan struct{ First, Last netip.Addr }
+
+// In returns what of a pool is in some networks, in the pool's order. Networks that have
+// addresses in common make them come twice.
+func (p AddressPool) In(networks []netip.Prefix) []AddressSpan {
+	var out []AddressSpan
+	for _, r := range p {
+		first, last, ok := r.Ends()
+		for _, n := range networks {
+			if s, both := (AddressSpan{first, last}).in(n); ok && both {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+func (s AddressSpan) in(p netip.Prefix) (AddressSpan, bool) {
+	if s.First.BitLen() != p.Addr().BitLen() {
+		return AddressSpan{}, false
+	}
+	if s.First.Less(p.Addr()) {
+		s.First = p.Addr()
+	}
+	if end := lastOf(p); end.Less(s.Last) {
+		s.Last = end
+	}
+	return s, !s.Last.Less(s.First)
+}
+
+// lastOf is the last address of a network.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < p.Addr().BitLen(); bit++ {
+		b[bit/8] |= 1 << (7 - bit%8)
+	}
+	last, _ := netip.AddrFromSlice(b)
+	return last
+}

@@ -75,6 +75,9 @@ func convert(c config.Cluster) state.Cluster {
 	out := state.Cluster{Name: c.Name, Types: map[string]state.Machine{},
 		DeployKernel: fileURL(c.DeployKernel), DeployRamdisk: fileURL(c.DeployRamdisk),
 		BMC: state.Account{Username: c.BMC.Username}}
+	for _, r := range c.BMC.Addresses {
+		out.BMCPool = append(out.BMCPool, state.AddressRange{First: r.First, Last: r.Last})
+	}
 	for name, t := range c.NodeTypes {
 		out.Types[name] = machine(t)
 	}

@@ -157,6 +157,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 	n.Cluster, n.Type, n.Spec = p.want.Name, spec.Type, spec.Key
 	n.Machine, n.Enrol = machine, spec.Enrol
 	n.DeployKernel, n.DeployRamdisk = p.want.DeployKernel, p.want.DeployRamdisk
+	n.BMCPool = poolOf(&p.want, machine)
 	n.Constraints, n.OnHostLoss, n.StopAfterMilli = spec.Constraints, spec.OnHostLoss, spec.StopAfterMilli
 	if n.Outlet, err = p.outlets.of(spec, nil); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -40,8 +41,12 @@ func differences(n *state.Node, c *state.NodeChange) []string {
 	was, is := plug(n.Outlet), plug(c.Outlet)
 	add(was != is, "outlet %s → %s (now)", was, is)
 	add(was == is && !reflect.DeepEqual(n.Outlet, c.Outlet), "account of its PDU (now)")
+	add(n.BMCAddress != c.BMCAddress, "BMC address %s → %s (now)", addressOr(n.BMCAddress), addressOr(c.BMCAddress))
+	add(n.BMCAddress == c.BMCAddress && !n.BMCPool.Equal(c.BMCPool), "BMC addresses (for nodes placed from now on)")
 	return out
 }
+
+func addressOr(address string) string { return cmp.Or(address, "a port of its host") }
 
 func milli(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 

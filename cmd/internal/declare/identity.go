@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math/big"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,13 +29,16 @@ const passwordLength = 16
 // identities hands out names, UUIDs, MACs and link names that nobody in the mesh
 // has.
 type identities struct {
+	snap                   *state.Snapshot
 	random                 io.Reader
 	names, macs, linkNames map[string]bool
 	next                   map[string]int
+	// addresses are those that no BMC can be given.
+	addresses map[netip.Addr]bool
 }
 
 func newIdentities(snap *state.Snapshot, random io.Reader) *identities {
-	ids := &identities{random: random, names: map[string]bool{}, macs: map[string]bool{},
+	ids := &identities{snap: snap, random: random, names: map[string]bool{}, macs: map[string]bool{},
 		linkNames: map[string]bool{}, next: map[string]int{}}
 	for _, n := range snap.Nodes() {
 		ids.names[n.Name], ids.linkNames[n.LinkName] = true, true
@@ -129,12 +133,18 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		return state.NodeChange{}, fmt.Errorf("node %q: the driver of a node that exists cannot change (%s to %s): remove the node, or declare a new type",
 			n.Name, n.Machine.Driver, machine.Driver)
 	}
-	if was := n.Machine; !was.Own() && machine.Own() && !hasEndpoint(n) {
+	pool := poolOf(want, machine)
+	if was := n.Machine; !was.Own() && machine.Own() && len(pool) == 0 && n.BMCAddress == "" && !hasEndpoint(n) {
 		return state.NodeChange{}, fmt.Errorf("node %q: was made for %s and has no %s port: remove the node, or declare a new type", n.Name, was.IronicDriver, machine.IronicDriver)
+	}
+	address, err := ids.address(n, pool, machine)
+	if err != nil {
+		return state.NodeChange{}, fmt.Errorf("node %q: %w", n.Name, err)
 	}
 	c := state.NodeChange{UUID: n.UUID, Spec: spec.Key, Machine: machine, Enrol: spec.Enrol,
 		DeployKernel: want.DeployKernel, DeployRamdisk: want.DeployRamdisk,
-		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, StopAfterMilli: spec.StopAfterMilli, BMC: n.BMC}
+		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, StopAfterMilli: spec.StopAfterMilli, BMC: n.BMC,
+		BMCPool: pool, BMCAddress: address}
 	for i, physnet := range machine.Physnets {
 		port := state.Port{Physnet: physnet}
 		if i < len(n.Ports) {
