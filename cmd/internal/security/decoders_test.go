@@ -23,6 +23,7 @@ var decoders = map[string]struct {
 	fuzzed []string
 	why    string
 }{
+	"bmc/address":          {fuzzed: []string{"FuzzParseARP", "FuzzParseAdvertisement", "FuzzParseRecord"}},
 	"bmc/ipmi":             {fuzzed: []string{"FuzzPacket", "FuzzLogin", "FuzzCommand", "FuzzSealed", "FuzzMemory", "FuzzFRU", "FuzzSEL", "FuzzSDR", "FuzzSOL"}},
 	"bmc/redfish":          {fuzzed: []string{"FuzzURI", "FuzzBody", "FuzzFilter", "FuzzAuthorization", "FuzzPushUpdate", "FuzzVersion", "FuzzCertificate"}},
 	"cluster":              {fuzzed: []string{"FuzzFrame", "FuzzJoin", "FuzzAnswers", "FuzzParseGeneration"}},
@@ -37,6 +38,9 @@ var decoders = map[string]struct {
 	"raftfsm":              {fuzzed: []string{"FuzzDecode", "FuzzRestore", "FuzzAnswer", "FuzzDecodePart"}},
 	"bmc/bmcbench":         {why: "answers of its own child process; only for benchmarks"},
 	"bmc/redfish/conform":  {why: "answers of the service that it tests; only for tests"},
+	"cmd/internal/declare": {why: "addresses of the state, which is decoded already"},
+	"raftfsm/state":        {why: "addresses of its rows, which are decoded already"},
+	"sched":                {why: "addresses of the state, which is decoded already"},
 	"cmd/internal/client":  {why: "answers of this host's own agent, by a socket that only root makes"},
 	"cmd/internal/testsum": {why: "reads what go test prints"},
 	"cmd/tenks":            {why: "files and input of who runs it"},
