@@ -273,7 +273,7 @@ func (s *Service) authenticate(r *http.Request) (*Caller, error) {
 		return c, nil
 	}
 	if token := r.Header.Get("X-Auth-Token"); token != "" {
-		if c := s.sessions.caller(token, s.access); c != nil {
+		if c := s.sessions.caller(r.Context(), token, s.access); c != nil {
 			return c, nil
 		}
 		return nil, unauthorized()
@@ -300,7 +300,7 @@ func (s *Service) login(r *http.Request, user, password string) (*account, error
 	if err != nil {
 		return nil, err
 	}
-	if acct == nil {
+	if acct = narrow(r.Context(), acct); acct == nil {
 		if s.access.fail(who, now) {
 			s.cfg.Log.WarnContext(r.Context(), "redfish: too many bad logins; blocked for a while", "user", brief(user), "source", who.Source.String())
 		}

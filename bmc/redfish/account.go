@@ -273,7 +273,7 @@ func (r *Request) followAccount(was *account, now addedAccount) error {
 		r.Service.sessions.mu.Unlock()
 	}
 	if r.Caller.id == was.id {
-		acct := a.find(id)
+		acct := narrow(r.Context(), a.find(id))
 		if acct == nil {
 			return notFound(r.Path)
 		}

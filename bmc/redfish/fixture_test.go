@@ -75,6 +75,8 @@ type fixture struct {
 	chassis map[string]*bmctest.Chassis
 	// user and password go with each request; empty: none. token goes before them.
 	user, password, token string
+	// only is the system whose address requests are for; empty: the mesh's.
+	only string
 	// source is where requests come from.
 	source string
 	clock  time.Time
@@ -161,7 +163,11 @@ func (f *fixture) do(method, path string, body any, headers ...string) answer {
 		r.Header.Set(name, value)
 	}
 	w := httptest.NewRecorder()
-	f.ServeHTTP(w, r)
+	if f.only == "" {
+		f.ServeHTTP(w, r)
+	} else {
+		Only(f.only, f).ServeHTTP(w, r)
+	}
 	a := answer{ResponseRecorder: w}
 	if strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") && w.Body.Len() > 0 {
 		if err := json.Unmarshal(w.Body.Bytes(), &a.json); err != nil {

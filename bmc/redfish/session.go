@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -51,7 +52,7 @@ func newSessions(cfg Config) *sessions {
 }
 
 // caller returns who a token belongs to, or nil; it keeps the session alive.
-func (s *sessions) caller(token string, a *access) *Caller {
+func (s *sessions) caller(ctx context.Context, token string, a *access) *Caller {
 	key := sha256.Sum256([]byte(token))
 	one, ok := s.touch(key)
 	if !ok {
@@ -60,6 +61,9 @@ func (s *sessions) caller(token string, a *access) *Caller {
 	acct := a.find(one.account)
 	if acct == nil || !acct.usable() {
 		s.drop(func(other *session) bool { return other.id == one.id })
+		return nil
+	}
+	if acct = narrow(ctx, acct); acct == nil {
 		return nil
 	}
 	c := acct.caller()
