@@ -34,7 +34,16 @@ type Config struct {
 	// Record is told of every request that was answered. Optional; it does not wait, and is
 	// safe for concurrent use.
 	Record func(record.Call)
-	Log    *slog.Logger
+	// Addresses gives the host the addresses that nodes' BMCs have of their own; nil: none.
+	Addresses Addresses
+	// Lapsed says that this host must not have a node's address any longer, for want of a
+	// lease; Assured says why it must not take it yet, or nil. Optional.
+	Lapsed  func(n *state.Node) bool
+	Assured func(n *state.Node) error
+	// ServeRedfish answers for one node alone on a listener at its own address, until ctx
+	// ends; it closes the listener. Nil: there is no such service.
+	ServeRedfish func(ctx context.Context, uuid string, l net.Listener) error
+	Log          *slog.Logger
 }
 
 // Manager holds the listeners. Do and Close are called by one goroutine at a time;
@@ -42,6 +51,8 @@ type Config struct {
 type Manager struct {
 	cfg  Config
 	open map[string]listener // by node UUID
+	// secure are the Redfish services at addresses of nodes' own, by node UUID.
+	secure map[string]secure
 	// closing are servers that listen no more and whose last commands still run.
 	closing sync.WaitGroup
 
@@ -74,7 +85,7 @@ type want struct {
 
 // New returns a Manager without listeners.
 func New(cfg Config) *Manager {
-	return &Manager{cfg: cfg, open: map[string]listener{}, ending: map[string]chan struct{}{}}
+	return &Manager{cfg: cfg, open: map[string]listener{}, secure: map[string]secure{}, ending: map[string]chan struct{}{}}
 }
 
 // wanted says which listeners belong to the nodes placed on a hypervisor. A node
@@ -83,12 +94,22 @@ func New(cfg Config) *Manager {
 func wanted(nodes []*state.Node) map[string]want {
 	out := map[string]want{}
 	for _, n := range nodes {
-		gone := n.Host.Phase == state.HostGone || n.Removing && n.IronicDone()
-		if n.Placement != nil && n.Machine.IronicDriver == "ipmi" && !gone {
-			out[n.UUID] = want{n.Placement.BMC, n.BMC}
+		if !served(n) || n.Machine.IronicDriver != "ipmi" {
+			continue
 		}
+		at, own := n.OwnEndpoint()
+		if !own {
+			at = n.Placement.BMC
+		}
+		out[n.UUID] = want{at, n.BMC}
 	}
 	return out
+}
+
+// served says that a node has a BMC.
+func served(n *state.Node) bool {
+	gone := n.Host.Phase == state.HostGone || n.Removing && n.IronicDone()
+	return n.Placement != nil && !gone
 }
 
 // stale returns the listeners that must go: not wanted, or wanted otherwise.
@@ -107,10 +128,11 @@ func stale(open map[string]listener, want map[string]want) []string {
 // error names it, and so does Err until a later call succeeds.
 func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 	nodes := snap.NodesOn(m.cfg.Hypervisor)
-	want := wanted(nodes)
 	m.describe(nodes)
 	m.faults.update(snap, m.cfg.Hypervisor, time.Now())
 	m.keepRedfish(nodes)
+	nodes = m.held(nodes)
+	want := wanted(nodes)
 	for uuid, done := range m.ending {
 		select {
 		case <-done:
@@ -122,24 +144,32 @@ func (m *Manager) Do(ctx context.Context, snap *state.Snapshot) error {
 	m.close(stale(m.open, want))
 	// A BMC that resets forgets its sessions; that it hears nothing is up to the faults.
 	m.close(m.faults.resets(fault.IPMI, time.Now()))
-	errs := map[string]error{}
+	m.closeSecure(secured(nodes))
+	errs, failed := m.keepAddresses(ctx, nodes)
 	for _, uuid := range slices.Sorted(maps.Keys(want)) {
 		if l, ok := m.open[uuid]; ok {
 			l.events.attach()
+			continue
+		}
+		if errs[uuid] != nil {
 			continue
 		}
 		if err := m.start(ctx, uuid, want[uuid]); err != nil {
 			errs[uuid] = err
 		}
 	}
-	listening := make(map[string]state.Endpoint, len(m.open))
-	for uuid, l := range m.open {
+	m.keepSecure(ctx, nodes, errs)
+	listening := make(map[string]state.Endpoint, len(m.open)+len(m.secure))
+	for uuid, s := range m.secure {
+		listening[uuid] = s.at
+	}
+	for uuid, l := range m.open { // where Ironic speaks IPMI, that is what counts
 		listening[uuid] = l.want.endpoint
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.errs, m.listen = errs, listening
-	return summary(errs)
+	return errors.Join(failed, summary(errs))
 }
 
 // endTime is how long a node's next BMC waits for the last commands of the one before.
@@ -199,10 +229,13 @@ func summary(errs map[string]error) error {
 var ErrNotOpen = errors.New("its BMC is not open yet")
 
 // Err returns why a node's BMC does not listen where it should, or nil. A node of a
-// protocol that is not served here has none.
+// protocol that is not served here, or only by the mesh's Redfish service, has none.
 func (m *Manager) Err(n *state.Node) error {
-	w, ok := wanted([]*state.Node{n})[n.UUID]
-	if !ok {
+	w := wanted([]*state.Node{n})[n.UUID]
+	if own, ok := n.OwnEndpoint(); ok && served(n) {
+		w.endpoint = own
+	}
+	if w.endpoint == (state.Endpoint{}) {
 		return nil
 	}
 	m.mu.Lock()
@@ -219,6 +252,7 @@ func (m *Manager) Err(n *state.Node) error {
 // Close closes every listener and returns once their goroutines have ended.
 func (m *Manager) Close() {
 	m.keepRedfish(nil)
+	m.closeSecure(nil)
 	m.close(slices.Collect(maps.Keys(m.open)))
 	m.closing.Wait()
 }

@@ -72,11 +72,15 @@ func (m *Manager) Around(known func(user string) bool, next http.Handler) http.H
 	return record.Middleware(observe, known, fault.Middleware(m.nodeOf, m.faults.ask, next))
 }
 
-// nodeOf returns the node here whose UUID is in a request's path, or nothing.
+// nodeOf returns the node here that a request is for, or whose UUID is in its path, or
+// nothing.
 func (m *Manager) nodeOf(r *http.Request) string {
 	all := m.about.Load()
 	if all == nil {
 		return ""
+	}
+	if uuid, ok := r.Context().Value(nodeKey).(string); ok {
+		return uuid
 	}
 	for segment := range strings.SplitSeq(strings.ToLower(r.URL.Path), "/") {
 		if _, ok := (*all)[segment]; ok {
