@@ -161,6 +161,23 @@ func (h *Host) mayStart(uuid string) error {
 	if h.fence.isStale(uuid) {
 		return fmt.Errorf("%w: what this host has of it is in quarantine", state.ErrBusy)
 	}
+	return h.Assured(n)
+}
+
+// Lapsed reports whether this host must have nothing of a node that the mesh could see,
+// because it has had no lease for so long that the node may be made anew elsewhere.
+func (h *Host) Lapsed(n *state.Node) bool {
+	limit := n.StopAfter()
+	if limit == 0 || h.cfg.LeaseAge == nil {
+		return false
+	}
+	age, _ := h.fence.age(h.cfg.LeaseAge)
+	return age >= limit
+}
+
+// Assured says why this host cannot be sure that a node which would be made anew elsewhere
+// is still its own, or nil.
+func (h *Host) Assured(n *state.Node) error {
 	limit := n.StopAfter()
 	if limit == 0 || h.cfg.LeaseAge == nil {
 		return nil

@@ -112,14 +112,18 @@ func (t *tool) stopAgent(ctx context.Context, dir string) error {
 	return stopAgent(ctx, dir)
 }
 
-// removeAgent ends this host's agent for good.
+// removeAgent ends this host's agent for good, and takes back the addresses that it gave
+// the host.
 func (t *tool) removeAgent(ctx context.Context, dir string) error {
 	if t.system.For(dir) {
 		if err := t.system.Remove(ctx); err != nil {
 			return err
 		}
 	}
-	return stopAgent(ctx, dir) // one that was started by hand
+	if err := stopAgent(ctx, dir); err != nil { // one that was started by hand
+		return err
+	}
+	return daemon.ClearAddresses(ctx, dir, slog.New(slog.DiscardHandler))
 }
 
 // startDetached starts an agent that outlives this command, and waits until it

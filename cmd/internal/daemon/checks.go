@@ -19,6 +19,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 		out = append(out, checkDriver(ctx, d))
 	}
 	out = append(out, a.redfish.check())
+	out = append(out, a.checkAddresses()...)
 	return append(append(out, a.checkNodes()...), a.checkQuarantine()...)
 }
 

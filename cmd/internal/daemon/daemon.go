@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"tenks/bmc/address"
 	"tenks/bmc/endpoint"
 	"tenks/bmc/record"
 	"tenks/cluster"
@@ -68,7 +69,10 @@ type agent struct {
 	// peerHTTP reaches the API of other peers.
 	peerHTTP *http.Transport
 	bmcs     *endpoint.Manager
-	redfish  *meshRedfish
+	// addresses are those of BMCs on this host, and lapses wakes who keeps them.
+	addresses *address.Host
+	lapses    chan struct{}
+	redfish   *meshRedfish
 	// recorder counts requests to BMCs, and notes those of audited nodes.
 	recorder *record.Recorder
 	ironic   *ironic.Enroller
@@ -139,6 +143,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		return errors.Join(err, stop(g))
 	}
 	defer func() { err = errors.Join(err, a.host.Close()) }()
+	defer a.addresses.Close()
 	defer a.bmcs.Close()
 	if err := a.openRedfish(ctx, snap.Mesh()); err != nil {
 		return errors.Join(err, stop(g))
@@ -177,7 +182,7 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
-	begin(ctx, g, a.publish, a.host.Run, a.endpoints, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.size, a.redfish.run, a.serve)
+	begin(ctx, g, a.publish, a.host.Run, a.endpoints, a.watchLapses, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.size, a.redfish.run, a.serve)
 	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
@@ -245,14 +250,18 @@ func (a *agent) openHost(mesh string) error {
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
+	if err := a.openAddresses(string(bootID)); err != nil {
+		return errors.Join(err, a.host.Close())
+	}
 	a.recorder = record.New(record.Config{Path: a.paths.Audit, Log: a.log})
-	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Record: a.recorder.Observe, Log: a.log})
+	a.bmcs = endpoint.New(endpoint.Config{Hypervisor: a.mesh.ID(), Chassis: a.Chassis, Record: a.recorder.Observe, Log: a.log,
+		Addresses: a.addresses, Lapsed: a.host.Lapsed, Assured: a.host.Assured, ServeRedfish: a.serveRedfish})
 	return nil
 }
 
 func (a *agent) endpoints(ctx context.Context) error {
 	l := &reconcile.Loop{Name: "bmc", Source: a.source, Do: a.pulse.around(a.keepBMCs),
-		Period: 10 * time.Second, Retry: time.Second, Log: a.log}
+		Period: 10 * time.Second, Retry: time.Second, Wake: a.lapses, Log: a.log}
 	return l.Run(ctx)
 }
 
@@ -320,7 +329,7 @@ func (a *agent) Console(ctx context.Context, uuid string) (io.ReadWriteCloser, e
 
 // Paths are the files of an agent.
 type Paths struct {
-	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups, Audit, Media, BMCKey, BMCCert string
+	Dir, Mesh, HostDB, Lease, Socket, Lock, Log, Config, Console, Up, Part, Backups, Audit, Media, BMCKey, BMCCert, Addresses string
 }
 
 // PathsOf returns the files of the agent in a data directory.
@@ -329,7 +338,7 @@ func PathsOf(dir string) Paths {
 	return Paths{Dir: dir, Mesh: in("mesh"), HostDB: in("host.db"), Lease: in("lease"), Socket: in("api.sock"), Lock: in("agent.lock"),
 		Log: in("agent.log"), Config: in("agent.yml"), Console: in("console"), Up: in("up.json"), Part: in("part.tnk"),
 		Backups: in("backups"), Audit: in("audit.log"), Media: in("media"),
-		BMCKey: in("bmc.key"), BMCCert: in("bmc.crt")}
+		BMCKey: in("bmc.key"), BMCCert: in("bmc.crt"), Addresses: in("addresses.json")}
 }
 
 // Errors of Run.

@@ -403,9 +403,10 @@ func part(t *testing.T, c config.Agent) *agent {
 	if a.mesh, err = a.openMesh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(a.current(t.Context()), a.openDrivers()); err != nil {
+	if err := errors.Join(a.current(t.Context()), a.openDrivers(), a.openAddresses("boot")); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(a.addresses.Close)
 	return a
 }
 

@@ -60,6 +60,9 @@ func (a *agent) openRedfish(ctx context.Context, mesh state.Mesh) error {
 func (m *meshRedfish) run(ctx context.Context) error {
 	c := m.a.opt.Config.BMC
 	if c.RedfishPort == 0 {
+		if c.TLSCert != "" { // nodes' own services show it
+			m.cert.keep(ctx)
+		}
 		return nil
 	}
 	var keeper sync.WaitGroup
@@ -103,8 +106,8 @@ func (m *meshRedfish) note(err error) {
 
 // ready says why a node whose BMC speaks Redfish cannot be reached here, or nil.
 func (m *meshRedfish) ready(n *state.Node) error {
-	if n.Machine.IronicDriver != state.ProtocolRedfish {
-		return nil
+	if n.Machine.IronicDriver != state.ProtocolRedfish || n.BMCAddress != "" {
+		return nil // with an address of its own it does not depend on the mesh's service
 	}
 	if m.a.opt.Config.BMC.RedfishPort == 0 {
 		return fmt.Errorf("this host has no Redfish service: bmc.redfish_port is 0 in its agent.yml")

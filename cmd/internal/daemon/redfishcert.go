@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,10 @@ type serviceCertificate struct {
 	current atomic.Pointer[tls.Certificate]
 	// wanting says that it is not signed by the mesh's authority, and ought to be.
 	wanting atomic.Bool
+	// making is held while the key is read or made.
+	making sync.Mutex
+	// own are those of nodes' own addresses.
+	own ownCertificates
 }
 
 func (s *serviceCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -120,7 +126,7 @@ func (s *serviceCertificate) isOurs(leaf *x509.Certificate) bool {
 
 // renew gets a new certificate. While nobody can sign one, what there is must do.
 func (s *serviceCertificate) renew(ctx context.Context, address netip.Addr) error {
-	key, keyPEM, err := serviceKey(s.a.paths.BMCKey)
+	key, keyPEM, err := s.key()
 	if err != nil {
 		return err
 	}
@@ -129,7 +135,7 @@ func (s *serviceCertificate) renew(ctx context.Context, address netip.Addr) erro
 		return err
 	}
 	wanting := false
-	chain, err := s.signed(ctx, csr, address)
+	chain, err := s.signed(ctx, csr, address, nil)
 	if err != nil {
 		if c := s.current.Load(); c != nil && time.Now().Before(c.Leaf.NotAfter) {
 			return err
@@ -152,8 +158,9 @@ func (s *serviceCertificate) renew(ctx context.Context, address netip.Addr) erro
 	return replace(s.a.paths.BMCCert, chain)
 }
 
-// signed has the mesh's authority sign, here or at a peer that has it.
-func (s *serviceCertificate) signed(ctx context.Context, csr []byte, address netip.Addr) ([]byte, error) {
+// signed has the mesh's authority sign, here or at a peer that has it, which is told more
+// by headers.
+func (s *serviceCertificate) signed(ctx context.Context, csr []byte, address netip.Addr, more http.Header) ([]byte, error) {
 	if chain, err := s.a.signService(csr, []netip.Addr{address}); err == nil {
 		return chain, nil
 	}
@@ -167,6 +174,7 @@ func (s *serviceCertificate) signed(ctx context.Context, csr []byte, address net
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, more)
 	req.Header.Set(redfishFor, forTLS)
 	resp, err := s.a.peerHTTP.RoundTrip(req)
 	if err != nil {
@@ -215,6 +223,15 @@ func (m *meshRedfish) sign(w http.ResponseWriter, r *http.Request, peer string) 
 		return
 	}
 	addresses := m.addressesOf(peer)
+	if text := r.Header.Get(redfishAddress); text != "" {
+		snap, _ := m.a.source.Snapshot()
+		at, own := ownAddress(snap, peer, text)
+		if !own {
+			http.Error(w, "no node of this peer has that address", http.StatusServiceUnavailable)
+			return
+		}
+		addresses = []netip.Addr{at}
+	}
 	if len(addresses) == 0 {
 		http.Error(w, "this peer's addresses are not known yet", http.StatusServiceUnavailable)
 		return
@@ -249,6 +266,12 @@ func (m *meshRedfish) addressesOf(peer string) []netip.Addr {
 		}
 	}
 	return out
+}
+
+func (s *serviceCertificate) key() (*ecdsa.PrivateKey, []byte, error) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	return serviceKey(s.a.paths.BMCKey)
 }
 
 // serviceKey reads the service's key, or makes one.

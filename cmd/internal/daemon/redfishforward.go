@@ -30,6 +30,8 @@ const (
 	redfishRole   = "Tenks-Redfish-Role"
 	redfishSystem = "Tenks-Redfish-System"
 	redfishClient = "Tenks-Redfish-Client"
+	// redfishAddress is that of a node's BMC, in a request for a certificate.
+	redfishAddress = "Tenks-Redfish-Address"
 )
 
 const odataVersion = "OData-Version"
@@ -168,7 +170,7 @@ func (m *meshRedfish) send(w http.ResponseWriter, r *http.Request, peer string, 
 
 // clearRedfish drops what a client must not say.
 func clearRedfish(h http.Header) {
-	for _, key := range []string{redfishFor, redfishUser, redfishRole, redfishSystem, redfishClient} {
+	for _, key := range []string{redfishFor, redfishUser, redfishRole, redfishSystem, redfishClient, redfishAddress} {
 		h.Del(key)
 	}
 }
