@@ -17,7 +17,7 @@ var appCommands = []command{
 
 const (
 	deviceID       = 0x20
-	deviceRevision = 1
+	deviceRevision = 0x80 | 1 // with device SDRs
 	// firmwareMajor is binary, firmwareMinor BCD.
 	firmwareMajor, firmwareMinor = 1, 0x00
 	ipmiVersion                  = 0x02 // 2.0, BCD with the digits swapped

@@ -56,7 +56,7 @@ func (r request) key() commandKey { return commandKey{r.netFn, r.cmd} }
 
 // commands holds every row of every group.
 var commands = index(appCommands, deviceCommands, watchdogCommands, infoCommands, lanCommands, sessionCommands, channelCommands, userCommands, chassisCommands, bootCommands, payloadCommands, solCommands,
-	eventCommands, sensorCommands, fruCommands, sdrCommands, selCommands, dcmiCommands)
+	eventCommands, pefCommands, sensorCommands, deviceSDRCommands, fruCommands, sdrCommands, selCommands, dcmiCommands)
 
 // unknown stands for every command that is in no table.
 var unknown = command{}

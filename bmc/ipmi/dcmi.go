@@ -9,8 +9,8 @@ import (
 	"tenks/bmc/sensor"
 )
 
-// dcmiCommands are those of DCMI v1.5 §6. Thermal limits and the DHCP parameters, which
-// are optional, are not offered.
+// dcmiCommands are those of DCMI v1.5 §6. The DHCP parameters, which are optional, are not
+// offered.
 var dcmiCommands = []command{
 	{is: types.CommandGetDCMICapParam, privilege: types.PrivilegeLevelUser, min: 2, max: 2, handle: dcmi(getDCMICapabilities)},
 	{is: types.CommandGetDCMIPowerReading, privilege: types.PrivilegeLevelUser, min: 4, max: 4, handle: dcmi(getPowerReading)},
@@ -22,6 +22,8 @@ var dcmiCommands = []command{
 	{is: types.CommandSetDCMIAssetTag, privilege: types.PrivilegeLevelOperator, min: 3, max: 3 + dcmiPart, handle: dcmi(setAssetTag), changes: true},
 	{is: types.CommandGetDCMIMgmtControllerIdentifier, privilege: types.PrivilegeLevelUser, min: 3, max: 3, handle: dcmi(getControllerID)},
 	{is: types.CommandSetDCMIMgmtControllerIdentifier, privilege: types.PrivilegeLevelAdministrator, min: 3, max: 3 + dcmiPart, handle: dcmi(setControllerID), changes: true},
+	{is: types.CommandSetDCMIThermalLimit, privilege: types.PrivilegeLevelOperator, min: 7, max: 7, handle: dcmi(setThermalLimit), changes: true},
+	{is: types.CommandGetDCMIThermalLimit, privilege: types.PrivilegeLevelUser, min: 3, max: 3, handle: dcmi(getThermalLimit)},
 	{is: types.CommandGetDCMITemperatureReadings, privilege: types.PrivilegeLevelUser, min: 5, max: 5, handle: dcmi(getTemperatures)},
 }
 
@@ -53,7 +55,7 @@ var dcmiCapabilities = [][]byte{
 	{maxEntries & 0xff, logIsRing | logDropsOne | maxEntries>>8&0x0f, 0x05, 0x01},
 	{bmcAddress, 0x01},
 	{lanChannel, 0xff, 0xff},
-	{0x00}, // no averages over fixed times
+	append([]byte{byte(len(powerPeriods))}, periodCodes()...),
 }
 
 const (

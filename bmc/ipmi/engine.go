@@ -63,8 +63,10 @@ type engine struct {
 	acpi     *[2]byte
 	panel    panel
 	enables  byte
-	// lanSet and infoSet are who sets LAN and system info parameters.
-	lanSet, infoSet holder
+	// lanSet, infoSet and pefSet are who sets parameters of the LAN, system info and PEF.
+	lanSet, infoSet, pefSet holder
+	// postpone is until when events are not filtered.
+	postpone postpone
 	// untold are power changes that are not kept yet.
 	untold   []powerChange
 	sessions sessions

@@ -9,10 +9,11 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 
 	"tenks/bmc"
+	"tenks/bmc/sensor"
 )
 
 // sdrCommands are IPMI v2.0 §33. The repository cannot be written: its records follow
-// from the hardware, and are made when they are read. Device SDRs are not offered beside it.
+// from the hardware, and are made when they are read.
 var sdrCommands = []command{
 	{is: types.CommandGetSDRRepoInfo, privilege: types.PrivilegeLevelUser, handle: getSDRInfo},
 	{is: types.CommandGetSDRRepoAllocInfo, privilege: types.PrivilegeLevelUser, handle: getSDRAllocInfo},
@@ -21,6 +22,24 @@ var sdrCommands = []command{
 	{is: types.CommandClearSDRRepo, privilege: types.PrivilegeLevelOperator, min: 6, max: 6, handle: clearSDR},
 	{is: types.CommandGetSDRRepoTime, privilege: types.PrivilegeLevelUser, handle: getTime},
 	{is: types.CommandSetSDRRepoTime, privilege: types.PrivilegeLevelOperator, min: 4, max: 4, handle: setTime, changes: true},
+}
+
+// deviceSDRCommands are IPMI v2.0 §35: the same records as the repository's, for clients
+// that ask the sensors' device for them.
+var deviceSDRCommands = []command{
+	{is: types.CommandGetDeviceSDRInfo, privilege: types.PrivilegeLevelUser, max: 1, handle: getDeviceSDRInfo},
+	{is: types.CommandGetDeviceSDR, privilege: types.PrivilegeLevelUser, min: 6, max: 6, handle: getSDR},
+	{is: types.CommandReserveDeviceSDRRepo, privilege: types.PrivilegeLevelUser, handle: reserveSDR},
+}
+
+// getDeviceSDRInfo is §35.2: how many sensors, or records, of LUN 0, which never change.
+func getDeviceSDRInfo(_ context.Context, c *call) ([]byte, error) {
+	const countRecords, lun0 = 0x01, 0x01
+	n := sensor.Count + len(discretes)
+	if len(c.data) == 1 && c.data[0]&countRecords != 0 {
+		n = records
+	}
+	return []byte{byte(n), lun0}, nil
 }
 
 const (

@@ -47,7 +47,11 @@ func (e *engine) logEvents(at time.Time, events ...event) {
 		return
 	}
 	for _, v := range events {
-		s.pending = append(s.pending, pendingEntry{at, v.entry()})
+		r := v.entry()
+		s.pending = append(s.pending, pendingEntry{at, r})
+		if v.filtered() {
+			e.soon(func(ctx context.Context) { e.filterEvents(ctx, at, r) })
+		}
 	}
 	if more := len(s.pending) - maxPending; more > 0 {
 		s.pending, s.lost = slices.Delete(s.pending, 0, more), true
