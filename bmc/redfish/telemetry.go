@@ -248,7 +248,7 @@ func (es *events) deliverReports(ctx context.Context, k *sink) {
 		case <-wait.C:
 		}
 		// What was set anew meanwhile is seen then.
-		next := time.Now().Add(minReportInterval / time.Second * es.second)
+		next := time.Now().Add(es.faster(minReportInterval))
 		for _, id := range k.sub.Systems {
 			sys, found := es.service.cfg.Systems.Lookup(id)
 			if !found || sys.Chassis == nil || !k.sub.wantsReport(id) {
@@ -260,7 +260,7 @@ func (es *events) deliverReports(ctx context.Context, k *sink) {
 				delete(due, id)
 				continue
 			}
-			interval := set.interval() / time.Second * es.second
+			interval := es.faster(set.interval())
 			if _, known := due[id]; !known {
 				due[id] = time.Now().Add(interval)
 			}
@@ -276,6 +276,9 @@ func (es *events) deliverReports(ctx context.Context, k *sink) {
 		wait.Reset(time.Until(next))
 	}
 }
+
+// faster is an interval in seconds that are as long as es.second.
+func (es *events) faster(d time.Duration) time.Duration { return d / (time.Second / es.second) }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
