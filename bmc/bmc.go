@@ -255,8 +255,11 @@ const (
 // RAID is a chassis that can put its disks together to volumes. Where one cannot, clients
 // configure a model that the guest does not see.
 type RAID interface {
-	// SetVolumes has the guest see the volumes in place of the disks, from the next start on.
-	// It survives agent and host restarts. state.ErrWrongState: the guest runs.
+	// SetVolumes has the guest see the volumes in place of the disks that they are made of,
+	// from its next start on; a guest that runs keeps what it has until then. Volumes that are
+	// new are blank, and what was on the disks that they are made of is lost then. Disks of no
+	// volume are seen as disks; those whose volume is gone are as they were declared. It
+	// survives agent and host restarts.
 	SetVolumes(ctx context.Context, volumes []Volume) error
 }
 
@@ -268,4 +271,6 @@ type Volume struct {
 	// Disks are indices of Hardware.Disks, in order.
 	Disks         []int
 	CapacityBytes uint64
+	// Serial is the serial number that the guest sees, of at most 20 bytes.
+	Serial string
 }

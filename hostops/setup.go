@@ -20,6 +20,8 @@ type keptSetup struct {
 	driver.Setup
 	// Made is the newest number of a RAIDVolume.
 	Made uint64 `json:"made_last,omitempty"`
+	// Past are volumes that were set.
+	Past []driver.RAIDVolume `json:"past,omitempty"`
 }
 
 func decodeSetup(kept []byte) keptSetup {

@@ -3,6 +3,8 @@ package redfish
 import (
 	"context"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"tenks/bmc"
@@ -112,13 +114,19 @@ func TestStorageOnReset(t *testing.T) {
 // raidChassis makes volumes real.
 type raidChassis struct {
 	bmc.Chassis
+
+	mu      sync.Mutex // guards what follows
 	volumes []bmc.Volume
+	calls   int
 	err     error
 }
 
 func (c *raidChassis) SetVolumes(_ context.Context, v []bmc.Volume) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.err == nil {
 		c.volumes = v
+		c.calls++
 	}
 	return c.err
 }
@@ -130,14 +138,62 @@ func TestRealVolumes(t *testing.T) {
 	f.replaceChassis(wrapped{c})
 	f.want(204, remove, volumes+"/1", nil)
 	f.want(204, remove, volumes+"/2", nil)
+	if c.calls > 0 {
+		t.Errorf("%d calls for volumes that their disks came with", c.calls)
+	}
 	f.want(201, post, volumes, `{"RAIDType":"RAID1"}`)
-	f.want(400, post, volumes, `{"RAIDType":"RAID1","@Redfish.OperationApplyTime":"OnReset"}`)
 	if len(c.volumes) != 1 || c.volumes[0].Level != "1" || !slices.Equal(c.volumes[0].Disks, []int{0, 1}) || c.volumes[0].CapacityBytes != 1<<30 {
 		t.Errorf("volumes %+v", c.volumes)
+	}
+	durable, _ := f.want(200, get, volumes+"/3", nil).at("Identifiers/0/DurableName").(string)
+	if want := strings.ReplaceAll(durable, "-", "")[:20]; c.volumes[0].Serial != want {
+		t.Errorf("serial number %q, want %q", c.volumes[0].Serial, want)
 	}
 	c.err = state.ErrWrongState
 	f.want(409, remove, volumes+"/3", nil)
 	f.want(200, get, volumes+"/3", nil)
+	c.err = nil
+	f.want(204, remove, volumes+"/3", nil)
+	if len(c.volumes) != 0 {
+		t.Errorf("after all are gone: %+v", c.volumes)
+	}
+}
+
+// TestRealVolumesOfARunningGuest change with its next start, and only then.
+func TestRealVolumesOfARunningGuest(t *testing.T) {
+	f := newFixture(t)
+	f.withDisks(1<<30, 1<<30, 1<<30)
+	c := &raidChassis{Chassis: f.chassis[first]}
+	f.replaceChassis(wrapped{c})
+	f.want(204, post, sys1+"/Actions/ComputerSystem.Reset", `{"ResetType":"On"}`)
+	if got := f.want(200, get, volumes, nil).at("@Redfish.OperationApplyTimeSupport/SupportedValues"); len(got.([]any)) != 1 || got.([]any)[0] != "OnReset" {
+		t.Errorf("apply times %v", got)
+	}
+	f.want(400, remove, volumes+"/1", `{"@Redfish.OperationApplyTime":"Immediate"}`)
+	f.want(202, remove, volumes+"/1", nil)
+	f.want(202, remove, volumes+"/2", nil)
+	back := f.want(202, post, volumes, `{"RAIDType":"RAID1"}`).Header().Get("Location")
+	calls := func(n, volumes int) func() bool {
+		return func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.calls == n && len(c.volumes) == volumes
+		}
+	}
+	if !calls(1, 1)() {
+		t.Errorf("the chassis was not told before the start: %+v", c.volumes)
+	}
+	f.want(204, remove, back, nil)
+	eventually(t, "it was taken back", calls(2, 0))
+	makeIt := f.want(202, post, volumes, `{"RAIDType":"RAID1","CapacityBytes":536870912}`).Header().Get("Location")
+	if got := f.want(200, get, volumes, nil).at("Members@odata.count"); got != 3.0 {
+		t.Errorf("%v volumes before the start", got)
+	}
+	f.want(204, post, sys1+"/Actions/ComputerSystem.Reset", `{"ResetType":"ForceRestart"}`)
+	eventually(t, "the task has ended", func() bool { return f.do(get, makeIt, nil).Code == 200 })
+	if got := f.want(200, get, volumes, nil).at("Members@odata.count"); got != 2.0 || !calls(3, 1)() {
+		t.Errorf("%v volumes after the start, %+v", got, c)
+	}
 }
 
 func TestRAIDKinds(t *testing.T) {

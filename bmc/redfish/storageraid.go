@@ -2,6 +2,8 @@ package redfish
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -42,6 +44,19 @@ func volumeUUID(system string, v keptVolume) string {
 		return system
 	}
 	return uuid.NewSHA1(id, []byte("volume "+v.ID+" "+v.Name)).String()
+}
+
+// volumeSerial is the serial number that a guest sees of a volume: virtio-blk has room for
+// 20 bytes (VIRTIO 1.2 §5.2.6.2).
+func volumeSerial(system string, v keptVolume) string {
+	text := strings.ReplaceAll(volumeUUID(system, v), "-", "")
+	return text[:min(20, len(text))]
+}
+
+// initial reports whether a volume is the one that its disk came with. Others have IDs
+// after those of all disks.
+func (v keptVolume) initial() bool {
+	return v.Type == raidKinds[0].name && len(v.Disks) == 1 && v.ID == strconv.Itoa(v.Disks[0]+1)
 }
 
 // A raidKind is a RAIDType: how many disks it may have, and how many of n hold data.

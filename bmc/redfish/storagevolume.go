@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"tenks/bmc"
+	"tenks/raftfsm/state"
 )
 
 const (
@@ -35,11 +36,11 @@ type pendingVolume struct {
 	Delete bool        `json:",omitempty"`
 }
 
-// times are the apply times: what a chassis puts together is there from the next start
-// anyway.
+// times are the apply times: what a chassis makes real, a guest that runs has from its
+// next start on.
 func (r *Request) times() []string {
-	if _, able := bmc.As[bmc.RAID](r.Chassis()); able {
-		return []string{immediate}
+	if _, able := bmc.As[bmc.RAID](r.Chassis()); able && r.Chassis().Status().Power != state.PowerOff {
+		return []string{onReset}
 	}
 	return []string{immediate, onReset}
 }
@@ -48,10 +49,10 @@ func applyTimes(r *Request) Object {
 	return Object{{"@odata.type", "#Settings.v1_3_5.OperationApplyTimeSupport"}, {"SupportedValues", r.times()}}
 }
 
-// applyTime is what a request says, or Immediate.
+// applyTime is what a request says, or Immediate where that is possible.
 func applyTime(r *Request, v any) (string, error) {
 	if v == nil {
-		return immediate, nil
+		return r.times()[0], nil
 	}
 	when, isString := v.(string)
 	if !isString {
@@ -78,8 +79,8 @@ func (r *Request) volume() (keptVolume, bool) {
 	return list[i], true
 }
 
-// reviseVolumes changes what is kept. Volumes are all there are; what the chassis can make
-// real, it does.
+// reviseVolumes changes what is kept. Volumes are all there are. A chassis that can make
+// volumes real is told at once what there is to be after the next start.
 func (r *Request) reviseVolumes(change func(*keptStorage) error) error {
 	r.settle()
 	return reviseVolumes(r.Context(), r.Service, r.System, change)
@@ -88,23 +89,33 @@ func (r *Request) reviseVolumes(change func(*keptStorage) error) error {
 func reviseVolumes(ctx context.Context, s *Service, sys System, change func(*keptStorage) error) error {
 	disks := sys.Chassis.Hardware().Disks
 	return revise(ctx, s, sys, storageKey, func(k *keptStorage) error {
-		was := k.present(disks)
-		k.Volumes, k.Set = slices.Clone(was), true
+		before := k.after().real(sys.ID, disks)
+		k.Volumes, k.Set = slices.Clone(k.present(disks)), true
 		k.Last = max(k.Last, len(disks))
 		if err := change(k); err != nil {
 			return err
 		}
 		raid, able := bmc.As[bmc.RAID](sys.Chassis)
-		if !able || slices.EqualFunc(was, k.Volumes, func(a, b keptVolume) bool { return a.ID == b.ID }) {
+		volumes := k.after().real(sys.ID, disks)
+		if !able || slices.EqualFunc(before, volumes, func(a, b bmc.Volume) bool { return a.ID == b.ID }) {
 			return nil
-		}
-		var volumes []bmc.Volume
-		for _, v := range k.Volumes {
-			kind, _ := raidOf(v.Type)
-			volumes = append(volumes, bmc.Volume{ID: v.ID, Level: kind.level, Disks: v.Disks, CapacityBytes: v.Capacity})
 		}
 		return raid.SetVolumes(ctx, volumes)
 	})
+}
+
+// real are the volumes that the guest sees after the next start in place of disks. A disk
+// that nobody made another volume of is seen as it is.
+func (k keptStorage) real(system string, disks []bmc.Disk) []bmc.Volume {
+	var out []bmc.Volume
+	for _, v := range k.present(disks) {
+		if v.initial() {
+			continue
+		}
+		kind, _ := raidOf(v.Type)
+		out = append(out, bmc.Volume{ID: v.ID, Level: kind.level, Disks: v.Disks, CapacityBytes: v.Capacity, Serial: volumeSerial(system, v)})
+	}
+	return out
 }
 
 func volumeRules() Rules {

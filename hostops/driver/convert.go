@@ -92,7 +92,7 @@ func setupToPB(s Setup) *pb.Setup {
 	}
 	out := &pb.Setup{SecureBoot: s.SecureBoot, Keys: s.Keys, KeysAt: s.KeysAt, Bios: s.BIOS, Order: s.Order}
 	for _, v := range s.Volumes {
-		w := &pb.RAIDVolume{Id: v.ID, Level: v.Level, CapacityBytes: v.CapacityBytes, Made: v.Made}
+		w := &pb.RAIDVolume{Id: v.ID, Level: v.Level, CapacityBytes: v.CapacityBytes, Serial: v.Serial, Made: v.Made}
 		for _, d := range v.Disks {
 			w.Disks = append(w.Disks, int64(d))
 		}
@@ -104,7 +104,7 @@ func setupToPB(s Setup) *pb.Setup {
 func setupFromPB(s *pb.Setup) Setup {
 	out := Setup{SecureBoot: s.GetSecureBoot(), Keys: s.GetKeys(), KeysAt: s.GetKeysAt(), BIOS: s.GetBios(), Order: s.GetOrder()}
 	for _, v := range s.GetVolumes() {
-		w := RAIDVolume{ID: v.GetId(), Level: v.GetLevel(), CapacityBytes: v.GetCapacityBytes(), Made: v.GetMade()}
+		w := RAIDVolume{ID: v.GetId(), Level: v.GetLevel(), CapacityBytes: v.GetCapacityBytes(), Serial: v.GetSerial(), Made: v.GetMade()}
 		for _, d := range v.GetDisks() {
 			w.Disks = append(w.Disks, int(d))
 		}

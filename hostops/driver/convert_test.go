@@ -81,7 +81,7 @@ func TestValuesAreTheSameBehindTheWire(t *testing.T) {
 			Volumes: []state.Volume{{CapacityBytes: 1 << 50}, {CapacityBytes: 7, Image: "/i.qcow2"}}},
 		Ports: []Port{{MAC: "52:54:00:00:00:01", Physnet: "a", Link: "p-n-0-tap"}, {MAC: "m", Physnet: "b", Link: "l"}},
 		Setup: Setup{SecureBoot: true, Keys: "no-pk", KeysAt: 3, BIOS: map[string]string{"ProcVirtualization": "Disabled"}, Order: []string{"nic0", "disk0"},
-			Volumes: []RAIDVolume{{ID: "1", Level: "10", Disks: []int{0, 1}, CapacityBytes: 1 << 50, Made: 7}, {ID: "2", Level: "0", CapacityBytes: 1, Made: 8}}}}
+			Volumes: []RAIDVolume{{ID: "1", Level: "10", Disks: []int{0, 1}, CapacityBytes: 1 << 50, Serial: "s", Made: 7}, {ID: "2", Level: "0", CapacityBytes: 1, Made: 8}}}}
 	got := specFromPB(wire(t, specToPB(spec), &pb.EnsureRequest{}))
 	if diff := cmp.Diff(spec, got); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)

@@ -37,6 +37,8 @@ type RAIDVolume struct {
 	// Disks are indices of Machine.Volumes, in order.
 	Disks         []int  `json:"disks,omitempty"`
 	CapacityBytes uint64 `json:"capacity_bytes"`
+	// Serial is how the guest tells it from others: its serial number, of at most 20 bytes.
+	Serial string `json:"serial,omitempty"`
 	// Made is a number that no other volume of the node has or had: one that is deleted and
 	// made again is a new, blank one. It is 1 at least.
 	Made uint64 `json:"made"`

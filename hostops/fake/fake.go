@@ -287,6 +287,9 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 			n = &node{Mesh: d.mesh, Power: state.PowerOff}
 			d.nodes[spec.UUID] = n
 		}
+		if err := d.dropDisks(n, spec); err != nil {
+			return nil, err
+		}
 		n.Spec, n.Digest, n.Staged = spec, spec.Digest(), false
 		return []driver.Event{{Type: driver.EventChanged, UUID: spec.UUID}}, nil
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
@@ -14,8 +15,8 @@ import (
 // A fake node's disks are sparse files that nobody reads or writes but tests. They are
 // made when they are first asked for.
 
-func (d *Driver) disk(name string, i int) string {
-	return filepath.Join(filepath.Dir(d.file), "disks", fmt.Sprintf("%svol%d", name, i))
+func (d *Driver) disk(node, disk string) string {
+	return filepath.Join(filepath.Dir(d.file), "disks", node+disk)
 }
 
 func (d *Driver) stage(name string) string {
@@ -36,12 +37,12 @@ func (d *Driver) Luggage(_ context.Context, uuid string) (driver.Luggage, error)
 		return driver.Luggage{}, fmt.Errorf("driver fake: node %s: it is on: %w", uuid, state.ErrWrongState)
 	}
 	l := driver.Luggage{Notes: []byte(n.Digest)}
-	for i, v := range n.Spec.Machine.Volumes {
-		path := d.disk(n.Spec.Name, i)
-		if err := makeDisk(path, v.CapacityBytes); err != nil {
+	for _, k := range n.Spec.Disks() {
+		path := d.disk(n.Spec.Name, k.Name)
+		if err := makeDisk(path, k.CapacityBytes); err != nil {
 			return driver.Luggage{}, fmt.Errorf("driver fake: %w", err)
 		}
-		l.Files = append(l.Files, driver.File{Name: fmt.Sprintf("vol%d", i), Path: path})
+		l.Files = append(l.Files, driver.File{Name: k.Name, Path: path})
 	}
 	return l, nil
 }
@@ -101,12 +102,11 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 		return err
 	}
 	for _, f := range l.Files {
-		var i int
-		if _, err := fmt.Sscanf(f.Name, "vol%d", &i); err != nil || i >= len(spec.Machine.Volumes) {
+		if !slices.ContainsFunc(spec.Disks(), func(k driver.Disk) bool { return k.Name == f.Name }) {
 			continue
 		}
-		err := os.Rename(filepath.Join(d.stage(spec.Name), f.Name), d.disk(spec.Name, i))
-		if _, there := os.Stat(d.disk(spec.Name, i)); err != nil && there != nil {
+		err := os.Rename(filepath.Join(d.stage(spec.Name), f.Name), d.disk(spec.Name, f.Name))
+		if _, there := os.Stat(d.disk(spec.Name, f.Name)); err != nil && there != nil {
 			return fmt.Errorf("driver fake: node %s: %w", spec.Name, err)
 		}
 	}
@@ -124,11 +124,24 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 	return os.RemoveAll(d.stage(spec.Name))
 }
 
+// dropDisks deletes the files of disks that a node no longer has; mu is held.
+func (d *Driver) dropDisks(n *node, next driver.Spec) error {
+	for _, k := range n.Spec.Disks() {
+		if slices.ContainsFunc(next.Disks(), func(o driver.Disk) bool { return o.Name == k.Name }) {
+			continue
+		}
+		if err := os.Remove(d.disk(n.Spec.Name, k.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("driver fake: %w", err)
+		}
+	}
+	return nil
+}
+
 // removeFiles deletes what a node has on disk.
 func (d *Driver) removeFiles(n *node) error {
 	err := os.RemoveAll(d.stage(n.Spec.Name))
-	for i := range n.Spec.Machine.Volumes {
-		if e := os.Remove(d.disk(n.Spec.Name, i)); e != nil && !errors.Is(e, os.ErrNotExist) {
+	for _, k := range n.Spec.Disks() {
+		if e := os.Remove(d.disk(n.Spec.Name, k.Name)); e != nil && !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
 	}

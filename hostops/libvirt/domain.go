@@ -99,6 +99,7 @@ func (b blueprint) addDisks(d *libvirtxml.Domain) {
 			Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: v.format(), Discard: "unmap"},
 			Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: v.Path}},
 			Target: &libvirtxml.DomainDiskTarget{Dev: diskDev(i), Bus: "virtio"},
+			Serial: v.Serial,
 		})
 	}
 	d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{

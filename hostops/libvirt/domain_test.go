@@ -214,8 +214,9 @@ func TestOptions(t *testing.T) {
 }
 
 func TestVolumePlan(t *testing.T) {
-	a, b := volume{Path: "/pool/a", Capacity: 10}, volume{Path: "/pool/b", Capacity: 10}
-	image := volume{Path: "/pool/a", Capacity: 10, Image: "/i"}
+	a, b := volume{Name: "vol0", Path: "/pool/a", Capacity: 10}, volume{Name: "vol1", Path: "/pool/b", Capacity: 10}
+	image := volume{Name: "vol0", Path: "/pool/a", Capacity: 10, Image: "/i"}
+	raid := volume{Name: "raid1", Path: "/pool/r", Capacity: 5}
 	for _, c := range []struct {
 		name       string
 		have, want []volume
@@ -225,8 +226,10 @@ func TestVolumePlan(t *testing.T) {
 		{"same", []volume{a, b}, []volume{a, b}, nil, ""},
 		{"new", nil, []volume{a}, nil, ""},
 		{"fewer", []volume{a, b}, []volume{a}, []string{"/pool/b"}, ""},
-		{"larger", []volume{a}, []volume{{Path: "/pool/a", Capacity: 20}}, nil, ""},
-		{"smaller", []volume{a}, []volume{{Path: "/pool/a", Capacity: 5}}, nil, "cannot shrink from 10 to 5 bytes"},
+		{"larger", []volume{a}, []volume{{Name: "vol0", Path: "/pool/a", Capacity: 20}}, nil, ""},
+		{"smaller", []volume{a}, []volume{{Name: "vol0", Path: "/pool/a", Capacity: 5}}, nil, "cannot shrink from 10 to 5 bytes"},
+		{"in a RAID volume", []volume{a, b}, []volume{raid, b}, []string{"/pool/a"}, ""},
+		{"no longer", []volume{raid, b}, []volume{image, b}, []string{"/pool/r"}, ""},
 		{"image", []volume{a}, []volume{image}, nil, "its image cannot change from blank to /i"},
 	} {
 		got, err := planVolumes(c.have, c.want)

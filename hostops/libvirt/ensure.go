@@ -110,9 +110,6 @@ func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
-	for i := range min(len(old.Volumes), len(rec.Volumes)) {
-		rec.Volumes[i].Path = old.Volumes[i].Path
-	}
 	rec.Surplus = slices.Concat(old.Surplus, surplus)
 	rec.Surplus = slices.DeleteFunc(rec.Surplus, func(path string) bool {
 		return slices.ContainsFunc(rec.Volumes, func(v volume) bool { return v.Path == path })
@@ -142,11 +139,11 @@ func nvramPath(r record) string { return filepath.Join(r.Pool, r.Name+"_VARS.fd"
 // adopt returns the volumes of a domain of ours that there is no record of.
 func adopt(def *libvirtxml.Domain) []volume {
 	var out []volume
-	for _, k := range hardwareOf(def).Disks {
+	for i, k := range hardwareOf(def).Disks {
 		if k.Path == "" {
 			continue
 		}
-		v := volume{Path: k.Path}
+		v := volume{Name: nameFor(def.Name, k.Path, i), Path: k.Path}
 		if k.Format == formatQcow {
 			if img, err := backingOf(k.Path); err == nil {
 				v.Image = img

@@ -58,7 +58,7 @@ func TestRecordsOutliveTheProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := record{UUID: "u", Name: "n", Epoch: 3, Pool: "/p", Volumes: []volume{{Path: "/p/v", Capacity: 5}}, Surplus: []string{"/p/w"}, Files: []string{"/p/f"}}
+	r := record{UUID: "u", Name: "n", Epoch: 3, Pool: "/p", Volumes: []volume{{Name: "vol0", Path: "/p/v", Capacity: 5}}, Surplus: []string{"/p/w"}, Files: []string{"/p/f"}}
 	if err := a.put(r); err != nil {
 		t.Fatal(err)
 	}

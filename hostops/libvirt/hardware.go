@@ -23,7 +23,10 @@ type hardware struct {
 	NICs      []nic
 }
 
-type disk struct{ Dev, Path, Format string }
+type disk struct {
+	Dev, Path, Format string
+	Serial            string `json:",omitempty"` // later than the others: fingerprints without it stay
+}
 
 type nic struct{ MAC, Link string }
 
@@ -58,7 +61,7 @@ func disksOf(all []libvirtxml.DomainDisk) []disk {
 		if k.Device == "cdrom" || k.Target == nil {
 			continue
 		}
-		one := disk{Dev: k.Target.Dev}
+		one := disk{Dev: k.Target.Dev, Serial: k.Serial}
 		if k.Source != nil && k.Source.File != nil {
 			one.Path = k.Source.File.File
 		}

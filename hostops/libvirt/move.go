@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -19,8 +18,6 @@ import (
 
 // nvramName is what the file of UEFI variables is called on its way to another host.
 const nvramName = "nvram"
-
-func volumeName(i int) string { return "vol" + strconv.Itoa(i) }
 
 // Luggage implements driver.Mover. Its notes are the domain's XML: what a guest's
 // operating system has seen of the machine goes with it.
@@ -44,8 +41,8 @@ func (d *Driver) Luggage(ctx context.Context, uuid string) (driver.Luggage, erro
 			return driver.Luggage{}, fmt.Errorf("domain %s: it is on: %w", f.def.Name, state.ErrWrongState)
 		}
 		l := driver.Luggage{Notes: []byte(f.text)}
-		for i, v := range rec.Volumes {
-			l.Files = append(l.Files, driver.File{Name: volumeName(i), Path: v.Path, Image: v.Image})
+		for _, v := range rec.Volumes {
+			l.Files = append(l.Files, driver.File{Name: v.Name, Path: v.Path, Image: v.Image})
 		}
 		// libvirt makes it with the first start.
 		if nvram := nvramPath(rec); slices.Contains(rec.Files, nvram) && fileExists(nvram) {
@@ -164,8 +161,8 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 // are there already.
 func moveIn(rec record, files []driver.File) error {
 	places := map[string]string{nvramName: nvramPath(rec)}
-	for i, v := range rec.Volumes {
-		places[volumeName(i)] = v.Path
+	for _, v := range rec.Volumes {
+		places[v.Name] = v.Path
 	}
 	for _, f := range files {
 		place, wanted := places[f.Name]

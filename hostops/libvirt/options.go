@@ -93,8 +93,8 @@ func checkSpec(s driver.Spec) error {
 		return fmt.Errorf("node %s: UUID %q: must be lower-case hexadecimal, 8-4-4-4-12", s.Name, s.UUID)
 	case s.Machine.MemoryMB == 0 || s.Machine.VCPUs < 1:
 		return fmt.Errorf("node %s: %d MiB memory and %d vCPUs: must be more than none", s.Name, s.Machine.MemoryMB, s.Machine.VCPUs)
-	case len(s.Machine.Volumes) > maxDisks:
-		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Machine.Volumes), maxDisks)
+	case len(s.Disks()) > maxDisks:
+		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Disks()), maxDisks)
 	}
 	return nil
 }

@@ -111,6 +111,7 @@ func (r *records) load() error {
 		if err := json.Unmarshal(text, &l); err != nil {
 			return fmt.Errorf("line %d: %w", i+1, err)
 		}
+		l.Volumes = named(l.Volumes)
 		r.all[l.UUID] = l.record
 		if l.Gone {
 			delete(r.all, l.UUID)

@@ -3,18 +3,25 @@ package libvirt
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"tenks/hostops/driver"
 )
 
-// volume is one disk of a node as it is recorded.
+// volume is one disk of a node, that its guest sees, as it is recorded.
 type volume struct {
+	// Name is that of driver.Disk.
+	Name string `json:"name,omitempty"`
 	Path string `json:"path"`
 	// Capacity is in bytes.
 	Capacity uint64 `json:"capacity"`
 	// Image backs the volume; empty: a blank one.
 	Image string `json:"image,omitempty"`
+	// Serial is the guest's serial number for it; empty: none.
+	Serial string `json:"serial,omitempty"`
 }
 
 func (v volume) format() string {
@@ -24,28 +31,57 @@ func (v volume) format() string {
 	return formatQcow
 }
 
+// volumeName is the name of a declared disk.
+func volumeName(i int) string { return "vol" + strconv.Itoa(i) }
+
+// named gives names to volumes that were recorded before they had any: nothing but what
+// was declared.
+func named(all []volume) []volume {
+	for i := range all {
+		if all[i].Name == "" {
+			all[i].Name = volumeName(i)
+		}
+	}
+	return all
+}
+
+var diskFile = regexp.MustCompile(`^(vol|raid)[0-9]+$`)
+
+// nameFor is the name of the i-th disk of a domain that there is no record of.
+func nameFor(node, path string, i int) string {
+	name, ours := strings.CutPrefix(filepath.Base(path), node)
+	if ours && diskFile.MatchString(name) {
+		return name
+	}
+	return volumeName(i)
+}
+
 // volumesOf returns the volumes that a node should have, with files in pool.
 func volumesOf(pool string, s driver.Spec) []volume {
 	var out []volume
-	for i, v := range s.Machine.Volumes {
-		out = append(out, volume{Path: filepath.Join(pool, s.Name+"vol"+strconv.Itoa(i)), Capacity: v.CapacityBytes, Image: v.Image})
+	for _, k := range s.Disks() {
+		out = append(out, volume{Name: k.Name, Path: filepath.Join(pool, s.Name+k.Name), Capacity: k.CapacityBytes, Image: k.Image, Serial: k.Serial})
 	}
 	return out
 }
 
 // planVolumes decides which files a node no longer needs once it has the volumes of
 // want; a volume that cannot become what is wanted is an error. Volumes get larger,
-// and files go, only while the guest is off.
+// and files go, only while the guest is off. Those of want that are there stay where they
+// are.
 func planVolumes(have, want []volume) (surplus []string, err error) {
-	for i, h := range have {
+	for _, h := range have {
+		i := slices.IndexFunc(want, func(w volume) bool { return w.Name == h.Name })
 		switch {
-		case i >= len(want):
+		case i < 0:
 			surplus = append(surplus, h.Path)
+			continue
 		case h.Image != want[i].Image:
 			return nil, fmt.Errorf("volume %s: its image cannot change from %s to %s: destroy and create the node", h.Path, imageText(h.Image), imageText(want[i].Image))
 		case want[i].Capacity < h.Capacity:
 			return nil, fmt.Errorf("volume %s: cannot shrink from %d to %d bytes, that would cut off data: destroy and create the node", h.Path, h.Capacity, want[i].Capacity)
 		}
+		want[i].Path = h.Path
 	}
 	return surplus, nil
 }

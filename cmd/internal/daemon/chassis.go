@@ -7,6 +7,7 @@ import (
 
 	"tenks/bmc"
 	"tenks/hostops"
+	"tenks/hostops/driver"
 	"tenks/raftfsm/reconcile"
 	"tenks/raftfsm/state"
 )
@@ -81,3 +82,12 @@ func (c chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
 }
 
 func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus(c.Chassis.Media()) }
+
+// SetVolumes implements bmc.RAID.
+func (c chassis) SetVolumes(ctx context.Context, volumes []bmc.Volume) error {
+	var all []driver.RAIDVolume
+	for _, v := range volumes {
+		all = append(all, driver.RAIDVolume{ID: v.ID, Level: v.Level, Disks: v.Disks, CapacityBytes: v.CapacityBytes, Serial: v.Serial})
+	}
+	return c.Chassis.SetVolumes(ctx, all)
+}

@@ -724,7 +724,8 @@ type RAIDVolume struct {
 	Level         string                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
 	Disks         []int64                `protobuf:"varint,3,rep,packed,name=disks,proto3" json:"disks,omitempty"` // indices of Machine.volumes
 	CapacityBytes uint64                 `protobuf:"varint,4,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"`
-	Made          uint64                 `protobuf:"varint,5,opt,name=made,proto3" json:"made,omitempty"` // no other volume of the node has or had it
+	Made          uint64                 `protobuf:"varint,5,opt,name=made,proto3" json:"made,omitempty"`    // no other volume of the node has or had it
+	Serial        string                 `protobuf:"bytes,6,opt,name=serial,proto3" json:"serial,omitempty"` // at most 20 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -792,6 +793,13 @@ func (x *RAIDVolume) GetMade() uint64 {
 		return x.Made
 	}
 	return 0
+}
+
+func (x *RAIDVolume) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
 }
 
 type Machine struct {
@@ -1977,14 +1985,15 @@ const file_driver_proto_rawDesc = "" +
 	"\x05order\x18\x06 \x03(\tR\x05order\x1a7\n" +
 	"\tBiosEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x01\n" +
 	"\n" +
 	"RAIDVolume\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\tR\x05level\x12\x14\n" +
 	"\x05disks\x18\x03 \x03(\x03R\x05disks\x12%\n" +
 	"\x0ecapacity_bytes\x18\x04 \x01(\x04R\rcapacityBytes\x12\x12\n" +
-	"\x04made\x18\x05 \x01(\x04R\x04made\"\xe5\x01\n" +
+	"\x04made\x18\x05 \x01(\x04R\x04made\x12\x16\n" +
+	"\x06serial\x18\x06 \x01(\tR\x06serial\"\xe5\x01\n" +
 	"\aMachine\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x1b\n" +
 	"\tmemory_mb\x18\x02 \x01(\x04R\bmemoryMb\x12\x14\n" +
