@@ -54,6 +54,7 @@ func Conform(t *testing.T, open func(t *testing.T) Setup) {
 		{"opens a watch with ready, tells every watcher, and ends it without an error", (*suite).watch},
 		{"attaches to the console of a running guest only", (*suite).console},
 		{"puts media into the drive and takes them out, on or off", (*suite).media},
+		{"puts disks together to volumes, and apart, from the next start on", (*suite).raid},
 		{"says what running guests used", (*suite).loads},
 		{"says what a node that is off has on disk", (*suite).luggage},
 		{"brings a node in with what it had on disk", (*suite).move},
