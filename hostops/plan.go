@@ -341,6 +341,7 @@ func (w want) spec(n *state.Node) driver.Spec {
 // on the other side of a driver's process, so that both see the same digest.
 func specOf(n *state.Node, boot state.Boot, setup driver.Setup) driver.Spec {
 	s := driver.Spec{UUID: n.UUID, Name: n.Name, Epoch: n.Placement.Epoch, Machine: n.Machine, Boot: boot, Setup: setup}
+	s.Machine.BootMode = bootMode(setup, n.Machine.BootMode)
 	if len(s.Machine.Volumes) == 0 {
 		s.Machine.Volumes = nil
 	}

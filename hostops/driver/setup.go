@@ -29,6 +29,26 @@ type Setup struct {
 	Order []string `json:"order,omitempty"`
 }
 
+// The attributes of Setup.BIOS. Those that can be turned off are "Disabled" or "Enabled",
+// which they are by default. What a driver does not know it leaves out.
+const (
+	// BIOSBootMode is "Uefi" or "Legacy". Whoever makes a Spec writes it into Machine.
+	BIOSBootMode = "BootMode"
+	// BIOSVirtualization is whether the processors can virtualize.
+	BIOSVirtualization = "ProcVirtualization"
+	// BIOSLogicalProc is whether a core is two processors: without it there are half as many.
+	BIOSLogicalProc = "LogicalProc"
+	// BIOSNetworkBoot is whether the firmware starts from NICs, also if it is told to.
+	BIOSNetworkBoot = "NetworkBoot"
+	// BIOSSerial is whether firmware that is no UEFI shows itself on the serial console.
+	BIOSSerial = "SerialRedirection"
+	// BIOSBootTimeout is for how many seconds the boot menu waits; empty or 0: there is none.
+	BIOSBootTimeout = "BootTimeout"
+)
+
+// Off reports whether an attribute that can be turned off is.
+func (s Setup) Off(attribute string) bool { return s.BIOS[attribute] == "Disabled" }
+
 // RAIDVolume is a part of some disks that the guest sees as one.
 type RAIDVolume struct {
 	ID string `json:"id"`

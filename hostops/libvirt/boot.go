@@ -19,23 +19,32 @@ type bootOrder struct {
 	Devices []string
 	// Menu shows the firmware's menu and waits there.
 	Menu bool
+	// Wait is for how long the menu waits that nobody asked for, in milliseconds; empty:
+	// there is none.
+	Wait string
 }
 
 func (o bootOrder) equal(p bootOrder) bool {
-	return o.Menu == p.Menu && slices.Equal(o.Devices, p.Devices)
+	return o.Menu == p.Menu && o.Wait == p.Wait && slices.Equal(o.Devices, p.Devices)
 }
 
-// orderOf decides what the devices of d boot in which order.
-func orderOf(d *libvirtxml.Domain, b state.Boot) bootOrder {
+// orderOf decides what the devices of d boot in which order. An override puts devices of
+// its kind before all others.
+func orderOf(d *libvirtxml.Domain, b state.Boot, s starting) bootOrder {
 	disks, nics, cds := bootable(d)
-	groups := [][]string{disks, nics, cds}
-	switch b.Device {
-	case state.BootPXE:
-		groups = [][]string{nics, disks, cds}
-	case state.BootCDROM:
-		groups = [][]string{cds, disks, nics}
+	first := map[state.BootDevice][]string{state.BootPXE: nics, state.BootDisk: disks, state.BootCDROM: cds}[b.Device]
+	all := s.sort(disks, nics, cds)
+	has := func(of []string, want bool) func(string) bool {
+		return func(dev string) bool { return slices.Contains(of, dev) != want }
 	}
-	return bootOrder{Devices: slices.Concat(groups...), Menu: b.Device == state.BootSetup}
+	o := bootOrder{Devices: slices.Concat(slices.DeleteFunc(slices.Clone(all), has(first, true)), slices.DeleteFunc(slices.Clone(all), has(first, false)))}
+	if s.NoNetwork {
+		o.Devices = slices.DeleteFunc(o.Devices, has(nics, false))
+	}
+	if o.Menu = b.Device == state.BootSetup; !o.Menu {
+		o.Wait = s.Wait
+	}
+	return o
 }
 
 func bootable(d *libvirtxml.Domain) (disks, nics, cds []string) {
@@ -74,8 +83,12 @@ func setOrder(d *libvirtxml.Domain, o bootOrder) {
 		}
 	}
 	d.OS.BootDevices, d.OS.BootMenu = nil, nil
+	wait := o.Wait
 	if o.Menu {
-		d.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: menuTimeout}
+		wait = menuTimeout
+	}
+	if wait != "" {
+		d.OS.BootMenu = &libvirtxml.DomainBootMenu{Enable: "yes", Timeout: wait}
 	}
 }
 
@@ -106,6 +119,10 @@ func getOrder(d *libvirtxml.Domain) bootOrder {
 	for _, e := range all {
 		o.Devices = append(o.Devices, e.name)
 	}
-	o.Menu = d.OS != nil && d.OS.BootMenu != nil && d.OS.BootMenu.Enable == "yes"
+	if d.OS != nil && d.OS.BootMenu != nil && d.OS.BootMenu.Enable == "yes" {
+		if o.Menu = d.OS.BootMenu.Timeout == menuTimeout; !o.Menu {
+			o.Wait = d.OS.BootMenu.Timeout
+		}
+	}
 	return o
 }

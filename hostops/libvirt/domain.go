@@ -43,10 +43,11 @@ func (b blueprint) build(old *libvirtxml.Domain) (*libvirtxml.Domain, error) {
 	b.addDisks(d)
 	b.addNICs(d)
 	b.addConsole(d)
+	b.setUp(d)
 	if old != nil {
 		carry(d, old)
 	}
-	setOrder(d, orderOf(d, b.Spec.Boot))
+	setOrder(d, orderOf(d, b.Spec.Boot, startingOf(b.Spec.Setup)))
 	rest := ""
 	if old != nil && old.Metadata != nil {
 		rest = old.Metadata.XML
@@ -65,7 +66,7 @@ func (b blueprint) chassis() *libvirtxml.Domain {
 	d := &libvirtxml.Domain{
 		Type: b.DomainType, Name: b.Spec.Name, UUID: b.Spec.UUID,
 		Memory: &libvirtxml.DomainMemory{Value: uint(m.MemoryMB) * 1024, Unit: "KiB"},
-		VCPU:   &libvirtxml.DomainVCPU{Placement: "static", Value: uint(m.VCPUs)},
+		VCPU:   &libvirtxml.DomainVCPU{Placement: "static", Value: vcpus(b.Spec)},
 		OS: &libvirtxml.DomainOS{
 			Type: &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
 			// SeaBIOS has no serial console of its own.

@@ -46,10 +46,13 @@ func TestDomainXML(t *testing.T) {
 	setup.Boot.Device = state.BootSetup
 	bare := spec()
 	bare.Machine.Volumes, bare.Ports = nil, nil
+	changed := spec()
+	changed.Setup = driver.Setup{Order: []string{"nic1", "disk1", "nic0"}, Volumes: []driver.RAIDVolume{{ID: "3", Level: "0", Disks: []int{0}, CapacityBytes: 1 << 20, Serial: "0123456789", Made: 1}},
+		BIOS: map[string]string{driver.BIOSVirtualization: "Disabled", driver.BIOSLogicalProc: "Disabled", driver.BIOSSerial: "Disabled", driver.BIOSBootTimeout: "7"}}
 	kvm := blueprintOf(spec())
 	kvm.DomainType = domainKVM
 	for name, b := range map[string]blueprint{"bios": blueprintOf(spec()), "uefi": blueprintOf(uefi), "pxe": blueprintOf(pxe),
-		"setup": blueprintOf(setup), "bare": blueprintOf(bare), "kvm": kvm} {
+		"setup": blueprintOf(setup), "changed": blueprintOf(changed), "bare": blueprintOf(bare), "kvm": kvm} {
 		t.Run(name, func(t *testing.T) {
 			got, err := build(t, b, nil).Marshal()
 			if err != nil {
@@ -118,7 +121,7 @@ func TestBootOrder(t *testing.T) {
 	} {
 		t.Run("device "+string(c.device), func(t *testing.T) {
 			d := build(t, blueprintOf(spec()), nil)
-			setOrder(d, orderOf(d, state.Boot{Device: c.device}))
+			setOrder(d, orderOf(d, state.Boot{Device: c.device}, starting{}))
 			if got := getOrder(d); !got.equal(bootOrder{Devices: c.want, Menu: c.menu}) {
 				t.Errorf("order %+v, want %v, menu %t", got, c.want, c.menu)
 			}

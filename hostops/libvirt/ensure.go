@@ -105,7 +105,7 @@ func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
 	}
 	rec := old
 	rec.Name, rec.Epoch = spec.Name, spec.Epoch
-	rec.Volumes = volumesOf(rec.Pool, spec)
+	rec.Volumes, rec.Start = volumesOf(rec.Pool, spec), startingOf(spec.Setup)
 	surplus, err := planVolumes(old.Volumes, rec.Volumes)
 	if err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)

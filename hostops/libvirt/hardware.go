@@ -21,6 +21,8 @@ type hardware struct {
 	Firmware  state.BootMode
 	Disks     []disk
 	NICs      []nic
+	// Setup is what the firmware setup made of it.
+	Setup []string `json:",omitempty"` // as disk.Serial
 }
 
 type disk struct {
@@ -51,7 +53,7 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 	if d.Devices == nil {
 		return h
 	}
-	h.Disks, h.NICs = disksOf(d.Devices.Disks), nicsOf(d.Devices.Interfaces)
+	h.Disks, h.NICs, h.Setup = disksOf(d.Devices.Disks), nicsOf(d.Devices.Interfaces), setupOf(d)
 	return h
 }
 
@@ -133,7 +135,17 @@ func pending(live, next hardware) []string {
 			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].Path, next.Disks[i].Path)
 		}
 	}
+	if !slices.Equal(live.Setup, next.Setup) {
+		say("firmware setup: %s → %s", setupText(live.Setup), setupText(next.Setup))
+	}
 	return append(out, pendingNICs(live.NICs, next.NICs)...)
+}
+
+func setupText(words []string) string {
+	if len(words) == 0 {
+		return "as it was declared"
+	}
+	return strings.Join(words, ", ")
 }
 
 // pendingNICs compares by MAC: one that was plugged in anew comes last in live.

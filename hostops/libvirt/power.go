@@ -97,7 +97,8 @@ func (d *Driver) turnOff(ctx context.Context, s *session, f *found) error {
 
 // turnOn starts a guest with a boot order.
 func (d *Driver) turnOn(ctx context.Context, s *session, f *found, boot state.Boot) error {
-	if rec, ok := d.records.get(f.def.UUID); ok {
+	rec, ok := d.records.get(f.def.UUID)
+	if ok {
 		if err := d.settle(ctx, &rec, false); err != nil {
 			return err
 		}
@@ -108,7 +109,7 @@ func (d *Driver) turnOn(ctx context.Context, s *session, f *found, boot state.Bo
 			}
 		}
 	}
-	if order := orderOf(f.def, boot); !order.equal(getOrder(f.def)) {
+	if order := orderOf(f.def, boot, rec.Start); !order.equal(getOrder(f.def)) {
 		setOrder(f.def, order)
 		dom, err := define(s, f.def)
 		if err != nil {
@@ -154,7 +155,8 @@ func (d *Driver) reset(ctx context.Context, s *session, f *found, boot state.Boo
 	if err != nil {
 		return err
 	}
-	if !getOrder(live).equal(orderOf(live, boot)) {
+	rec, _ := d.records.get(f.def.UUID)
+	if !getOrder(live).equal(orderOf(live, boot, rec.Start)) {
 		return d.cycle(ctx, s, f, boot)
 	}
 	if err := f.dom.Reset(0); err != nil {

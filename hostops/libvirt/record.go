@@ -29,6 +29,8 @@ type record struct {
 	// Replug are MACs of NICs that a running guest was asked to let go of, to get them
 	// back with a connection.
 	Replug []string `json:"replug,omitempty"`
+	// Start is what starts need to know.
+	Start starting `json:"start,omitzero"`
 	// Stage is the directory of files that are to be imported; empty: there is none.
 	Stage string `json:"stage,omitempty"`
 }
@@ -39,7 +41,7 @@ func (r record) owns(path string) bool {
 }
 
 func (r record) equal(o record) bool {
-	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage &&
+	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage && r.Start.equal(o.Start) &&
 		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.Files, o.Files) &&
 		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)
 }
