@@ -252,6 +252,45 @@ const (
 	KeysNoPK    KeySet = "no-pk" // as they were, without the platform key
 )
 
+// BIOSer is a chassis whose hardware, or firmware, is as some attributes of the firmware
+// setup say. Where one is not, clients configure a model that the guest does not see.
+type BIOSer interface {
+	// SetAttributes sets all of them, from the guest's next start on: what is not among them
+	// has its default, and what is no such attribute is left out. It survives agent and host
+	// restarts. The firmware that is set is Hardware.BootMode at once.
+	SetAttributes(ctx context.Context, attributes map[string]string) error
+}
+
+// The attributes of a BIOSer. Where nothing else is said they are "Enabled", the default, or
+// "Disabled".
+const (
+	// AttributeBootMode is the firmware: "Uefi" or "Legacy"; by default what was declared.
+	AttributeBootMode = "BootMode"
+	// AttributeVirtualization is whether the processors can virtualize.
+	AttributeVirtualization = "ProcVirtualization"
+	// AttributeLogicalProc is whether a core is two processors: without it there are half as
+	// many.
+	AttributeLogicalProc = "LogicalProc"
+	// AttributeNetworkBoot is whether the firmware starts from NICs, also if it is told to.
+	AttributeNetworkBoot = "NetworkBoot"
+	// AttributeSerial is whether firmware that is no UEFI shows itself on the serial console.
+	AttributeSerial = "SerialRedirection"
+	// AttributeBootTimeout is for how many seconds the boot menu waits, at most 59; by default
+	// there is none.
+	AttributeBootTimeout = "BootTimeout"
+)
+
+// BootOrderer is a chassis whose boot order can be set. Others have one that follows from
+// their hardware: disks, then NICs, then the drive.
+type BootOrderer interface {
+	// BootOrder is what starts without an override try, first to last, from memory: "disk0"
+	// is the first disk that the guest sees, "nic0" the first NIC, "cdrom" the drive. What it
+	// does not name comes last, in the order of others. Nil: it was not set.
+	BootOrder() []string
+	// SetBootOrder sets it, from the next start on. It survives agent and host restarts.
+	SetBootOrder(ctx context.Context, order []string) error
+}
+
 // RAID is a chassis that can put its disks together to volumes. Where one cannot, clients
 // configure a model that the guest does not see.
 type RAID interface {

@@ -3,6 +3,7 @@ package hostops
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
@@ -30,4 +31,15 @@ func bootMode(s driver.Setup, declared state.BootMode) state.BootMode {
 		return mode
 	}
 	return declared
+}
+
+// BootOrder is driver.Setup's, from memory.
+func (c *Chassis) BootOrder() []string { return c.setup().Order }
+
+// SetBootOrder sets driver.Setup's, from the next start on. Errors: state.ErrBusy.
+func (c *Chassis) SetBootOrder(ctx context.Context, order []string) error {
+	return c.changeSetup(ctx, func(s *driver.Setup) error {
+		s.Order = slices.Clone(order)
+		return nil
+	})
 }

@@ -289,10 +289,11 @@ func (c *Chassis) rebootEvent(ctx context.Context) {
 		c.tell(ChassisReset, false)
 	}
 	started, boot, outdated := c.row.Started, c.row.Boot, c.outdated()
+	plain := len(decodeSetup(c.memory[keySetup]).Order) == 0
 	c.mu.Unlock()
 	switch {
 	case asked || started == nil:
-	case !outdated && sameOrder(started.Device, boot.Device):
+	case !outdated && sameOrder(started.Device, boot.Device, plain):
 		if boot.once() {
 			c.remember(ctx, func(r *row) { r.Started, r.Boot = &boot, savedBoot{} })
 		}
@@ -303,16 +304,16 @@ func (c *Chassis) rebootEvent(ctx context.Context) {
 	}
 }
 
-// sameOrder reports whether two overrides boot the same: without one, disks are
-// first.
-func sameOrder(a, b state.BootDevice) bool {
-	plain := func(d state.BootDevice) state.BootDevice {
-		if d == state.BootDisk {
+// sameOrder reports whether two overrides boot the same. Without one, disks are first,
+// unless the order is not the plain one.
+func sameOrder(a, b state.BootDevice, plain bool) bool {
+	of := func(d state.BootDevice) state.BootDevice {
+		if d == state.BootDisk && plain {
 			return state.BootNone
 		}
 		return d
 	}
-	return plain(a) == plain(b)
+	return of(a) == of(b)
 }
 
 // event takes over what a driver reports.

@@ -2,6 +2,7 @@ package hostops
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -169,6 +170,41 @@ func TestSetupMovesWithItsNode(t *testing.T) {
 			if i.UUID == "b" && i.Digest != want {
 				t.Errorf("digest of the node that came: %s, want %s", i.Digest, want)
 			}
+		}
+	})
+}
+
+func TestAttributesAndOrderReachTheDriver(t *testing.T) {
+	withNode(t, func(t *testing.T, e *env, c *Chassis) {
+		e.power("a", state.ActionOn)
+		if err := errors.Join(c.SetAttributes(t.Context(), map[string]string{driver.BIOSBootMode: "Uefi"}), c.SetBootOrder(t.Context(), []string{"nic0"})); err != nil {
+			t.Fatal(err)
+		}
+		elapse(5 * time.Second)
+		e.phase("a", state.HostReady)
+		if got := c.BootMode(state.BootBIOS); got != state.BootUEFI || !slices.Equal(c.BootOrder(), []string{"nic0"}) {
+			t.Errorf("boot mode %s, order %q", got, c.BootOrder())
+		}
+		e.power("a", state.ActionReset)
+		elapse(5 * time.Second)
+		e.nodes.mu.Lock()
+		began := e.nodes.nodes["a"].began
+		e.nodes.mu.Unlock()
+		if began.Machine.BootMode != state.BootUEFI || !slices.Equal(began.Setup.Order, []string{"nic0"}) {
+			t.Errorf("started from %+v", began)
+		}
+		// With an order, "disk" is an override like others, and over with a restart of the guest.
+		e.boot("a", state.Boot{Device: state.BootDisk})
+		e.power("a", state.ActionReset)
+		elapse(5 * time.Second)
+		e.nodes.reboot("a")
+		elapse(5 * time.Second)
+		e.calls("on a", "cycle a", "reset a disk", "cycle a")
+		if err := c.SetAttributes(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.BootMode(state.BootBIOS); got != state.BootBIOS {
+			t.Errorf("boot mode %s, want what was declared", got)
 		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"tenks/bmc"
 )
 
 // biosKey is where the BIOS settings of a system are kept.
@@ -109,7 +111,34 @@ func settingsAnnotation(r *Request, o Object, applied time.Time) (Object, error)
 }
 
 func (r *Request) biosView() biosView {
-	return biosView{r.Chassis().Hardware(), pendingOf[keptBios](r, biosKey), r.firmware(componentBIOS), secureBoot(r.Chassis()).Enabled}
+	_, able := bmc.As[bmc.BIOSer](r.Chassis())
+	return biosView{r.Chassis().Hardware(), pendingOf[keptBios](r, biosKey), r.firmware(componentBIOS), secureBoot(r.Chassis()).Enabled, able}
+}
+
+// reviseBios changes what is kept. A chassis that makes attributes real is told at once what
+// they are from the next start on.
+func (r *Request) reviseBios(change func(*keptBios)) error {
+	view := r.biosView()
+	return revise(r.Context(), r.Service, r.System, biosKey, func(k *keptBios) error {
+		was := realAttributes(k.next())
+		change(k)
+		chassis, able := bmc.As[bmc.BIOSer](r.Chassis())
+		if !able {
+			return nil
+		}
+		if _, mode := k.Pending[bmc.AttributeBootMode]; mode && k.Values[bmc.AttributeBootMode] == nil {
+			// The chassis forgets what the guest that runs was started with.
+			k.Values = maps.Clone(k.Values)
+			if k.Values == nil {
+				k.Values = map[string]any{}
+			}
+			k.Values[bmc.AttributeBootMode] = attributes[0].of(view)
+		}
+		if now := realAttributes(k.next()); !maps.Equal(now, was) {
+			return chassis.SetAttributes(r.Context(), now)
+		}
+		return nil
+	})
 }
 
 func getBios(r *Request) (Object, error) {
@@ -142,18 +171,14 @@ func patchBios(r *Request, v Values) error {
 	}
 	view := r.biosView()
 	c := checker{req: r}
-	set := c.check(attributeRules(), body, attributeValues(view, nil), "Attributes/")
+	set := c.check(attributeRules(view.able), body, attributeValues(view, nil), "Attributes/")
 	if len(c.rejected) > 0 {
 		for i, m := range c.rejected {
 			c.rejected[i] = outOfRange(m)
 		}
 		return fail(http.StatusBadRequest, c.rejected...)
 	}
-	err := revise(r.Context(), r.Service, r.System, biosKey, func(k *keptBios) error {
-		k.Pending = without(k, set, view)
-		return nil
-	})
-	if err != nil {
+	if err := r.reviseBios(func(k *keptBios) { k.Pending = without(k, set, view) }); err != nil {
 		return err
 	}
 	r.Service.Happened(r.System, r.Path, "ResourceEvent.1.3.ResourceChanged")
@@ -185,11 +210,7 @@ func without(k *keptBios, set Values, view biosView) map[string]any {
 }
 
 func resetBios(r *Request, _ Values) (*Result, error) {
-	r.settle()
-	return nil, revise(r.Context(), r.Service, r.System, biosKey, func(k *keptBios) error {
-		k.Reset, k.Pending = true, nil
-		return nil
-	})
+	return nil, r.reviseBios(func(k *keptBios) { k.Reset, k.Pending = true, nil })
 }
 
 // changeBiosPassword sets a password of the setup, which nobody is asked for. An empty new

@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"fmt"
 	"slices"
 
 	"tenks/bmc"
@@ -15,9 +16,9 @@ const (
 	boolean     = "Boolean"
 )
 
-// An attribute is a BIOS setting. Those that can be written are kept, and nothing else: the
-// firmware of a virtual machine does not ask for them. Those that cannot are what the machine
-// is.
+// An attribute is a BIOS setting. Those that can be written are kept, and what is real is
+// told to a chassis that is a bmc.BIOSer: the firmware of a virtual machine does not ask for
+// the others. Those that cannot be written are what the machine is.
 type attribute struct {
 	name, display, help, kind string
 	// standard is the default; its Go type is that of kind: string, int64, bool.
@@ -28,7 +29,13 @@ type attribute struct {
 	of func(b biosView) any
 	// unique says that systems differ in it.
 	unique bool
+	// real says that a bmc.BIOSer makes it so. One that has of as well can be written there,
+	// and nowhere else.
+	real bool
 }
+
+// readOnly reports whether it cannot be written; able: the chassis is a bmc.BIOSer.
+func (a attribute) readOnly(able bool) bool { return a.of != nil && (!a.real || !able) }
 
 // biosView is what attributes follow from.
 type biosView struct {
@@ -37,13 +44,15 @@ type biosView struct {
 	version  string
 	// secure is SecureBootEnable.
 	secure bool
+	// able says that the chassis is a bmc.BIOSer.
+	able bool
 }
 
 var enabledDisabled = []string{"Enabled", "Disabled"}
 
 // attributes are all BIOS settings, in the order of the registry.
 var attributes = []attribute{
-	{name: "BootMode", display: "Boot Mode", help: "The firmware that starts the system. It is part of the system's declaration.", kind: enumeration,
+	{name: bmc.AttributeBootMode, display: "Boot Mode", help: "The firmware that starts the system.", kind: enumeration, real: true,
 		values: []string{"Uefi", "Legacy"}, of: func(b biosView) any {
 			if b.hardware.BootMode == state.BootUEFI {
 				return "Uefi"
@@ -64,12 +73,14 @@ var attributes = []attribute{
 	{name: "SystemMemorySizeMiB", display: "System Memory Size", help: "The installed memory in MiB.", kind: integer, max: 1 << 40,
 		of: func(b biosView) any { return int64(min(b.hardware.MemoryMB, 1<<40)) }}, //nolint:gosec // it is bounded
 	{name: "ProcCores", display: "Number of Cores", help: "The cores of the processor.", kind: integer, max: 1 << 16, of: func(b biosView) any { return int64(b.hardware.VCPUs) }},
-	{name: "ProcVirtualization", display: "Virtualization Technology", help: "Whether the processor offers hardware virtualization.", kind: enumeration, standard: "Enabled", values: enabledDisabled},
-	{name: "LogicalProc", display: "Logical Processor", help: "Whether each core has two threads.", kind: enumeration, standard: "Enabled", values: enabledDisabled},
+	{name: bmc.AttributeVirtualization, display: "Virtualization Technology", help: "Whether the processor offers hardware virtualization.", real: true, kind: enumeration, standard: "Enabled", values: enabledDisabled},
+	{name: bmc.AttributeLogicalProc, display: "Logical Processor", help: "Whether each core has two threads. Without them the system has half as many processors.", real: true, kind: enumeration, standard: "Enabled", values: enabledDisabled},
 	{name: "SriovGlobalEnable", display: "SR-IOV Global Enable", help: "Whether devices offer virtual functions.", kind: enumeration, standard: "Disabled", values: enabledDisabled},
 	{name: "SystemProfile", display: "System Profile", help: "What power management aims at.", kind: enumeration, standard: "PerfPerWatt",
 		values: []string{"PerfPerWatt", "Performance", "PowerSaving", "Custom"}},
-	{name: "BootTimeout", display: "Boot Timeout", help: "How long the boot menu waits, in seconds.", kind: integer, standard: int64(5), max: 300},
+	{name: bmc.AttributeBootTimeout, display: "Boot Timeout", help: "How long the boot menu waits, in seconds; 0: there is none.", real: true, kind: integer, standard: int64(0), max: 59},
+	{name: bmc.AttributeNetworkBoot, display: "Network Boot", help: "Whether the firmware starts the system from network interfaces.", real: true, kind: enumeration, standard: "Enabled", values: enabledDisabled},
+	{name: bmc.AttributeSerial, display: "Serial Redirection", help: "Whether firmware in Legacy mode shows itself on the serial console.", real: true, kind: enumeration, standard: "Enabled", values: enabledDisabled},
 	{name: "NumLock", display: "Keyboard NumLock", help: "Whether NumLock is on after the start.", kind: boolean, standard: true},
 	{name: "QuietBoot", display: "Quiet Boot", help: "Whether messages of the start are hidden.", kind: boolean, standard: false},
 	{name: "PxeIPv4", display: "IPv4 PXE Support", help: "Whether the firmware offers network boot over IPv4.", kind: boolean, standard: true},
@@ -102,10 +113,10 @@ func (a attribute) rule() Rule {
 }
 
 // attributeRules are those of the attributes that can be written.
-func attributeRules() Rules {
+func attributeRules(able bool) Rules {
 	out := Rules{}
 	for _, a := range attributes {
-		if a.of == nil {
+		if !a.readOnly(able) {
 			out[a.name] = a.rule()
 		}
 	}
@@ -114,8 +125,12 @@ func attributeRules() Rules {
 
 // value is the attribute's value among those that were set, or its default.
 func (a attribute) value(b biosView, set map[string]any) any {
+	standard := a.standard
 	if a.of != nil {
-		return a.of(b)
+		standard = a.of(b)
+	}
+	if a.readOnly(b.able) {
+		return standard
 	}
 	v := set[a.name]
 	var found bool
@@ -132,7 +147,7 @@ func (a attribute) value(b biosView, set map[string]any) any {
 		found = isString && (a.values == nil || slices.Contains(a.values, s))
 	}
 	if !found {
-		return a.standard
+		return standard
 	}
 	return v
 }
@@ -146,9 +161,23 @@ func attributeValues(b biosView, set map[string]any) Object {
 	return out
 }
 
+// realAttributes are those that a bmc.BIOSer is told: what differs from the default.
+func realAttributes(set map[string]any) map[string]string {
+	out := map[string]string{}
+	for _, a := range attributes {
+		if _, given := set[a.name]; !a.real || !given {
+			continue
+		}
+		if v := a.value(biosView{able: true}, set); a.of != nil || v != a.standard {
+			out[a.name] = fmt.Sprint(v)
+		}
+	}
+	return out
+}
+
 const (
-	attributeRegistry        = "BiosAttributeRegistry.v1_0_0"
-	attributeRegistryVersion = "1.0.0"
+	attributeRegistry        = "BiosAttributeRegistry.v1_1_0"
+	attributeRegistryVersion = "1.1.0"
 )
 
 // attributeRegistryObject describes the attributes.
@@ -156,7 +185,7 @@ func attributeRegistryObject() Object {
 	list := make([]Object, len(attributes))
 	for i, a := range attributes {
 		o := Object{{"AttributeName", a.name}, {"DisplayName", a.display}, {"HelpText", a.help}, {"Type", a.kind}, {"DisplayOrder", i + 1},
-			{"ReadOnly", a.of != nil}, {"Immutable", false}, {"ResetRequired", a.of == nil}, {"IsSystemUniqueProperty", a.unique}}
+			{"ReadOnly", a.readOnly(true)}, {"Immutable", false}, {"ResetRequired", !a.readOnly(true)}, {"IsSystemUniqueProperty", a.unique}}
 		if a.of == nil {
 			o = append(o, Property{"DefaultValue", a.standard})
 		}

@@ -47,15 +47,47 @@ func bootMode(mode state.BootMode) string {
 	return "Legacy"
 }
 
+// bootModes are the firmwares that the system may have: what was declared, unless the
+// chassis can change it.
+func (r *Request) bootModes() []string {
+	if _, able := bmc.As[bmc.BIOSer](r.Chassis()); able {
+		return []string{"UEFI", "Legacy"}
+	}
+	return []string{bootMode(r.Chassis().Hardware().BootMode)}
+}
+
+// bestMode is the firmware that the system could have, as far as targets go: a request may
+// change both.
+func (r *Request) bestMode() state.BootMode {
+	if len(r.bootModes()) > 1 {
+		return state.BootUEFI
+	}
+	return r.Chassis().Hardware().BootMode
+}
+
+// setBootMode changes the firmware from the next start on; in the BIOS' words it is the
+// attribute BootMode.
+func (r *Request) setBootMode(mode string) error {
+	if mode == bootMode(r.Chassis().Hardware().BootMode) {
+		return nil
+	}
+	view := r.biosView()
+	set := Values{bmc.AttributeBootMode: "Uefi"}
+	if mode == "Legacy" {
+		set[bmc.AttributeBootMode] = mode
+	}
+	return r.reviseBios(func(k *keptBios) { k.Pending = without(k, set, view) })
+}
+
 var overrides = []string{overrideDisabled, overrideOnce, overrideContinuous}
 
 func bootRules() Rules {
 	return Rules{
-		"BootSourceOverrideTarget":  {Kind: String, ValuesFor: func(r *Request) []string { return bootTargets(r.Chassis().Hardware().BootMode) }},
+		"BootSourceOverrideTarget":  {Kind: String, ValuesFor: func(r *Request) []string { return bootTargets(r.bestMode()) }},
 		"BootSourceOverrideEnabled": {Kind: String, Values: overrides},
-		// The firmware of a node is part of its declaration: only what it has is allowed.
-		"BootSourceOverrideMode": {Kind: String, ValuesFor: func(r *Request) []string { return []string{bootMode(r.Chassis().Hardware().BootMode)} }},
-		"HttpBootUri":            {Kind: String, Null: true, Check: isBootURI},
+		"BootSourceOverrideMode":    {Kind: String, ValuesFor: func(r *Request) []string { return r.bootModes() }},
+		"BootOrder":                 {Kind: List, Max: 256, Elements: &Rule{Kind: String, ValuesFor: (*Request).optionNames}},
+		"HttpBootUri":               {Kind: String, Null: true, Check: isBootURI},
 	}
 }
 
@@ -101,14 +133,25 @@ func bootObject(r *Request, hardware bmc.Hardware, status bmc.Status, set settin
 	return Object{
 		{"BootSourceOverrideTarget", o.target}, {"BootSourceOverrideTarget@Redfish.AllowableValues", bootTargets(hardware.BootMode)},
 		{"BootSourceOverrideEnabled", o.enabled}, {"BootSourceOverrideEnabled@Redfish.AllowableValues", overrides},
-		{"BootSourceOverrideMode", bootMode(hardware.BootMode)}, {"BootSourceOverrideMode@Redfish.AllowableValues", []string{bootMode(hardware.BootMode)}},
-		{"HttpBootUri", uri}, {"BootOrder", bootOrder(hardware)},
+		{"BootSourceOverrideMode", bootMode(hardware.BootMode)}, {"BootSourceOverrideMode@Redfish.AllowableValues", r.bootModes()},
+		{"HttpBootUri", uri}, {"BootOrder", r.bootOrder()},
 		{"BootOptions", link(r.systemPath() + "/BootOptions")},
 	}
 }
 
 // patchBoot sets the override. What is not given stays as it is.
 func patchBoot(r *Request, v Values) error {
+	if mode, given := v.String("BootSourceOverrideMode"); given {
+		if err := r.setBootMode(mode); err != nil {
+			return err
+		}
+	}
+	if order, given := v.Get("BootOrder"); given {
+		list, _ := order.([]any)
+		if err := r.setBootOrder(list); err != nil {
+			return err
+		}
+	}
 	set := recall[settings](r.System, settingsKey)
 	o := overrideOf(r.Chassis().Status().Boot, set)
 	target, targetGiven := v.String("BootSourceOverrideTarget")
@@ -126,8 +169,11 @@ func patchBoot(r *Request, v Values) error {
 	set.PendingTarget, set.HTTPBoot = "", false
 	boot := state.Boot{Persistent: o.enabled == overrideContinuous, EFI: r.Chassis().Hardware().BootMode == state.BootUEFI}
 	switch {
+	case targetGiven && target == targetHTTP && !boot.EFI:
+		const at, mode = "Boot/BootSourceOverrideTarget", "Boot/BootSourceOverrideMode"
+		return fail(http.StatusBadRequest, msg("PropertyValueConflict", at, mode).about(at, mode))
 	case !targetGiven && !enabledGiven && !uriGiven:
-		return nil // the mode alone, which is what it was
+		return nil // the mode alone
 	case o.enabled == overrideDisabled:
 		boot, set.PendingTarget = state.Boot{}, target
 	case o.target == targetNone:
@@ -186,26 +232,26 @@ func insertBootImage(r *Request, uri string) error {
 	}
 }
 
-// bootOption is a device that the firmware can start from.
-type bootOption struct{ name, alias string }
+// bootOption is a device that the firmware can start from. Its word is that of
+// bmc.BootOrderer.
+type bootOption struct{ name, alias, word string }
 
-// bootOptions are disks, the drive, and interfaces, in the firmware's order.
-func bootOptions(hardware bmc.Hardware) []bootOption {
+// bootOptions are disks, the drive, and interfaces. Their places are their names.
+func (r *Request) bootOptions() []bootOption {
 	var out []bootOption
-	for i := range hardware.Disks {
-		out = append(out, bootOption{"Hard Disk " + strconv.Itoa(i+1), "Hdd"})
+	for i := range r.guestDisks() {
+		out = append(out, bootOption{"Hard Disk " + strconv.Itoa(i+1), "Hdd", "disk" + strconv.Itoa(i)})
 	}
-	out = append(out, bootOption{"CD-ROM Drive", "Cd"})
-	for _, nic := range hardware.NICs {
-		out = append(out, bootOption{"Network " + nic.MAC, "Pxe"})
+	out = append(out, bootOption{"CD-ROM Drive", "Cd", "cdrom"})
+	for i, nic := range r.Chassis().Hardware().NICs {
+		out = append(out, bootOption{"Network " + nic.MAC, "Pxe", "nic" + strconv.Itoa(i)})
 	}
 	return out
 }
 
-// bootOrder are the names of the boot options. It follows from the hardware, and is not
-// written: an override that is Continuous comes first for every boot.
-func bootOrder(hardware bmc.Hardware) []string {
-	out := make([]string, len(bootOptions(hardware)))
+// optionNames are the names of the boot options, in their places.
+func (r *Request) optionNames() []string {
+	out := make([]string, len(r.bootOptions()))
 	for i := range out {
 		const hex = "0123456789ABCDEF"
 		out[i] = "Boot00" + string(hex[i>>4&15]) + string(hex[i&15])
@@ -213,15 +259,52 @@ func bootOrder(hardware bmc.Hardware) []string {
 	return out
 }
 
+// bootOrder are the names of the boot options in the order of a start without an override.
+func (r *Request) bootOrder() []string {
+	var words []string
+	if chassis, able := bmc.As[bmc.BootOrderer](r.Chassis()); able {
+		words = chassis.BootOrder()
+	}
+	options, names := r.bootOptions(), r.optionNames()
+	place := func(name string) int {
+		o := options[slices.Index(names, name)]
+		if i := slices.Index(words, o.word); i >= 0 {
+			return i
+		}
+		return len(words) + slices.Index([]string{"Hdd", "Pxe", "Cd"}, o.alias)
+	}
+	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return place(a) - place(b) })
+}
+
+// setBootOrder puts the named options first.
+func (r *Request) setBootOrder(list []any) error {
+	chassis, able := bmc.As[bmc.BootOrderer](r.Chassis())
+	if !able {
+		return fail(http.StatusBadRequest, msg("PropertyNotWritable", "Boot/BootOrder").about("Boot/BootOrder"))
+	}
+	options, names := r.bootOptions(), r.optionNames()
+	words := make([]string, 0, len(list))
+	for i, item := range list {
+		name, _ := item.(string)
+		word := options[slices.Index(names, name)].word // it is one of them
+		if slices.Contains(words, word) {
+			at := "Boot/BootOrder/" + strconv.Itoa(i)
+			return fail(http.StatusBadRequest, msg("PropertyValueConflict", at, "Boot/BootOrder").about(at))
+		}
+		words = append(words, word)
+	}
+	return chassis.SetBootOrder(r.Context(), words)
+}
+
 func bootTable() []Resource {
-	index := func(r *Request) int { return slices.Index(bootOrder(r.Chassis().Hardware()), r.Var("option")) }
+	index := func(r *Request) int { return slices.Index(r.optionNames(), r.Var("option")) }
 	return []Resource{
 		{Path: systemsPath + "/{system}/BootOptions", Type: "#BootOptionCollection.BootOptionCollection", Name: "Boot Options",
-			Members: func(r *Request) ([]string, error) { return bootOrder(r.Chassis().Hardware()), nil }},
+			Members: func(r *Request) ([]string, error) { return r.optionNames(), nil }},
 		{Path: systemsPath + "/{system}/BootOptions/{option}", Type: "#BootOption.v1_0_6.BootOption",
 			Present: func(r *Request) bool { return index(r) >= 0 },
 			Get: func(r *Request) (Object, error) {
-				option := bootOptions(r.Chassis().Hardware())[index(r)]
+				option := r.bootOptions()[index(r)]
 				return Object{{"Id", r.Var("option")}, {"Name", option.name}, {"DisplayName", option.name}, {"BootOptionReference", r.Var("option")},
 					{"BootOptionEnabled", true}, {"Alias", option.alias}}, nil
 			}},

@@ -156,9 +156,9 @@ assert bios.supported_apply_times == [sushy.ApplyTime.ON_RESET], bios.supported_
 registry = with_registries(bios).get_attribute_registry()
 known = {a.name: a for a in registry.registry_entries.attributes}
 assert set(known) == set(bios.attributes), known
-assert known["BootTimeout"].upper_bound == 300 and known["BootTimeout"].default_value == 5
+assert known["BootTimeout"].upper_bound == 59 and known["BootTimeout"].default_value == 0
 assert known["SystemProfile"].allowable_values[0]["ValueName"] == "PerfPerWatt"
-assert known["BootMode"].read_only and not known["NumLock"].read_only
+assert known["SystemModelName"].read_only and not known["NumLock"].read_only
 bios.set_attributes({"SystemProfile": "Performance", "BootTimeout": 9, "NumLock": False}, apply_time=sushy.ApplyTime.ON_RESET)
 bios.refresh()
 assert bios.attributes["SystemProfile"] == "PerfPerWatt"

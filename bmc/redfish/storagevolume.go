@@ -118,6 +118,22 @@ func (k keptStorage) real(system string, disks []bmc.Disk) []bmc.Volume {
 	return out
 }
 
+// guestDisks is how many disks the guest sees.
+func (r *Request) guestDisks() int {
+	disks := r.Chassis().Hardware().Disks
+	if _, able := bmc.As[bmc.RAID](r.Chassis()); !able {
+		return len(disks)
+	}
+	volumes := pendingOf[keptStorage](r, storageKey).real(r.System.ID, disks)
+	n := len(volumes)
+	for i := range disks {
+		if !slices.ContainsFunc(volumes, func(v bmc.Volume) bool { return slices.Contains(v.Disks, i) }) {
+			n++
+		}
+	}
+	return n
+}
+
 func volumeRules() Rules {
 	var kinds []string
 	for _, k := range raidKinds {

@@ -41,7 +41,9 @@ func (c chassis) Hardware() bmc.Hardware {
 	if !ok {
 		return bmc.Hardware{UUID: c.uuid}
 	}
-	return hardwareOf(n)
+	h := hardwareOf(n)
+	h.BootMode = c.BootMode(h.BootMode)
+	return h
 }
 
 // hardwareOf is what a node is declared to consist of: what a running guest does not have
@@ -82,6 +84,14 @@ func (c chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
 }
 
 func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus(c.Chassis.Media()) }
+
+// What the guest's hardware can be made besides: SetAttributes, BootOrder and SetBootOrder
+// are the host's own.
+var (
+	_ bmc.BIOSer      = chassis{}
+	_ bmc.BootOrderer = chassis{}
+	_ bmc.RAID        = chassis{}
+)
 
 // SetVolumes implements bmc.RAID.
 func (c chassis) SetVolumes(ctx context.Context, volumes []bmc.Volume) error {

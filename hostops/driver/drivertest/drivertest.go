@@ -55,6 +55,7 @@ func Conform(t *testing.T, open func(t *testing.T) Setup) {
 		{"attaches to the console of a running guest only", (*suite).console},
 		{"puts media into the drive and takes them out, on or off", (*suite).media},
 		{"puts disks together to volumes, and apart, from the next start on", (*suite).raid},
+		{"takes what clients of the BMC changed with the next start", (*suite).setup},
 		{"says what running guests used", (*suite).loads},
 		{"says what a node that is off has on disk", (*suite).luggage},
 		{"brings a node in with what it had on disk", (*suite).move},

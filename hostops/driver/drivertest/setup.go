@@ -30,6 +30,24 @@ func (s *suite) raid() {
 	s.wantFiles(spec)
 }
 
+// setup changes a running guest's hardware as clients of a BMC do. Whatever of it a driver
+// can carry out, it says what waits, and that nothing does any longer.
+func (s *suite) setup() {
+	spec := s.running(0)
+	for _, setup := range []driver.Setup{
+		{BIOS: map[string]string{driver.BIOSVirtualization: "Disabled", driver.BIOSBootTimeout: "3"}, Order: []string{"cdrom", "disk0"}},
+		{},
+	} {
+		spec.Setup = setup
+		s.must("ensure with another setup", s.Driver.Ensure(s.Context(), spec))
+		s.wantMade(spec)
+		s.wantPower(spec, state.PowerOn)
+		s.power(spec, state.ActionCycle)
+		s.eventually("nothing waits after the cycle", func() bool { return len(s.there(spec).Pending) == 0 })
+		s.wantMade(spec)
+	}
+}
+
 // wantFiles fails the test unless what the node takes along, if it can, are its disks.
 func (s *suite) wantFiles(spec driver.Spec) {
 	s.Helper()
