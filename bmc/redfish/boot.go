@@ -139,7 +139,8 @@ func bootObject(r *Request, hardware bmc.Hardware, status bmc.Status, set settin
 	}
 }
 
-// patchBoot sets the override. What is not given stays as it is.
+// patchBoot sets the firmware, the order and the override. What is not given stays as it
+// is.
 func patchBoot(r *Request, v Values) error {
 	if mode, given := v.String("BootSourceOverrideMode"); given {
 		if err := r.setBootMode(mode); err != nil {
@@ -152,18 +153,25 @@ func patchBoot(r *Request, v Values) error {
 			return err
 		}
 	}
+	for _, name := range []string{"BootSourceOverrideTarget", "BootSourceOverrideEnabled", "HttpBootUri"} {
+		if _, given := v[name]; given {
+			return patchOverride(r, v)
+		}
+	}
+	return nil
+}
+
+func patchOverride(r *Request, v Values) error {
 	set := recall[settings](r.System, settingsKey)
 	o := overrideOf(r.Chassis().Status().Boot, set)
 	target, targetGiven := v.String("BootSourceOverrideTarget")
 	if targetGiven {
 		o.target = target
 	}
-	enabled, enabledGiven := v.String("BootSourceOverrideEnabled")
-	if enabledGiven {
+	if enabled, given := v.String("BootSourceOverrideEnabled"); given {
 		o.enabled = enabled
 	}
-	uri, uriGiven := v["HttpBootUri"]
-	if uriGiven {
+	if uri, given := v["HttpBootUri"]; given {
 		set.BootURI, _ = uri.(string)
 	}
 	set.PendingTarget, set.HTTPBoot = "", false
@@ -172,8 +180,6 @@ func patchBoot(r *Request, v Values) error {
 	case targetGiven && target == targetHTTP && !boot.EFI:
 		const at, mode = "Boot/BootSourceOverrideTarget", "Boot/BootSourceOverrideMode"
 		return fail(http.StatusBadRequest, msg("PropertyValueConflict", at, mode).about(at, mode))
-	case !targetGiven && !enabledGiven && !uriGiven:
-		return nil // the mode alone
 	case o.enabled == overrideDisabled:
 		boot, set.PendingTarget = state.Boot{}, target
 	case o.target == targetNone:
