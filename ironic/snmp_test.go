@@ -50,7 +50,7 @@ func TestNodesOfAPDUAreEnrolledWithTheirOutlet(t *testing.T) {
 		t.Errorf("once more: wrote %q, %v", w.ironic.Writes(), err)
 	}
 
-	rack.User, rack.Password = "ironic", state.NewSecret("first password")
+	rack.Community, rack.User, rack.Password = state.Secret{}, "ironic", state.NewSecret("first password")
 	user := func(password string) map[string]any {
 		return map[string]any{"snmp_version": "3", "snmp_user": "ironic", "snmp_auth_protocol": "sha256", "snmp_auth_key": password,
 			"snmp_priv_protocol": "aes", "snmp_priv_key": password}
@@ -60,7 +60,7 @@ func TestNodesOfAPDUAreEnrolledWithTheirOutlet(t *testing.T) {
 	rack.Password = state.NewSecret("second password")
 	w.plug(8, rack)
 	w.until(e, "by another password", is(snmpInfo("192.0.2.11", 1610, 8, user("second password"))))
-	rack.User, rack.Password = "", state.Secret{}
+	rack.Community = state.NewSecret("rack1-community")
 	w.plug(8, rack)
 	w.until(e, "by community again", is(snmpInfo("192.0.2.11", 1610, 8, community)))
 }

@@ -111,7 +111,9 @@ func (w *want) driverInfo(n *state.Node) error {
 	return nil
 }
 
-// What Ironic's snmp driver logs in with: SNMPv3 where the PDU has a user.
+// What Ironic's snmp driver logs in with: SNMPv2c where the PDU has a community. Its SNMPv3
+// ignores snmp_auth_protocol and snmp_priv_protocol (it looks for other keys than it stores),
+// and so speaks MD5 and DES.
 var (
 	communityKeys = []string{"snmp_community"}
 	userKeys      = []string{"snmp_user", "snmp_auth_protocol", "snmp_auth_key", "snmp_priv_protocol", "snmp_priv_key"}
@@ -125,7 +127,7 @@ func (w *want) outlet(n *state.Node) {
 	w.Fields["/driver_info/snmp_port"] = n.Placement.BMC.Port
 	w.Fields["/driver_info/snmp_outlet"] = n.Outlet.Number
 	secret, others := pdu.Password, communityKeys
-	if pdu.User == "" {
+	if !pdu.Community.IsZero() {
 		secret, others = pdu.Community, userKeys
 		w.Fields["/driver_info/snmp_version"] = "2c"
 		w.Fields[pathSNMPCommunity] = secret.Reveal()

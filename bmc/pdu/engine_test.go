@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,8 +24,19 @@ func newTestEngine(t testing.TB) (*rack, *engine) {
 	cfg := r.config()
 	e := newEngine(&cfg, begin, 7)
 	e.update(units())
+	for _, a := range authentications { // they are slow to make, and the same for each test
+		k := keyOf{testUser, testPassword, a.size}
+		key, ok := testKeys.Load(k)
+		if !ok {
+			key = a.key(testPassword, e.id)
+			testKeys.Store(k, key)
+		}
+		e.keys[k] = key.([]byte)
+	}
 	return r, e
 }
+
+var testKeys sync.Map
 
 // exchange has an engine answer a datagram.
 func (e *engine) exchange(t testing.TB, now time.Time, datagram []byte) []byte {
@@ -53,7 +65,7 @@ func (e *engine) sealed(op operation, change ...func(*secured)) []byte {
 	for _, f := range change {
 		f(&m)
 	}
-	key := authentications[1].key(testPassword, e.id)
+	key := e.key(e.byUser[testUser], authentications[1])
 	if m.flags&flagPriv != 0 {
 		m.salt = []byte("saltsalt")
 		crypt(key, m.boots, m.time, m.salt, m.scoped, false)

@@ -1,6 +1,7 @@
 package pdu
 
 import (
+	"errors"
 	"os/exec"
 	"strings"
 	"testing"
@@ -27,7 +28,13 @@ func TestIntegrationNetSNMP(t *testing.T) {
 			run := func(program string, args ...string) string {
 				t.Helper()
 				all := append([]string{"-r", "0", "-t", "5", "-On", "-m", ""}, login...)
-				out, err := exec.CommandContext(t.Context(), program, append(append(all, s.Address().String()), args...)...).CombinedOutput()
+				cmd := exec.CommandContext(t.Context(), program, append(append(all, s.Address().String()), args...)...)
+				cmd.Env = append(cmd.Environ(), "SNMP_PERSISTENT_DIR="+t.TempDir())
+				out, err := cmd.Output()
+				var failed *exec.ExitError
+				if errors.As(err, &failed) {
+					out = append(out, failed.Stderr...)
+				}
 				if err != nil && !strings.Contains(string(out), "Reason") {
 					t.Errorf("%s %v: %v", program, args, err)
 				}

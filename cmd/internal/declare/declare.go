@@ -106,6 +106,9 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 			spec.Enrol = nil
 			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("nodes of type %s are not enrolled: the file has ironic_config, but no ironic", spec.Type))
 		}
+		if note := p.outlets.note(spec, want.Types[spec.Type]); note != "" {
+			p.plan.Notes = append(p.plan.Notes, note)
+		}
 		if err := p.spec(spec, existing[spec.Key]); err != nil {
 			return nil, err
 		}

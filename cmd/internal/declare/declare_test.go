@@ -363,3 +363,19 @@ func TestWhatClientsLogInWithSaysWhichPDUIsMeant(t *testing.T) {
 		})
 	}
 }
+
+func TestAPlanNotesAPDUThatIronicCannotUse(t *testing.T) {
+	for pdu, want := range map[string]int{"rack1": 0, "rack2": 1} {
+		m := newMesh(t)
+		m.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", Physnets: []string{"physnet1", "physnet2"}, Drivers: []string{"libvirt"},
+			Capacity: state.Resources{VCPUs: 1000, MemoryMB: 1 << 20, DiskGB: 1 << 20}, SNMP: 1610}})
+		p := m.plan(plugged(1, pdu, func(c *state.Cluster) {
+			typ := c.Types["compute"]
+			typ.IronicDriver = state.ProtocolSNMP
+			c.Types["compute"], c.Specs[0].Enrol, c.Ironic = typ, &state.Enrolment{ResourceClass: "rc"}, &state.IronicAccess{Auth: "none"}
+		}), Options{})
+		if len(p.Notes) != want || want == 1 && !strings.Contains(p.Notes[0], "PDU rack2 does not take: give that a community_file") {
+			t.Errorf("%s: notes %q", pdu, p.Notes)
+		}
+	}
+}

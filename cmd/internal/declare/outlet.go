@@ -89,6 +89,14 @@ func (o *outlets) of(spec state.Spec, have *state.Outlet) (*state.Outlet, error)
 	return nil, fmt.Errorf("pdu %q: all %d outlets are taken: declare another one for some of the specs", p.Name, maxOutlets)
 }
 
+// note says that Ironic cannot log in to a spec's PDU.
+func (o *outlets) note(spec state.Spec, m state.Machine) string {
+	if p, ok := o.pdus[spec.PDU]; !ok || !p.Community.IsZero() || spec.Enrol == nil || m.IronicDriver != state.ProtocolSNMP {
+		return ""
+	}
+	return fmt.Sprintf("nodes of type %s: Ironic's snmp driver speaks SNMPv3 by MD5 and DES only, which PDU %s does not take: give that a community_file", spec.Type, spec.PDU)
+}
+
 // plug says where a node is plugged in.
 func plug(o *state.Outlet) string {
 	if o == nil {
