@@ -107,6 +107,9 @@ func nodeDetails(n api.Node) table {
 		tab.row("port "+strconv.Itoa(i), fmt.Sprintf("%s on %s (%s in %s)", p.MAC, p.Physnet, p.Link, p.Bridge))
 	}
 	tab.row("bmc", strings.TrimSpace(bmcAddress(n.BMC)+" user "+n.BMC.Username))
+	if n.Plug != nil {
+		tab.row("plug", fmt.Sprintf("outlet %d of PDU %s", n.Plug.Outlet, n.Plug.PDU))
+	}
 	if n.BMC.Audit {
 		tab.row("audit", "audit.log in the data directory of "+n.Hypervisor)
 	}

@@ -225,8 +225,11 @@ func (t *tool) welcome(ctx context.Context, cluster string) error {
 // bmcLine is a command that asks a node's BMC for its power, or to change it to what
 // ipmitool calls power.
 func bmcLine(n api.Node, power string) string {
-	if n.BMC.Protocol == "redfish" {
+	switch {
+	case n.BMC.Protocol == "redfish":
 		return curlLine(n)
+	case n.BMC.Protocol == "snmp" && n.Plug != nil:
+		return "tenks pdu show " + n.Plug.PDU
 	}
 	return ipmitoolLine(n) + " power " + power
 }

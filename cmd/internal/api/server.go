@@ -50,6 +50,8 @@ type Config struct {
 	Moves Moves
 	// Quarantine is what this host keeps of nodes that are elsewhere. Optional.
 	Quarantine Quarantine
+	// PDUs are the outlets of nodes. Optional.
+	PDUs PDUs
 	// Faults is what faults of BMCs do. Optional.
 	Faults Faults
 	// KeyRing is what the peers recognise each other by.
@@ -95,7 +97,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes()), []route{
+	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes(), s.pduRoutes()), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},
@@ -133,7 +135,7 @@ func fail(status int, err error) error { return &httpError{status, err} }
 
 // here are the routes that are about this host: a peer that has only its part of the
 // state answers them itself. Those about one node find out by themselves.
-var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers",
+var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers", "/v1/outlets", "/v1/nodes/{name}/outlet",
 	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console",
 	"/v1/quarantine", "/v1/quarantine/{name}", "/v1/fault-counts",
 	"/v1/moves/{uuid}/files", "/v1/moves/{uuid}/files/{file}"}

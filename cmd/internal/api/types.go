@@ -24,6 +24,8 @@ type Node struct {
 	VCPUs          int      `json:"vcpus"`
 	DiskGB         uint64   `json:"disk_gb"`
 	Epoch          uint64   `json:"epoch"`
+	// Plug says where the node is plugged in; nil: nowhere that can be switched.
+	Plug *Plug `json:"plug,omitempty"`
 	// Enrols says that the node is to be enrolled in Ironic.
 	Enrols bool `json:"enrols"`
 }
@@ -216,6 +218,9 @@ func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, 
 			port.Bridge, port.Link = n.Host.Links[i].Bridge, n.Host.Links[i].Link
 		}
 		v.Ports = append(v.Ports, port)
+	}
+	if n.Outlet != nil {
+		v.Plug = &Plug{PDU: n.Outlet.PDU.Name, Outlet: n.Outlet.Number}
 	}
 	if n.Placement != nil {
 		v.Epoch = n.Placement.Epoch

@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
 	"tenks/bmc"
+	"tenks/bmc/pdu"
 	"tenks/hostops"
 	"tenks/hostops/driver"
 	"tenks/raftfsm/reconcile"
@@ -30,6 +32,18 @@ type chassis struct {
 }
 
 func (c chassis) Status() bmc.Status { return bmc.Status(c.Chassis.Status()) }
+
+// Power implements bmc.Chassis: without power nothing starts.
+func (c chassis) Power(ctx context.Context, action state.PowerAction) error {
+	if action == state.ActionOn || action == state.ActionCycle || action == state.ActionReset {
+		snap, _ := c.source.Snapshot()
+		if n, ok := snap.Node(c.uuid); ok && n.Outlet != nil && pdu.IsCut(c) {
+			return fmt.Errorf("node %s: power %s: %w: outlet %d of PDU %s, which it is plugged into, is off", n.Name, action, state.ErrWrongState,
+				n.Outlet.Number, n.Outlet.PDU.Name)
+		}
+	}
+	return c.Chassis.Power(ctx, action)
+}
 
 func (c chassis) Console(ctx context.Context) (io.ReadWriteCloser, error) {
 	return c.host.Console(ctx, c.uuid)

@@ -18,7 +18,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 	for _, d := range a.drivers {
 		out = append(out, checkDriver(ctx, d))
 	}
-	out = append(out, a.redfish.check())
+	out = append(out, a.redfish.check(), a.pdus.check())
 	out = append(out, a.checkAddresses()...)
 	return append(append(out, a.checkNodes()...), a.checkQuarantine()...)
 }

@@ -73,6 +73,7 @@ type agent struct {
 	addresses *address.Host
 	lapses    chan struct{}
 	redfish   *meshRedfish
+	pdus      *meshPDU
 	// recorder counts requests to BMCs, and notes those of audited nodes.
 	recorder *record.Recorder
 	ironic   *ironic.Enroller
@@ -145,6 +146,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	defer func() { err = errors.Join(err, a.host.Close()) }()
 	defer a.addresses.Close()
 	defer a.bmcs.Close()
+	defer a.pdus.stop()
 	if err := a.openRedfish(ctx, snap.Mesh()); err != nil {
 		return errors.Join(err, stop(g))
 	}
@@ -224,6 +226,7 @@ func (a *agent) current(ctx context.Context) error {
 }
 
 func (a *agent) openHost(mesh string) error {
+	a.pdus = &meshPDU{a: a}
 	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return fmt.Errorf("boot ID: %w", err)
@@ -244,7 +247,7 @@ func (a *agent) openHost(mesh string) error {
 		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
 		MediaDir: a.paths.Media, MediaLimit: uint64(a.opt.Config.BMC.MediaSize), MediaLocal: a.opt.Config.BMC.MediaLocal,
-		Ready:     func(n *state.Node) error { return errors.Join(a.bmcs.Err(n), a.redfish.ready(n)) },
+		Ready:     func(n *state.Node) error { return errors.Join(a.bmcs.Err(n), a.redfish.ready(n), a.pdus.ready(n)) },
 		Discarded: a.reportDiscarded,
 	})
 	if err != nil {
@@ -273,7 +276,7 @@ func (a *agent) keepBMCs(ctx context.Context, snap *state.Snapshot) error {
 	for _, uuid := range a.redfish.resets.begun(snap) {
 		a.redfish.service.EndSessions(uuid)
 	}
-	return err
+	return errors.Join(err, a.pdus.update(ctx, snap))
 }
 
 // propose commits a command and returns its log index.

@@ -1,0 +1,82 @@
+package pdu
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"tenks/bmc"
+	"tenks/bmc/bmctest"
+	"tenks/raftfsm/state"
+)
+
+func TestOutletsCutPowerAndGiveItBack(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		bare, on bool
+		policy   state.RestorePolicy
+		commands []Command
+		want     state.Power
+		wantOn   bool
+	}{
+		{"a bare node that is off has its outlet off", true, false, state.RestorePrevious, nil, state.PowerOff, false},
+		{"and on when it is on", true, true, state.RestorePrevious, nil, state.PowerOn, true},
+		{"another one's outlet is on", false, false, state.RestorePrevious, nil, state.PowerOff, true},
+		{"off cuts", false, true, state.RestorePrevious, []Command{Off}, state.PowerOff, false},
+		{"off twice", false, true, state.RestorePrevious, []Command{Off, Off}, state.PowerOff, false},
+		{"what ran runs again", false, true, state.RestorePrevious, []Command{Off, On}, state.PowerOn, true},
+		{"also after two times off", false, true, state.RestorePrevious, []Command{Off, Off, On}, state.PowerOn, true},
+		{"what did not run does not", false, false, state.RestorePrevious, []Command{Off, On}, state.PowerOff, true},
+		{"always on", false, false, state.RestoreOn, []Command{Off, On}, state.PowerOn, true},
+		{"always off", false, true, state.RestoreOff, []Command{Off, On}, state.PowerOff, true},
+		{"a bare node starts", true, false, state.RestoreOff, []Command{On}, state.PowerOn, true},
+		{"a bare node starts again", true, false, state.RestoreOff, []Command{Off, On}, state.PowerOn, true},
+		{"on where it is on changes nothing", false, false, state.RestoreOn, []Command{On}, state.PowerOff, true},
+		{"a reboot of what runs", false, true, state.RestorePrevious, []Command{Reboot}, state.PowerOn, true},
+		{"a reboot of what is to stay off", false, true, state.RestoreOff, []Command{Reboot}, state.PowerOff, true},
+		{"a reboot of what does not run", false, false, state.RestorePrevious, []Command{Reboot}, state.PowerOff, true},
+		{"a reboot of what is off and always on", false, false, state.RestoreOn, []Command{Reboot}, state.PowerOn, true},
+		{"a reboot of an outlet that is off", false, true, state.RestorePrevious, []Command{Off, Reboot}, state.PowerOn, true},
+		{"a reboot of a bare node", true, false, state.RestoreOff, []Command{Reboot}, state.PowerOn, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			chassis := bmctest.NewChassis()
+			if err := chassis.SetRestorePolicy(t.Context(), c.policy); err != nil {
+				t.Fatal(err)
+			}
+			if c.on {
+				if err := chassis.Power(t.Context(), state.ActionOn); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := Plug{Chassis: chassis, Bare: c.bare}
+			for _, command := range c.commands {
+				if err := p.Turn(t.Context(), command); err != nil {
+					t.Fatalf("%s: %v", command, err)
+				}
+			}
+			if power := chassis.Status().Power; power != c.want || p.IsOn() != c.wantOn {
+				t.Errorf("the node is %s and the outlet on: %t, want %s and %t", power, p.IsOn(), c.want, c.wantOn)
+			}
+		})
+	}
+}
+
+// stubborn is a chassis whose power does not change.
+type stubborn struct{ bmc.Chassis }
+
+func (stubborn) Power(context.Context, state.PowerAction) error { return state.ErrBusy }
+
+func TestAnOutletThatDidNotSwitchIsAsItWas(t *testing.T) {
+	chassis := bmctest.NewChassis()
+	if err := chassis.Power(t.Context(), state.ActionOn); err != nil {
+		t.Fatal(err)
+	}
+	p := Plug{Chassis: stubborn{chassis}}
+	if err := p.Turn(t.Context(), Off); !errors.Is(err, state.ErrBusy) || !p.IsOn() || IsCut(chassis) {
+		t.Errorf("%v, on %t", err, p.IsOn())
+	}
+	if err := p.Turn(t.Context(), "explode"); !errors.Is(err, state.ErrUnsupported) {
+		t.Errorf("an unknown command: %v", err)
+	}
+}
