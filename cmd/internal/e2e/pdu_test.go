@@ -49,7 +49,7 @@ func TestIntegrationIronicSwitchesOutletsOfAPDU(t *testing.T) {
 			t.Errorf("after %s:\n%s", step.power, out)
 		}
 	}
-	if out, err := h.try("tenks", "node", "power", "on", n.Name); err == nil || !strings.Contains(out, "outlet 1 of PDU rack1, which it is plugged into, is off") {
+	if out, err := h.tryTenks("node", "power", "on", n.Name); err == nil || !strings.Contains(out, "outlet 1 of PDU rack1, which it is plugged into, is off") {
 		t.Errorf("power on while the outlet is off: %s, %v", out, err)
 	}
 	if out := h.tenks("cluster", "show", "demo") + h.tenks("events") + h.tenks("node", "show", n.Name); strings.Contains(out, "rack-one") {
