@@ -72,13 +72,7 @@ func (e *engine) receiveSecured(now time.Time, from netip.AddrPort, datagram []b
 	case m.flags&flagAuth == 0:
 		return strange(statSecurityLevel)
 	}
-	if s.by, ok = authenticationOf(len(m.auth)); ok {
-		key := e.key(unit, s.by)
-		if ok = s.by.verify(key, datagram, m.authAt); ok {
-			s.key = key
-		}
-	}
-	if !ok {
+	if !e.verify(&s, unit, datagram) {
 		e.failed(suspect, now)
 		return strange(statWrongDigest)
 	}
@@ -87,6 +81,20 @@ func (e *engine) receiveSecured(now time.Time, from netip.AddrPort, datagram []b
 	}
 	e.guard.Succeed(suspect)
 	return e.receiveAuthentic(now, from, unit, &s)
+}
+
+// verify reports whether a message is a unit's user's, and notes by which key.
+func (e *engine) verify(s *session, unit *Unit, datagram []byte) bool {
+	by, ok := authenticationOf(len(s.auth))
+	if !ok {
+		return false
+	}
+	key := e.key(unit, by)
+	if !by.verify(key, datagram, s.authAt) {
+		return false
+	}
+	s.by, s.key = by, key
+	return true
 }
 
 // receiveAuthentic takes the operation out of a message whose sender is known.

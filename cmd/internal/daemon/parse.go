@@ -46,19 +46,27 @@ func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
 	if out.Ironic == nil {
 		return out, nil
 	}
-	switch {
-	case c.Ironic.Cloud != "" && r.CloudYAML == "":
-		return state.Cluster{}, fmt.Errorf("%s: ironic.cloud: the request does not carry the entry of clouds.yaml", name)
-	case c.Ironic.PasswordFile != "" && r.IronicPassword == "":
-		return state.Cluster{}, fmt.Errorf("%s: ironic.password_file: the request does not carry its content", name)
-	}
-	if c.Ironic.Cloud != "" {
-		out.Ironic.CloudYAML = state.NewSecret(r.CloudYAML)
-	}
-	if c.Ironic.PasswordFile != "" {
-		out.Ironic.Password = state.NewSecret(r.IronicPassword)
+	if err := addIronicSecrets(&out, name, c.Ironic, r); err != nil {
+		return state.Cluster{}, err
 	}
 	return out, nil
+}
+
+// addIronicSecrets takes over what the client read of the files that say how Ironic is reached.
+func addIronicSecrets(out *state.Cluster, name string, i *config.Ironic, r *api.ApplyRequest) error {
+	switch {
+	case i.Cloud != "" && r.CloudYAML == "":
+		return fmt.Errorf("%s: ironic.cloud: the request does not carry the entry of clouds.yaml", name)
+	case i.PasswordFile != "" && r.IronicPassword == "":
+		return fmt.Errorf("%s: ironic.password_file: the request does not carry its content", name)
+	}
+	if i.Cloud != "" {
+		out.Ironic.CloudYAML = state.NewSecret(r.CloudYAML)
+	}
+	if i.PasswordFile != "" {
+		out.Ironic.Password = state.NewSecret(r.IronicPassword)
+	}
+	return nil
 }
 
 // stopAfter is nothing where the nodes wait for their host.

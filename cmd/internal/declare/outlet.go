@@ -56,7 +56,7 @@ type owned struct {
 
 // clash says what of a PDU is this one's already.
 func (o owned) clash(p state.PDU) error {
-	what := ""
+	var what string
 	switch {
 	case o.Name == p.Name:
 		what = "its name"
