@@ -78,10 +78,13 @@ func TestPDUsOfTheMeshAtEveryPeer(t *testing.T) {
 			if n.Plug.Outlet != j+1 || n.BMC.Protocol != "snmp" || n.BMC.Port != 1610 {
 				t.Errorf("node %s: %+v, %+v", n.Name, n.Plug, n.BMC)
 			}
+			if j == i { // each node by another peer
+				continue
+			}
 			for _, step := range []struct {
 				value int
 				power state.Power
-			}{{1, state.PowerOn}, {3, state.PowerOn}, {2, state.PowerOff}} {
+			}{{1, state.PowerOn}, {2, state.PowerOff}} {
 				if got := p.set(fmt.Sprintf("%s.%d", outletCommand, j+1), step.value); got != "NoError" {
 					t.Errorf("peer %d, outlet %d, %d: %s", i+1, j+1, step.value, got)
 				}
