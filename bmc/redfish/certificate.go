@@ -33,18 +33,19 @@ func certificateTable() []Resource {
 				return fail(http.StatusBadRequest, m)
 			}}})
 	}
-	listener := certificateRows(listenerCertificates, "", certificateStore{usage: []string{"Web"}, all: func(r *Request) []keptCertificate { return r.Service.listenerChain() }})
+	listener := certificateRows(listenerCertificates, "", certificateStore{usage: []string{"Web"}, all: func(r *Request) []keptCertificate { return r.Service.listenerChain(r.System.ID) }})
 	listener[0].Link = "" // the parent is a part of NetworkProtocol
 	return append(rows, listener...)
 }
 
-// listenerChain is what the listener of this peer shows, the leaf first, with IDs from 1.
-func (s *Service) listenerChain() []keptCertificate {
+// listenerChain is what the listener of a system at this peer shows, the leaf first, with
+// IDs from 1.
+func (s *Service) listenerChain(system string) []keptCertificate {
 	if s.cfg.Chain == nil {
 		return nil
 	}
 	var out []keptCertificate
-	for i, raw := range s.cfg.Chain() {
+	for i, raw := range s.cfg.Chain(system) {
 		if _, err := x509.ParseCertificate(raw); err != nil {
 			break
 		}
@@ -58,7 +59,6 @@ func (s *Service) listenerChain() []keptCertificate {
 // the leaf, which every listener has.
 func getCertificateLocations(r *Request) (Object, error) {
 	all := []Object{}
-	chain := r.Service.listenerChain()
 	for _, id := range r.Caller.Systems() {
 		sys, found := r.Find(id)
 		if !found {
@@ -69,7 +69,7 @@ func getCertificateLocations(r *Request) (Object, error) {
 			all = append(all, link(here+"1"))
 			continue
 		}
-		for _, c := range chain {
+		for _, c := range r.Service.listenerChain(id) {
 			all = append(all, link(here+c.ID))
 		}
 		for _, c := range recall[mediaSettings](sys, mediaKey).Certificates {

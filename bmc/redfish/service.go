@@ -58,9 +58,9 @@ type Config struct {
 	// Forward answers a request for a system of another peer; nil: 503. The caller has that
 	// system. The other peer serves the request with a context made by AsCaller.
 	Forward func(w http.ResponseWriter, r *http.Request, sys System, c *Caller)
-	// Chain returns the certificates in DER that the listener shows, the leaf first; nil:
-	// they are not known.
-	Chain func() [][]byte
+	// Chain returns the certificates in DER that the listener of a system shows, the leaf
+	// first; nil: they are not known. A system at an address of its own may have others.
+	Chain func(system string) [][]byte
 	// AllowLocal lets events go to loopback and link-local addresses.
 	AllowLocal bool
 	// SessionTimeout is how long a session may be idle; 0: 30 minutes.

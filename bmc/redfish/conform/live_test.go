@@ -75,7 +75,7 @@ func TestService(t *testing.T) {
 	nodes := twoNodes()
 	var server *httptest.Server
 	service, err := redfish.New(t.Context(), redfish.Config{Systems: nodes, Name: "mesh", UUID: "8b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b12",
-		Version: "1.0.0", AllowLocal: true, Chain: func() [][]byte { return server.TLS.Certificates[0].Certificate }})
+		Version: "1.0.0", AllowLocal: true, Chain: func(string) [][]byte { return server.TLS.Certificates[0].Certificate }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (a *agent) openRedfish(ctx context.Context, mesh state.Mesh) error {
 	m.cert = serviceCertificate{a: a}
 	var err error
 	m.service, err = redfish.New(ctx, redfish.Config{Systems: &m.fleet, Name: mesh.Name, UUID: mesh.ID, Version: a.opt.Version, Log: a.log,
-		Forward: m.forward, Chain: m.cert.chain, AllowLocal: a.opt.Config.BMC.MediaLocal})
+		Forward: m.forward, Chain: m.chain, AllowLocal: a.opt.Config.BMC.MediaLocal})
 	if err != nil {
 		return err
 	}

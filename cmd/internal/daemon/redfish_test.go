@@ -192,6 +192,26 @@ func TestRedfishOfTheMeshAtEveryPeer(t *testing.T) {
 			p.eventually("no longer busy", func() bool { return p.reset(n, "On") == http.StatusNoContent })
 		}
 	})
+	t.Run("a reset of a BMC ends sessions at every peer", func(t *testing.T) {
+		tokens := map[*running]string{}
+		for _, p := range peers {
+			_, answer := p.redfishOf(http.MethodPost, "/redfish/v1/SessionService/Sessions", "", "", `{"UserName":"ops","Password":"secret"}`)
+			tokens[p], _ = answer["token"].(string)
+		}
+		reset := api.FaultRequest{Spec: fault.Spec{Kind: "bmc-reset"}, Nodes: []string{of(nodes, "shared")[0].Name}}
+		if _, err := peers[0].AddFault(t.Context(), reset); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range peers {
+			p.eventually("the end of its session", func() bool {
+				status, _, err := p.tryRedfish(http.MethodGet, systemsPath, "", tokens[p], "")
+				return err == nil && status == http.StatusUnauthorized
+			})
+		}
+		if err := peers[0].ClearFaults(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("headers of peers mean nothing from others", func(t *testing.T) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://%s:8000%s/%s", peers[0].config.BMC.Address, systemsPath, nodes[0].UUID), nil)
 		if err != nil {
@@ -214,6 +234,13 @@ func TestRedfishOfTheMeshAtEveryPeer(t *testing.T) {
 	t.Run("the certificate is signed by the mesh's authority", func(t *testing.T) {
 		for _, p := range peers {
 			checkRedfishCertificate(t, p)
+			for _, n := range of(nodes, "own") { // those of its own peer
+				path := "/redfish/v1/Managers/" + n.UUID + "/NetworkProtocol/HTTPS/Certificates"
+				status, list := p.redfishOf(http.MethodGet, path, "admin", n.BMC.Password, "")
+				if status != http.StatusOK || list["Members@odata.count"] != 2.0 {
+					t.Errorf("node %s by %s: %d, %v", n.Name, p.config.Name, status, list)
+				}
+			}
 		}
 	})
 	goesOnWithoutALeader(t, peers, nodes)

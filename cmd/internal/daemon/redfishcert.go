@@ -53,12 +53,21 @@ func (s *serviceCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	return nil, errors.New("there is no certificate yet")
 }
 
-// chain is what the listener shows, the leaf first; nil: nothing yet.
-func (s *serviceCertificate) chain() [][]byte {
-	if c := s.current.Load(); c != nil {
-		return c.Certificate
+// chain implements redfish.Config's Chain: what the node's own address shows, if it has
+// one, or the service of this peer.
+func (m *meshRedfish) chain(system string) [][]byte {
+	pair := m.cert.current.Load()
+	snap, _ := m.a.source.Snapshot()
+	if n, found := snap.Node(system); found && n.BMCAddress != "" && m.a.opt.Config.BMC.TLSCert == "" {
+		pair = nil
+		if at, err := netip.ParseAddr(n.BMCAddress); err == nil {
+			pair = m.cert.own.made(at)
+		}
 	}
-	return nil
+	if pair == nil {
+		return nil
+	}
+	return pair.Certificate
 }
 
 // says is what people are told of it.

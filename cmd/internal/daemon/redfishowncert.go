@@ -20,6 +20,16 @@ type ownCertificates struct {
 	all map[netip.Addr]*ownCertificate
 }
 
+// made is the certificate of an address, or nil: it is made for its first client.
+func (o *ownCertificates) made(address netip.Addr) *tls.Certificate {
+	one := o.of(address)
+	if !one.mu.TryLock() {
+		return nil // it is being made
+	}
+	defer one.mu.Unlock()
+	return one.pair
+}
+
 type ownCertificate struct {
 	mu   sync.Mutex // guards what follows
 	pair *tls.Certificate
