@@ -115,6 +115,37 @@ func TestAHostWithoutALeaseStopsWhatIsMadeAnewElsewhere(t *testing.T) {
 	})
 }
 
+func TestWhatTheMeshSeesOfANodeGoesWithTheLeaseAndComesBackWithTheState(t *testing.T) {
+	guarded(t, func(t *testing.T, e *env, l *meshLease) {
+		expect := func(when string, lapsed, assured bool) {
+			t.Helper()
+			for name, bound := range map[string]bool{"a": true, "h": false} {
+				n := e.node(name)
+				if got := e.host.Lapsed(n); got != (lapsed && bound) {
+					t.Errorf("%s: %s lapsed %t", when, name, got)
+				}
+				if err := e.host.Assured(n); (err == nil) != (assured || !bound) {
+					t.Errorf("%s: %s assured: %v", when, name, err)
+				}
+			}
+		}
+		expect("with a lease", false, true)
+		e.setNoLeader(true)
+		l.set(true, nil)
+		elapse(20 * time.Second)
+		expect("after 20 s", false, false)
+		elapse(10 * time.Second)
+		expect("after 30 s", true, false)
+		l.set(false, errors.New("no leader"))
+		elapse(5 * time.Second)
+		expect("with a lease and an old state", false, false)
+		l.set(false, nil)
+		e.setNoLeader(false)
+		elapse(15 * time.Second)
+		expect("with a lease and the state", false, true)
+	})
+}
+
 func TestTheFirstNodeThatIsMadeAnewElsewhereCanBeSwitchedOnAtOnce(t *testing.T) {
 	simulate(t, func(t *testing.T, e *env) {
 		l, began := &meshLease{}, time.Now()

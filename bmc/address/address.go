@@ -41,6 +41,10 @@ type Host struct {
 	// ours are the entries of the file.
 	ours map[netip.Addr]entry
 
+	// settled is what was wanted when nothing was left to do, at that time.
+	settled   []netip.Addr
+	settledAt time.Time
+
 	late sync.WaitGroup
 	stop chan struct{}
 
@@ -67,6 +71,10 @@ type kernel interface {
 
 // announceAgain is when announcements are repeated (RFC 5227 §1.1, ANNOUNCE_INTERVAL).
 const announceAgain = 2 * time.Second
+
+// lookAgain is how long it is taken for granted that what is wanted is there: listing all
+// links and addresses with each change of the mesh's state would cost more than it shows.
+const lookAgain = 5 * time.Second
 
 // Open binds to the network namespace of the calling thread, and reads the file.
 func Open(cfg Config) (*Host, error) {
@@ -158,12 +166,28 @@ func (h *Host) Networks() ([]string, error) {
 }
 
 // Keep makes the host have these addresses, and no others of ours. It may be repeated; what
-// is there already is neither asked for nor told again. It takes a third of a second if
-// something is added. The errors are of single addresses; the last one is of all.
+// is there already is neither asked for nor told again, and looked at every few seconds.
+// It takes a third of a second if something is added. The errors are of single addresses; the last one is of all.
 func (h *Host) Keep(ctx context.Context, want []Want) (map[netip.Addr]error, error) {
 	if len(want) == 0 && len(h.ours) == 0 {
 		return nil, nil
 	}
+	list := make([]netip.Addr, len(want))
+	for i, w := range want {
+		list[i] = w.Address
+	}
+	if slices.Equal(list, h.settled) && time.Since(h.settledAt) < lookAgain {
+		return nil, nil
+	}
+	h.settled = nil
+	errs, err := h.keep(ctx, want)
+	if len(errs) == 0 && err == nil && ctx.Err() == nil {
+		h.settled, h.settledAt = list, time.Now()
+	}
+	return errs, err
+}
+
+func (h *Host) keep(ctx context.Context, want []Want) (map[netip.Addr]error, error) {
 	devices, err := h.devices()
 	if err != nil && !errors.Is(err, errNoDevice) {
 		return nil, err

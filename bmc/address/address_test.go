@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -123,6 +124,16 @@ func TestKeepAddsOnceAndRemovesWhatItAdded(t *testing.T) {
 		}
 		if did, _ := k.kept(t, h, "192.0.2.9"); did != "" {
 			t.Errorf("again: %s", did)
+		}
+		_ = k.remove(1, addr("192.0.2.9")) // by somebody
+		k.said()
+		if did, _ := k.kept(t, h, "192.0.2.9"); did != "" {
+			t.Errorf("a moment later: %s", did)
+		}
+		time.Sleep(lookAgain)
+		k.said() // announced again
+		if did, _ := k.kept(t, h, "192.0.2.9"); did != "probe 192.0.2.9, add 192.0.2.9, announce 192.0.2.9" {
+			t.Errorf("after a while: %s", did)
 		}
 		h.Close()
 		if did := k.said(); did != "announce again" {
