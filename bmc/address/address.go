@@ -65,7 +65,7 @@ type kernel interface {
 	// who has one already. The errors are of what could not be asked.
 	probe(ctx context.Context, all []addition, own []device) map[netip.Addr]error
 	// announce tells the networks whose the addresses are now.
-	announce(all []addition) (again func(), err error)
+	announce(ctx context.Context, all []addition) (again func(), err error)
 	close()
 }
 
@@ -251,7 +251,7 @@ func (h *Host) addAll(ctx context.Context, all []addition, errs map[netip.Addr]e
 	if len(added) == 0 {
 		return
 	}
-	again, err := h.kernel.announce(added)
+	again, err := h.kernel.announce(ctx, added)
 	if err != nil {
 		h.cfg.Log.WarnContext(ctx, "the network is not told of a BMC's address", "err", err)
 	}

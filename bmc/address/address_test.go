@@ -65,7 +65,7 @@ func (f *fakeKernel) probe(_ context.Context, all []addition, _ []device) map[ne
 	return out
 }
 
-func (f *fakeKernel) announce(all []addition) (func(), error) {
+func (f *fakeKernel) announce(_ context.Context, all []addition) (func(), error) {
 	for _, a := range all {
 		f.calls = append(f.calls, "announce "+a.address.String())
 	}
@@ -130,7 +130,7 @@ func TestKeepAddsOnceAndRemovesWhatItAdded(t *testing.T) {
 		if did, _ := k.kept(t, h, "192.0.2.9"); did != "" {
 			t.Errorf("a moment later: %s", did)
 		}
-		time.Sleep(lookAgain)
+		<-time.After(lookAgain)
 		k.said() // announced again
 		if did, _ := k.kept(t, h, "192.0.2.9"); did != "probe 192.0.2.9, add 192.0.2.9, announce 192.0.2.9" {
 			t.Errorf("after a while: %s", did)

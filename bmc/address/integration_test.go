@@ -105,7 +105,7 @@ func (s *space) waitLinkLocal(eth0 netlink.Link) {
 		if time.Now().After(deadline) {
 			s.t.Fatal("eth0 has no link-local address")
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }
 
@@ -190,7 +190,7 @@ func (s *space) believe(address string, mac net.HardwareAddr, state int) {
 
 func (s *space) waitNeighbour(address string, want net.HardwareAddr) {
 	s.t.Helper()
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Second); ; <-time.After(5 * time.Millisecond) {
 		mac, state := s.neighbour(address)
 		if mac == want.String() {
 			s.t.Logf("%s is at %s (state %#x)", address, mac, state)

@@ -43,7 +43,7 @@ type group struct {
 
 // groups sorts additions by device and family, and opens their sockets. Devices on which
 // nobody can be asked are left out.
-func groups(all []addition, open func(d device, v4 bool) (asker, error)) []*group {
+func groups(ctx context.Context, all []addition) []*group {
 	var out []*group
 	for _, a := range all {
 		if a.device.quiet || a.device.mac == nil {
@@ -52,7 +52,7 @@ func groups(all []addition, open func(d device, v4 bool) (asker, error)) []*grou
 		i := slices.IndexFunc(out, func(g *group) bool { return g.device.index == a.device.index && g.v4 == a.address.Is4() })
 		if i < 0 {
 			g := &group{device: a.device, v4: a.address.Is4()}
-			g.socket, g.err = open(g.device, g.v4)
+			g.socket, g.err = openAsker(ctx, g.device, g.v4)
 			i, out = len(out), append(out, g)
 		}
 		out[i].all = append(out[i].all, a.address)
@@ -60,16 +60,16 @@ func groups(all []addition, open func(d device, v4 bool) (asker, error)) []*grou
 	return out
 }
 
-func openAsker(d device, v4 bool) (asker, error) {
+func openAsker(ctx context.Context, d device, v4 bool) (asker, error) {
 	if v4 {
 		return openARP(d)
 	}
-	return openNDP(d)
+	return openNDP(ctx, d)
 }
 
 // probe implements kernel. Sockets are opened by the caller's thread, for its namespace.
 func (*linux) probe(ctx context.Context, all []addition, own []device) map[netip.Addr]error {
-	gs := groups(all, openAsker)
+	gs := groups(ctx, all)
 	var asked sync.WaitGroup
 	found := make([]map[netip.Addr]error, len(gs))
 	for i, g := range gs {
@@ -159,8 +159,8 @@ func orUnknown(mac net.HardwareAddr) string {
 }
 
 // announce implements kernel.
-func (*linux) announce(all []addition) (again func(), err error) {
-	gs := groups(all, openAsker)
+func (*linux) announce(ctx context.Context, all []addition) (again func(), err error) {
+	gs := groups(ctx, all)
 	tell := func() error {
 		var errs []error
 		for _, g := range gs {

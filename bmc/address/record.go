@@ -38,7 +38,11 @@ func readRecord(file, boot string) (map[netip.Addr]entry, error) {
 	return out, nil
 }
 
-func parseRecord(b []byte) (r record, err error) { return r, json.Unmarshal(b, &r) }
+func parseRecord(b []byte) (record, error) {
+	var r record
+	err := json.Unmarshal(b, &r)
+	return r, err
+}
 
 // writeRecord replaces the file in one step; without entries there is none.
 func writeRecord(file, boot string, ours map[netip.Addr]entry) error {

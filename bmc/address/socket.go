@@ -97,7 +97,7 @@ type ndpSocket struct {
 	buffer, oob [512]byte
 }
 
-func openNDP(d device) (asker, error) {
+func openNDP(ctx context.Context, d device) (asker, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if failed := c.Control(func(fd uintptr) { err = setNDP(int(fd), d) }); failed != nil {
@@ -105,7 +105,7 @@ func openNDP(d device) (asker, error) {
 		}
 		return err
 	}}
-	conn, err := config.ListenPacket(context.Background(), "ip6:ipv6-icmp", "::")
+	conn, err := config.ListenPacket(ctx, "ip6:ipv6-icmp", "::")
 	if err != nil {
 		return nil, fmt.Errorf("ICMPv6 socket: %w", err)
 	}

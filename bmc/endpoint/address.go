@@ -45,13 +45,9 @@ func (m *Manager) held(nodes []*state.Node) []*state.Node {
 	return out
 }
 
-// keepAddresses makes the host have the addresses of the nodes' BMCs, and closes what is
-// at one that it cannot have. The errors are by node UUID; the last one is of all, and
-// leaves open what is.
-func (m *Manager) keepAddresses(ctx context.Context, nodes []*state.Node) (map[string]error, error) {
-	errs := map[string]error{}
-	var want []address.Want
-	of := map[netip.Addr]string{}
+// wantAddresses says which addresses the host is to have, and for which nodes, by UUID.
+func (m *Manager) wantAddresses(nodes []*state.Node) (want []address.Want, of map[netip.Addr]string, errs map[string]error) {
+	of, errs = map[netip.Addr]string{}, map[string]error{}
 	for _, n := range nodes {
 		if !served(n) || n.BMCAddress == "" {
 			continue
@@ -67,6 +63,14 @@ func (m *Manager) keepAddresses(ctx context.Context, nodes []*state.Node) (map[s
 		}
 		want, of[at] = append(want, w), n.UUID
 	}
+	return want, of, errs
+}
+
+// keepAddresses makes the host have the addresses of the nodes' BMCs, and closes what is
+// at one that it cannot have. The errors are by node UUID; the last one is of all, and
+// leaves open what is.
+func (m *Manager) keepAddresses(ctx context.Context, nodes []*state.Node) (map[string]error, error) {
+	want, of, errs := m.wantAddresses(nodes)
 	if m.cfg.Addresses == nil {
 		for _, uuid := range of {
 			errs[uuid] = errNoAddresses
