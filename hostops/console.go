@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
@@ -78,7 +79,7 @@ type attachment struct {
 	err     error
 	// typed goes to the guest; ended is closed when the attachment is over, for whoever
 	// waits to write.
-	typed chan []byte
+	typed chan typing
 	ended chan struct{}
 	// cancel ends the attempt to attach.
 	cancel context.CancelFunc
@@ -87,6 +88,15 @@ type attachment struct {
 	clients []*consoleClient
 	over    bool
 }
+
+// typing is what a client sends to the guest: some bytes, or a break.
+type typing struct {
+	bytes []byte
+	brk   bool
+}
+
+// breakTime bounds how long a break may take to be sent.
+const breakTime = 5 * time.Second
 
 // consoleClient implements io.ReadWriteCloser. One goroutine may read while another writes.
 type consoleClient struct {
@@ -146,7 +156,7 @@ func (l *line) join(d driver.Driver) (*consoleClient, error) {
 	if a == nil {
 		// It is not the first client's alone.
 		ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // it ends with its last client
-		a = &attachment{line: l, ready: make(chan struct{}), typed: make(chan []byte, typeAhead), ended: make(chan struct{}), cancel: cancel}
+		a = &attachment{line: l, ready: make(chan struct{}), typed: make(chan typing, typeAhead), ended: make(chan struct{}), cancel: cancel}
 		if !l.host.start(func() { a.run(ctx, d) }) {
 			cancel()
 			return nil, fmt.Errorf("node %s: console: %w: the agent is stopping", l.uuid, state.ErrBusy)
@@ -206,12 +216,26 @@ func (a *attachment) write() {
 		select {
 		case <-a.ended:
 			return
-		case b := <-a.typed:
-			if _, err := a.console.Write(b); err != nil {
+		case t := <-a.typed:
+			if t.brk {
+				a.sendBreak()
+			} else if _, err := a.console.Write(t.bytes); err != nil {
 				a.end(io.EOF)
 				return
 			}
 		}
+	}
+}
+
+func (a *attachment) sendBreak() {
+	ctx, cancel := context.WithTimeout(context.Background(), breakTime) //nolint:forbidigo // who asked for it may have gone
+	defer cancel()
+	err := state.ErrUnsupported
+	if b, able := a.console.(driver.Breaker); able {
+		err = b.SendBreak(ctx)
+	}
+	if err != nil {
+		a.line.host.log.WarnContext(ctx, "console: break not sent", "node", a.line.uuid, "err", err)
 	}
 }
 
@@ -286,23 +310,39 @@ func (c *consoleClient) Read(b []byte) (int, error) {
 // Write implements io.Writer. It returns when the guest is next to read it, not when it
 // has.
 func (c *consoleClient) Write(b []byte) (int, error) {
+	if err := c.send(typing{bytes: slices.Clone(b)}); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// SendBreak sends a break, after what was written. It returns when the guest is next to get
+// it. state.ErrUnsupported: the driver cannot.
+func (c *consoleClient) SendBreak(context.Context) error {
+	if _, able := c.attachment.console.(driver.Breaker); !able {
+		return fmt.Errorf("node %s: console: break: %w", c.attachment.line.uuid, state.ErrUnsupported)
+	}
+	return c.send(typing{brk: true})
+}
+
+func (c *consoleClient) send(t typing) error {
 	select { // a closed one takes nothing, even where there is room
 	case <-c.closed:
-		return 0, io.ErrClosedPipe
+		return io.ErrClosedPipe
 	case <-c.attachment.ended:
-		return 0, io.ErrClosedPipe
+		return io.ErrClosedPipe
 	default:
 	}
-	if len(b) == 0 {
-		return 0, nil
+	if len(t.bytes) == 0 && !t.brk {
+		return nil
 	}
 	select {
 	case <-c.closed:
 	case <-c.attachment.ended:
-	case c.attachment.typed <- slices.Clone(b):
-		return len(b), nil
+	case c.attachment.typed <- t:
+		return nil
 	}
-	return 0, io.ErrClosedPipe
+	return io.ErrClosedPipe
 }
 
 // Close detaches; it may be repeated.

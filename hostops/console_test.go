@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
 
@@ -292,5 +293,32 @@ func TestTheEndOfTheAgentEndsConsoles(t *testing.T) {
 		e.says("a", "x")
 		e.restart()
 		s.over(t, "once the agent ended", nil)
+	})
+}
+
+func TestABreakIsInOrderWithWhatIsTyped(t *testing.T) {
+	withConsole(t, func(t *testing.T, e *env) {
+		s := e.screen("a")
+		if err := s.ReadWriteCloser.(driver.Breaker).SendBreak(t.Context()); !errors.Is(err, state.ErrUnsupported) {
+			t.Errorf("a break where the driver cannot: %v", err)
+		}
+		_ = s.Close()
+		synctest.Wait()
+		e.nodes.breaks = true
+		s = e.screen("a")
+		_, err := s.Write([]byte("a"))
+		err = errors.Join(err, s.ReadWriteCloser.(driver.Breaker).SendBreak(t.Context()))
+		_, err2 := s.Write([]byte("b"))
+		if err = errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		typed := make([]byte, len("a(break)b"))
+		if _, err := io.ReadFull(e.nodes.tty("a"), typed); err != nil || string(typed) != "a(break)b" {
+			t.Errorf("the guest read %q, %v", typed, err)
+		}
+		_ = s.Close()
+		if err := s.ReadWriteCloser.(driver.Breaker).SendBreak(t.Context()); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("a break on a console that was left: %v", err)
+		}
 	})
 }

@@ -20,6 +20,8 @@ import (
 // provider is a driver in memory whose nodes behave.
 type provider struct {
 	delay time.Duration
+	// breaks says that consoles can send a break.
+	breaks bool
 
 	mu     sync.Mutex
 	nodes  map[string]*guest
@@ -340,7 +342,18 @@ func (p *provider) Console(ctx context.Context, uuid string) (io.ReadWriteCloser
 	p.hangUp(uuid)
 	ours, guest := net.Pipe()
 	p.ttys = append(p.ttys, &tty{guest, uuid})
+	if p.breaks {
+		return breakConsole{ours}, nil
+	}
 	return ours, nil
+}
+
+// breakConsole sends a break as a word.
+type breakConsole struct{ net.Conn }
+
+func (c breakConsole) SendBreak(context.Context) error {
+	_, err := c.Write([]byte("(break)"))
+	return err
 }
 
 // hangUp ends a node's console; mu is held.

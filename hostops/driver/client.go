@@ -151,6 +151,14 @@ func (c *console) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// SendBreak implements Breaker. A driver that cannot send one leaves it out.
+func (c *console) SendBreak(context.Context) error {
+	if err := c.stream.Send(&pb.ConsoleData{Break: true}); err != nil {
+		return io.ErrClosedPipe
+	}
+	return nil
+}
+
 func (c *console) Close() error {
 	c.cancel()
 	return nil

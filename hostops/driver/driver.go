@@ -75,6 +75,14 @@ type Operator interface {
 	Watch(ctx context.Context, on func(Event)) error
 }
 
+// A Breaker is a console that can send a break, the signal of a serial line that is no
+// byte: what Console returns may be one. It is in order with what is written, and not called
+// at the same time as that.
+type Breaker interface {
+	// SendBreak returns once it is on its way.
+	SendBreak(ctx context.Context) error
+}
+
 // Info says what a driver is and what its host has.
 type Info struct {
 	Name    string

@@ -258,6 +258,9 @@ func copyIn(stream grpc.BidiStreamingServer[pb.ConsoleData, pb.ConsoleData], con
 		if _, err := console.Write(m.GetData()); err != nil {
 			break
 		}
+		if b, able := console.(Breaker); able && m.GetBreak() {
+			_ = b.SendBreak(stream.Context()) // the line goes on without it
+		}
 	}
 	_ = console.Close()
 }

@@ -127,6 +127,14 @@ type boundConsole struct {
 	cancel context.CancelFunc
 }
 
+// SendBreak implements Breaker.
+func (c *boundConsole) SendBreak(ctx context.Context) error {
+	if b, able := c.ReadWriteCloser.(Breaker); able {
+		return b.SendBreak(ctx)
+	}
+	return state.ErrUnsupported
+}
+
 // Close implements io.Closer.
 func (c *boundConsole) Close() error {
 	defer c.cancel()

@@ -89,6 +89,12 @@ func (c *console) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// SendBreak implements driver.Breaker: a line that sends it back makes a zero byte of it.
+func (c *console) SendBreak(context.Context) error {
+	_, err := c.Write([]byte{0})
+	return err
+}
+
 // Close implements io.Closer.
 func (c *console) Close() error {
 	c.forget()

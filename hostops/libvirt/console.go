@@ -62,6 +62,7 @@ func (d *Driver) attach(s *session, f *found) (*console, error) {
 	if err != nil {
 		return nil, errors.Join(err, stream.Abort(), stream.Free())
 	}
+	c.breaks = func(ctx context.Context) error { return d.sendBreak(ctx, f.def.UUID) }
 	d.conns.hold(s)
 	c.leave = func() {
 		end := func() {
@@ -83,6 +84,8 @@ func (d *Driver) attach(s *session, f *found) (*console, error) {
 type console struct {
 	stream *lv.Stream
 	leave  func()
+	// breaks sends a break.
+	breaks func(ctx context.Context) error
 	once   sync.Once
 	closed chan struct{}
 
@@ -181,6 +184,16 @@ func (c *console) send(b []byte) (int, error) {
 		return 0, fmt.Errorf("console: write: %w", err)
 	}
 	return n, nil
+}
+
+// SendBreak implements driver.Breaker.
+func (c *console) SendBreak(ctx context.Context) error {
+	select {
+	case <-c.closed:
+		return io.ErrClosedPipe
+	default:
+		return c.breaks(ctx)
+	}
 }
 
 // Close detaches; it may be repeated.

@@ -1874,6 +1874,7 @@ type ConsoleData struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Break         bool                   `protobuf:"varint,3,opt,name=break,proto3" json:"break,omitempty"` // to the guest, after data: a break of the serial line
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1920,6 +1921,13 @@ func (x *ConsoleData) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *ConsoleData) GetBreak() bool {
+	if x != nil {
+		return x.Break
+	}
+	return false
 }
 
 var File_driver_proto protoreflect.FileDescriptor
@@ -2058,10 +2066,11 @@ const file_driver_proto_rawDesc = "" +
 	"\x04spec\x18\x01 \x01(\v2\x1e.tenks.driver.v1.EnsureRequestR\x04spec\x12+\n" +
 	"\x05files\x18\x02 \x03(\v2\x15.tenks.driver.v1.FileR\x05files\x12\x14\n" +
 	"\x05notes\x18\x03 \x01(\fR\x05notes\"\r\n" +
-	"\vImportReply\"5\n" +
+	"\vImportReply\"K\n" +
 	"\vConsoleData\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data2\xfc\a\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x14\n" +
+	"\x05break\x18\x03 \x01(\bR\x05break2\xfc\a\n" +
 	"\x06Driver\x12O\n" +
 	"\tConfigure\x12!.tenks.driver.v1.ConfigureRequest\x1a\x1f.tenks.driver.v1.ConfigureReply\x12@\n" +
 	"\x04Ping\x12\x1c.tenks.driver.v1.PingRequest\x1a\x1a.tenks.driver.v1.PingReply\x12@\n" +

@@ -120,6 +120,9 @@ func (s *suite) console() {
 		if _, err := console.Write([]byte("hello\n")); err != nil {
 			s.Errorf("write to the console: %v", err)
 		}
+		if b, able := console.(driver.Breaker); able {
+			s.must("break", b.SendBreak(s.Context()))
+		}
 		s.must("close the console", console.Close())
 		s.drained("once it is closed", console)
 	}
