@@ -107,6 +107,16 @@ func (p Plug) starts(ran bool) bool {
 	return p.Bare || policy == state.RestoreOn || policy == state.RestorePrevious && ran
 }
 
+// networkFirst has a bare node boot from the network first, unless it was told otherwise:
+// nobody can set its boot device by a BMC, and Ironic's snmp driver relies on that order.
+func (p Plug) networkFirst(ctx context.Context, action state.PowerAction) error {
+	starts := action == state.ActionOn || action == state.ActionCycle
+	if !starts || !p.Bare || p.Chassis.Status().Boot.Device != state.BootNone {
+		return nil
+	}
+	return p.Chassis.SetBoot(ctx, state.Boot{Device: state.BootPXE, Persistent: true, EFI: p.Chassis.Hardware().BootMode == state.BootUEFI})
+}
+
 // change notes what the outlet is, and changes power; an empty action: it does not. If that
 // fails, the outlet is as it was.
 func (p Plug) change(ctx context.Context, kept string, action state.PowerAction) error {
@@ -119,7 +129,10 @@ func (p Plug) change(ctx context.Context, kept string, action state.PowerAction)
 	if action == "" {
 		return nil
 	}
-	err := p.Chassis.Power(ctx, action)
+	err := p.networkFirst(ctx, action)
+	if err == nil {
+		err = p.Chassis.Power(ctx, action)
+	}
 	if err != nil && string(before) != kept {
 		err = errors.Join(err, p.Chassis.Keep(context.WithoutCancel(ctx), keyOutlet, before))
 	}

@@ -55,6 +55,10 @@ func TestOutletsCutPowerAndGiveItBack(t *testing.T) {
 					t.Fatalf("%s: %v", command, err)
 				}
 			}
+			boot := chassis.Status().Boot
+			if started := c.bare && len(c.commands) > 0; started != (boot.Device == state.BootPXE && boot.Persistent) {
+				t.Errorf("it boots %+v", boot)
+			}
 			if power := chassis.Status().Power; power != c.want || p.IsOn() != c.wantOn {
 				t.Errorf("the node is %s and the outlet on: %t, want %s and %t", power, p.IsOn(), c.want, c.wantOn)
 			}
