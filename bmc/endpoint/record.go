@@ -41,6 +41,9 @@ func (m *Manager) record(uuid string, c record.Call) {
 	m.cfg.Record(c)
 }
 
+// Note notes what was done to a node here by none of its BMC's protocols.
+func (m *Manager) Note(uuid string, c record.Call) { m.record(uuid, c) }
+
 // rmcpWrongPassword is the RMCP+ status of a login that failed (IPMI v2.0 Table 13-15).
 const rmcpWrongPassword = 0x0f
 

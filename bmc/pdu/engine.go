@@ -124,7 +124,7 @@ func (e *engine) receiveCommunity(now time.Time, from netip.AddrPort, version in
 	unit, ok := e.byCommunity[sha256.Sum256([]byte(m.name))]
 	if !ok {
 		if e.guard.Fail(suspect, now) {
-			e.cfg.Log.Warn("pdu: a source guesses communities; it is blocked for a while", "source", from.Addr())
+			e.cfg.Log.Warn("pdu: a source guesses communities: it is blocked for a while", "source", from.Addr())
 		}
 		return nil
 	}

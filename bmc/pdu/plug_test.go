@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"tenks/bmc"
 	"tenks/bmc/bmctest"
@@ -66,19 +68,33 @@ func TestOutletsCutPowerAndGiveItBack(t *testing.T) {
 	}
 }
 
-// stubborn is a chassis whose power does not change.
-type stubborn struct{ bmc.Chassis }
+// stubborn is a chassis that is busy until some time.
+type stubborn struct {
+	bmc.Chassis
+	until time.Time
+}
 
-func (stubborn) Power(context.Context, state.PowerAction) error { return state.ErrBusy }
+func (s stubborn) Power(ctx context.Context, action state.PowerAction) error {
+	if time.Now().Before(s.until) {
+		return state.ErrBusy
+	}
+	return s.Chassis.Power(ctx, action)
+}
 
-func TestAnOutletThatDidNotSwitchIsAsItWas(t *testing.T) {
+func TestAnOutletWaitsForAChassisThatIsBusy(t *testing.T) { synctest.Test(t, waitsForBusyChassis) }
+
+func waitsForBusyChassis(t *testing.T) {
 	chassis := bmctest.NewChassis()
 	if err := chassis.Power(t.Context(), state.ActionOn); err != nil {
 		t.Fatal(err)
 	}
-	p := Plug{Chassis: stubborn{chassis}}
+	p := Plug{Chassis: stubborn{chassis, time.Now().Add(time.Hour)}}
 	if err := p.Turn(t.Context(), Off); !errors.Is(err, state.ErrBusy) || !p.IsOn() || IsCut(chassis) {
 		t.Errorf("%v, on %t", err, p.IsOn())
+	}
+	p.Chassis = stubborn{chassis, time.Now().Add(busyTime / 2)}
+	if err := p.Turn(t.Context(), Off); err != nil || p.IsOn() || chassis.Status().Power != state.PowerOff {
+		t.Errorf("busy for a while: %v, on %t", err, p.IsOn())
 	}
 	if err := p.Turn(t.Context(), "explode"); !errors.Is(err, state.ErrUnsupported) {
 		t.Errorf("an unknown command: %v", err)

@@ -69,8 +69,12 @@ func (r *Recorder) Run(ctx context.Context) error {
 }
 
 func (a *audit) write(c Call) error {
+	client := ""
+	if c.Client.IsValid() {
+		client = c.Client.String()
+	}
 	b, err := json.Marshal(line{Time: c.At.UTC().Format("2006-01-02T15:04:05.000Z"), Node: c.Node, UUID: c.UUID, Protocol: c.Protocol,
-		Client: c.Client.String(), User: c.User, Method: c.Method, Result: c.Result, TookMS: float64(c.Took.Round(time.Microsecond)) / float64(time.Millisecond)})
+		Client: client, User: c.User, Method: c.Method, Result: c.Result, TookMS: float64(c.Took.Round(time.Microsecond)) / float64(time.Millisecond)})
 	if err != nil {
 		return err
 	}

@@ -22,11 +22,12 @@ type Call struct {
 	Took time.Duration
 	// Node is the node's name, UUID its UUID.
 	Node, UUID string
-	// Protocol is "ipmi" or "redfish".
+	// Protocol is "ipmi", "redfish" or "snmp".
 	Protocol string
 	// Method says what was asked, Result what was answered, both of few words.
 	Method, Result string
-	Client         netip.AddrPort
+	// Client is the zero value where it is not known.
+	Client netip.AddrPort
 	// User is who was logged in; see Unknown.
 	User string
 	// Audit says that it belongs into the file.

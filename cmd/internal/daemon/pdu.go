@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"tenks/bmc/pdu"
+	"tenks/bmc/record"
 	"tenks/cmd/internal/api"
 	"tenks/raftfsm/state"
 )
@@ -265,7 +267,22 @@ func (m *meshPDU) TurnOutlet(ctx context.Context, uuid, command string) error {
 	if !ok {
 		return fmt.Errorf("node %s: no chassis yet: %w", n.Name, state.ErrBusy)
 	}
-	return p.Turn(ctx, pdu.Command(command))
+	begun := time.Now()
+	err := p.Turn(ctx, pdu.Command(command))
+	m.a.bmcs.Note(uuid, record.Call{At: time.Now(), Took: time.Since(begun), Protocol: "snmp", Method: "outlet " + command, Result: resultOf(err),
+		User: n.Outlet.PDU.Name})
+	return err
+}
+
+// resultOf is an error in the words of the record.
+func resultOf(err error) string {
+	switch {
+	case err == nil:
+		return record.OK
+	case errors.Is(err, state.ErrBusy):
+		return "busy"
+	}
+	return "failed"
 }
 
 // ready says why a node that has only an outlet cannot be reached here, or nil.
