@@ -164,7 +164,7 @@ func (i *Ironic) ready(ctx context.Context) func() (bool, error) {
 		if err := i.Call(ctx, "GET", "/v1/drivers", nil, &body); err != nil {
 			return false, err
 		}
-		return len(body.Drivers) >= 4, nil
+		return len(body.Drivers) >= 5, nil
 	}
 }
 
