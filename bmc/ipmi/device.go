@@ -37,6 +37,7 @@ const (
 func coldReset(ctx context.Context, c *call) ([]byte, error) {
 	c.mu.Lock()
 	c.watchdog, c.acpi, c.panel, c.enables, c.lanSet, c.infoSet = nil, nil, panel{}, defaultEnables, 0, 0
+	c.pefSet, c.postpone, c.watts = 0, postpone{}, powerStatistics{}
 	c.mu.Unlock()
 	c.traffic.clear()
 	c.goAway(ctx, coldFor)

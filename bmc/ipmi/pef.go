@@ -173,7 +173,7 @@ func setPEFParam(ctx context.Context, c *call) ([]byte, error) {
 	if parameter == pefSetInProgress {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return nil, c.setProgress(&c.pefSet, data[0])
+		return nil, c.setProgress(&c.pefSet, data[0]&3)
 	}
 	return nil, change(ctx, c.engine, pefKey, func(s *pefSettings) error { return s.set(parameter, data) })
 }

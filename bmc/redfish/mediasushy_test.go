@@ -69,8 +69,13 @@ assert version("BMC") == "7.0", version("BMC")
 assert s.get_manager(node.managers[0].path).firmware_version == "7.0"
 assert update.software_inventory.get_members()[0].version
 assert status_of(update.simple_update, "file:///x", targets=[system]) == 400
-# An account of several systems has to say which one.
+# An account of several systems has to say which one: as Ironic does, by target, or as it stages images.
 assert status_of(update.simple_update, "http://192.0.2.9/x") == 400
+monitor = update.simple_update("http://192.0.2.9/firmware/" + node.uuid + "/bmc_7.1.exe")
+monitor.wait(20)
+assert version("BMC") == "7.1", version("BMC")
+update.simple_update("http://192.0.2.9/bmc_7.2.exe", targets=[system]).wait(20)
+assert version("BMC") == "7.2", version("BMC")
 `},
 	{"RAID", `
 def volumes_of(storage):
