@@ -47,6 +47,8 @@ var decoders = map[string]struct {
 	"cmd/tenks":            {why: "files and input of who runs it"},
 	"hostops":              {why: "its own database, in a directory of root's"},
 	"hostops/fake":         {why: "its own file; only for tests"},
+
+	"hostops/libvirt/varstore": {fuzzed: []string{"FuzzParse"}},
 }
 
 func TestSecurityEveryDecoderThatFacesTheNetworkIsFuzzed(t *testing.T) {
