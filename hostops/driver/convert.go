@@ -61,7 +61,8 @@ func bootFromPB(b *pb.Boot) state.Boot {
 
 func specToPB(s Spec) *pb.EnsureRequest {
 	m := &pb.Machine{Driver: s.Machine.Driver, MemoryMb: s.Machine.MemoryMB, Vcpus: int64(s.Machine.VCPUs),
-		Physnets: s.Machine.Physnets, BootMode: string(s.Machine.BootMode), IronicDriver: s.Machine.IronicDriver}
+		Physnets: s.Machine.Physnets, BootMode: string(s.Machine.BootMode), IronicDriver: s.Machine.IronicDriver,
+		SecureBoot: s.Machine.SecureBoot, Tpm: s.Machine.TPM}
 	for _, v := range s.Machine.Volumes {
 		m.Volumes = append(m.Volumes, &pb.Volume{CapacityBytes: v.CapacityBytes, Image: v.Image})
 	}
@@ -76,7 +77,8 @@ func specFromPB(r *pb.EnsureRequest) Spec {
 	m := r.GetMachine()
 	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()), Setup: setupFromPB(r.GetSetup()),
 		Machine: state.Machine{Driver: m.GetDriver(), MemoryMB: m.GetMemoryMb(), VCPUs: int(m.GetVcpus()),
-			Physnets: m.GetPhysnets(), BootMode: state.BootMode(m.GetBootMode()), IronicDriver: m.GetIronicDriver()}}
+			Physnets: m.GetPhysnets(), BootMode: state.BootMode(m.GetBootMode()), IronicDriver: m.GetIronicDriver(),
+			SecureBoot: m.GetSecureBoot(), TPM: m.GetTpm()}}
 	for _, v := range m.GetVolumes() {
 		s.Machine.Volumes = append(s.Machine.Volumes, state.Volume{CapacityBytes: v.GetCapacityBytes(), Image: v.GetImage()})
 	}

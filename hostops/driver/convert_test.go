@@ -77,7 +77,7 @@ func wire[M proto.Message](t *testing.T, m, into M) M {
 func TestValuesAreTheSameBehindTheWire(t *testing.T) {
 	spec := Spec{UUID: "u", Name: "n", Epoch: 1 << 60, Boot: state.Boot{Device: state.BootPXE, Persistent: true, EFI: true},
 		Machine: state.Machine{Driver: "libvirt", MemoryMB: 1 << 40, VCPUs: 3, Physnets: []string{"a", "b"},
-			BootMode: state.BootUEFI, IronicDriver: "ipmi",
+			BootMode: state.BootUEFI, IronicDriver: "ipmi", SecureBoot: true, TPM: state.TPM2,
 			Volumes: []state.Volume{{CapacityBytes: 1 << 50}, {CapacityBytes: 7, Image: "/i.qcow2"}}},
 		Ports: []Port{{MAC: "52:54:00:00:00:01", Physnet: "a", Link: "p-n-0-tap"}, {MAC: "m", Physnet: "b", Link: "l"}},
 		Setup: Setup{SecureBoot: true, Keys: "no-pk", KeysAt: 3, BIOS: map[string]string{"ProcVirtualization": "Disabled"}, Order: []string{"nic0", "disk0"},

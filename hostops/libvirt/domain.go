@@ -90,6 +90,14 @@ func (b blueprint) chassis() *libvirtxml.Domain {
 		d.OS.Loader = &libvirtxml.DomainLoader{Path: b.Firmware.Code, Readonly: "yes", Type: "pflash"}
 		d.OS.NVRam = &libvirtxml.DomainNVRam{NVRam: b.NVRAM, Template: b.Firmware.Vars}
 	}
+	if b.Firmware.Secure { // only code in System Management Mode may write the variables
+		d.OS.Loader.Secure = "yes"
+		d.Features.SMM = &libvirtxml.DomainFeatureSMM{State: "on"}
+	}
+	if m.TPM != "" {
+		d.Devices.TPMs = []libvirtxml.DomainTPM{{Model: "tpm-crb",
+			Backend: &libvirtxml.DomainTPMBackend{Emulator: &libvirtxml.DomainTPMBackendEmulator{Version: m.TPM}}}}
+	}
 	return d
 }
 

@@ -32,6 +32,9 @@ type Driver struct {
 	stops   stops
 	pool    pool
 	cache   cache
+	vars    varsCache
+	// tpms is where libvirt keeps the state of TPMs.
+	tpms string
 	// qemu is the version of QEMU, as libvirt counts; 0: not known yet.
 	qemu atomic.Uint32
 	// alive ends in Close.
@@ -56,7 +59,8 @@ func open(c driver.Config) (*Driver, error) {
 		return nil, fmt.Errorf("libvirt: %w", err)
 	}
 	d := &Driver{cfg: c, opts: opts, conns: newConnector(opts.uri), records: recs,
-		locks: nodeLocks{held: map[string]*nodeLock{}}, cache: cache{views: map[string]cached{}, seen: map[string]bool{}}}
+		locks: nodeLocks{held: map[string]*nodeLock{}}, cache: cache{views: map[string]cached{}, seen: map[string]bool{}},
+		vars: varsCache{all: map[string]cachedVars{}}, tpms: tpmDir}
 	d.pool = pool{path: opts.poolPath, mesh: c.Mesh, file: filepath.Join(c.DataDir, "pool.json")}
 	d.alive, d.stop = context.WithCancel(context.Background()) //nolint:forbidigo // ends in Close
 	return d, nil

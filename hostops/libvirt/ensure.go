@@ -88,6 +88,11 @@ func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *f
 	if err := d.settle(ctx, &rec, f != nil && f.running); err != nil {
 		return record{}, err
 	}
+	if f == nil || !f.running {
+		if err := d.records.settleVars(&rec, false); err != nil {
+			return record{}, err
+		}
+	}
 	if err := d.unstage(&rec); err != nil {
 		return record{}, err
 	}
@@ -105,7 +110,8 @@ func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
 	}
 	rec := old
 	rec.Name, rec.Epoch = spec.Name, spec.Epoch
-	rec.Volumes, rec.Start = volumesOf(rec.Pool, spec), startingOf(spec.Setup)
+	rec.Volumes, rec.Start, rec.Vars = volumesOf(rec.Pool, spec), startingOf(spec.Setup), varsOf(spec)
+	rec.TPM = old.TPM || spec.Machine.TPM != ""
 	surplus, err := planVolumes(old.Volumes, rec.Volumes)
 	if err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
@@ -202,8 +208,11 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 
 // ensureDomain defines the domain unless it is as it should be.
 func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found) error {
-	fw, err := findFirmware(spec.Machine.BootMode)
+	fw, err := findFirmware(spec.Machine.BootMode, spec.Setup.SecureBoot)
 	if err != nil {
+		return fmt.Errorf("node %s: %w", spec.Name, err)
+	}
+	if err := checkTPM(spec.Machine.TPM); err != nil {
 		return fmt.Errorf("node %s: %w", spec.Name, err)
 	}
 	b := blueprint{Mesh: d.cfg.Mesh, Spec: spec, DomainType: d.opts.domainType, Volumes: rec.Volumes, Firmware: fw,
@@ -297,6 +306,9 @@ func (d *Driver) removeFiles(rec record) error {
 	for _, path := range rec.paths() {
 		files = append(files, path, unfinished(path))
 	}
+	for _, path := range rec.Files {
+		files = append(files, unfinished(path))
+	}
 	for _, path := range rec.Files { // virtlogd keeps old ones
 		if strings.HasSuffix(path, ".log") {
 			rotated, err := filepath.Glob(path + ".[0-9]*")
@@ -311,6 +323,12 @@ func (d *Driver) removeFiles(rec record) error {
 			return fmt.Errorf("node %s: %w", rec.Name, err)
 		}
 	}
+	if rec.TPM { // libvirt deletes it as well, if it got as far as a domain
+		if err := os.RemoveAll(d.tpmHome(rec.UUID)); err != nil {
+			return fmt.Errorf("node %s: %w", rec.Name, err)
+		}
+	}
+	d.vars.forget(nvramPath(rec))
 	for _, path := range files {
 		if err := removeFile(path); err != nil {
 			return fmt.Errorf("node %s: %w", rec.Name, err)

@@ -7,22 +7,43 @@ import (
 	"tenks/raftfsm/state"
 )
 
-// firmware is a pair of UEFI images: code, and the template of a node's variables.
-type firmware struct{ Code, Vars string }
+// firmware is what a UEFI guest begins with.
+type firmware struct {
+	// Code is an image, and Vars the template of a node's variables.
+	Code, Vars string
+	// Secure is whether Code does Secure Boot, for which it needs System Management Mode.
+	Secure bool
+}
 
 // firmwares are where distributions put them: Debian, Fedora, SUSE, Arch. The 4 MiB
 // ones come first: the 2 MiB ones are too small for what current tools enrol.
 var firmwares = []firmware{
-	{"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"},
-	{"/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"},
-	{"/usr/share/qemu/ovmf-x86_64-4m-code.bin", "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"},
-	{"/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"},
-	{"/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"},
-	{"/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"},
+	{Code: "/usr/share/OVMF/OVMF_CODE_4M.fd", Vars: "/usr/share/OVMF/OVMF_VARS_4M.fd"},
+	{Code: "/usr/share/edk2/ovmf/OVMF_CODE.fd", Vars: "/usr/share/edk2/ovmf/OVMF_VARS.fd"},
+	{Code: "/usr/share/qemu/ovmf-x86_64-4m-code.bin", Vars: "/usr/share/qemu/ovmf-x86_64-4m-vars.bin"},
+	{Code: "/usr/share/qemu/ovmf-x86_64-code.bin", Vars: "/usr/share/qemu/ovmf-x86_64-vars.bin"},
+	{Code: "/usr/share/edk2/x64/OVMF_CODE.4m.fd", Vars: "/usr/share/edk2/x64/OVMF_VARS.4m.fd"},
+	{Code: "/usr/share/OVMF/OVMF_CODE.fd", Vars: "/usr/share/OVMF/OVMF_VARS.fd"},
 }
 
-// findFirmware returns the UEFI images of this host; none for BIOS.
-func findFirmware(mode state.BootMode) (firmware, error) {
+// secureFirmware is firmware that does Secure Boot, and variables with the keys that it comes
+// with; what else is in them is not used.
+type secureFirmware struct{ Code, Keys string }
+
+// secureFirmwares are where distributions put them, as above. Arch has no variables with keys.
+var secureFirmwares = []secureFirmware{
+	{"/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"},
+	{"/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"},
+	{"/usr/share/qemu/ovmf-x86_64-smm-ms-code.bin", "/usr/share/qemu/ovmf-x86_64-smm-ms-vars.bin"},
+	{"/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.secboot.4m.fd"},
+	{"/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.ms.fd"},
+}
+
+const installFirmware = "install ovmf (Debian), edk2-ovmf (Fedora) or qemu-ovmf-x86_64 (SUSE)"
+
+// findFirmware returns the UEFI images of this host; none for BIOS. Secure is for a node
+// that is to do Secure Boot.
+func findFirmware(mode state.BootMode, secure bool) (firmware, error) {
 	switch mode {
 	case state.BootBIOS, "":
 		return firmware{}, nil
@@ -31,11 +52,32 @@ func findFirmware(mode state.BootMode) (firmware, error) {
 		return firmware{}, fmt.Errorf("boot mode %q: %w", mode, state.ErrUnsupported)
 	}
 	for _, f := range firmwares {
-		if readable(f.Code) && readable(f.Vars) {
+		if !readable(f.Code) || !readable(f.Vars) {
+			continue
+		}
+		if !secure {
 			return f, nil
 		}
+		s, err := findSecure(f.Vars)
+		return firmware{Code: s.Code, Vars: f.Vars, Secure: true}, err
 	}
-	return firmware{}, fmt.Errorf("boot mode uefi: no OVMF firmware in the usual places, such as %s: install ovmf (Debian), edk2-ovmf (Fedora) or qemu-ovmf-x86_64 (SUSE)", firmwares[0].Code)
+	return firmware{}, fmt.Errorf("boot mode uefi: no OVMF firmware in the usual places, such as %s: %s", firmwares[0].Code, installFirmware)
+}
+
+// findSecure returns firmware that does Secure Boot with variables laid out as those in the
+// file vars.
+func findSecure(vars string) (secureFirmware, error) {
+	i, err := os.Stat(vars)
+	if err != nil {
+		return secureFirmware{}, fmt.Errorf("secure boot: %w", err)
+	}
+	for _, s := range secureFirmwares {
+		if k, err := os.Stat(s.Keys); err == nil && k.Size() == i.Size() && readable(s.Code) {
+			return s, nil
+		}
+	}
+	return secureFirmware{}, fmt.Errorf("secure boot: no OVMF firmware with it and with keys for %s in the usual places, such as %s and %s: %s",
+		vars, secureFirmwares[0].Code, secureFirmwares[0].Keys, installFirmware)
 }
 
 func readable(path string) bool {

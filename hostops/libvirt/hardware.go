@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,8 +20,12 @@ type hardware struct {
 	MemoryKiB uint64
 	VCPUs     uint
 	Firmware  state.BootMode
-	Disks     []disk
-	NICs      []nic
+	// Secure is firmware with Secure Boot, TPM the version of the TPM; without them the
+	// fingerprint is what it was before there were any.
+	Secure bool   `json:",omitempty"`
+	TPM    string `json:",omitempty"`
+	Disks  []disk
+	NICs   []nic
 	// Setup is what the firmware setup made of it.
 	Setup []string `json:",omitempty"` // as disk.Serial
 }
@@ -48,10 +53,15 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 		h.VCPUs = d.VCPU.Value
 	}
 	if d.OS != nil && d.OS.Loader != nil && d.OS.Loader.Type == "pflash" {
-		h.Firmware = state.BootUEFI
+		h.Firmware, h.Secure = state.BootUEFI, d.OS.Loader.Secure == "yes"
 	}
 	if d.Devices == nil {
 		return h
+	}
+	for _, t := range d.Devices.TPMs {
+		if t.Backend != nil && t.Backend.Emulator != nil {
+			h.TPM = t.Backend.Emulator.Version
+		}
 	}
 	h.Disks, h.NICs, h.Setup = disksOf(d.Devices.Disks), nicsOf(d.Devices.Interfaces), setupOf(d)
 	return h
@@ -122,6 +132,12 @@ func pending(live, next hardware) []string {
 	if live.Firmware != next.Firmware {
 		say("boot mode %s → %s", live.Firmware, next.Firmware)
 	}
+	if live.Secure != next.Secure {
+		say("secure boot %s → %s", onOff(live.Secure), onOff(next.Secure))
+	}
+	if live.TPM != next.TPM {
+		say("TPM %s → %s", cmp.Or(live.TPM, "none"), cmp.Or(next.TPM, "none"))
+	}
 	if live.Type != next.Type {
 		say("domain type %s → %s", live.Type, next.Type)
 	}
@@ -168,6 +184,13 @@ func pendingNICs(live, next []nic) []string {
 		}
 	}
 	return out
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 func memoryText(kib uint64) string {

@@ -182,6 +182,9 @@ func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec recor
 	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
 		i.Digest = ""
 	}
+	if next.hardware.Firmware == state.BootUEFI {
+		i.Firmware = d.vars.firmwareFacts(nvramPath(rec))
+	}
 	if _, e := dom.GetID(); e != nil { // it was off when it was listed
 		return i, true, nil //nolint:nilerr // see above
 	}
@@ -199,7 +202,10 @@ func (d *Driver) runningInstance(dom *lv.Domain, i driver.Instance, next view, r
 		return i, false, err
 	}
 	i.Power, i.Media = state.PowerOn, now.media
-	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec))
+	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec), pendingKeys(rec))
+	if i.Firmware != nil && now.hardware.Secure && d.vars.enforces(nvramPath(rec)) {
+		i.Firmware[driver.FirmwareSecureBoot] = driver.SecureBootEnforced
+	}
 	for _, n := range now.lostNICs(linkExists) {
 		index := slices.IndexFunc(next.hardware.NICs, func(o nic) bool { return o.MAC == now.hardware.NICs[n].MAC })
 		if index >= 0 { // else it goes anyway

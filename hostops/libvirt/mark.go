@@ -22,13 +22,19 @@ type mark struct {
 	// Hardware is the fingerprint of what the domain was defined with; a domain that
 	// has another one was changed by somebody else.
 	Hardware string
+	// Vars is only in the mark of a domain that moves: what was put into its UEFI variables.
+	Vars vars
 }
 
 // xml returns the element, to be put into <metadata>.
 func (m mark) xml() string {
 	var b strings.Builder
 	b.WriteString(`<tenks:node xmlns:tenks="` + markNS + `"`)
-	for _, a := range [][2]string{{"mesh", m.Mesh}, {"epoch", strconv.FormatUint(m.Epoch, 10)}, {"digest", m.Digest}, {"hardware", m.Hardware}} {
+	all := [][2]string{{"mesh", m.Mesh}, {"epoch", strconv.FormatUint(m.Epoch, 10)}, {"digest", m.Digest}, {"hardware", m.Hardware}}
+	if m.Vars != (vars{}) {
+		all = append(all, [2]string{"secure", strconv.FormatBool(m.Vars.Secure)}, [2]string{"keys", m.Vars.Keys}, [2]string{"keys-at", strconv.FormatUint(m.Vars.KeysAt, 10)})
+	}
+	for _, a := range all {
 		b.WriteString(" " + a[0] + `="`)
 		_ = xml.EscapeText(&b, []byte(a[1])) // a Builder takes everything
 		b.WriteString(`"`)
@@ -63,6 +69,12 @@ func markOf(e xml.StartElement) mark {
 			m.Digest = a.Value
 		case "hardware":
 			m.Hardware = a.Value
+		case "secure":
+			m.Vars.Secure = a.Value == "true"
+		case "keys":
+			m.Vars.Keys = a.Value
+		case "keys-at":
+			m.Vars.KeysAt, _ = strconv.ParseUint(a.Value, 10, 64) // what is no number: they are set again
 		}
 	}
 	return m

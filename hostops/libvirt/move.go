@@ -40,13 +40,21 @@ func (d *Driver) Luggage(ctx context.Context, uuid string) (driver.Luggage, erro
 		case f.running:
 			return driver.Luggage{}, fmt.Errorf("domain %s: it is on: %w", f.def.Name, state.ErrWrongState)
 		}
-		l := driver.Luggage{Notes: []byte(f.text)}
+		notes, err := note(f, rec)
+		if err != nil {
+			return driver.Luggage{}, fmt.Errorf("domain %s: %w", f.def.Name, err)
+		}
+		l := driver.Luggage{Notes: notes}
 		for _, v := range rec.Volumes {
 			l.Files = append(l.Files, driver.File{Name: v.Name, Path: v.Path, Image: v.Image})
 		}
 		// libvirt makes it with the first start.
 		if nvram := nvramPath(rec); slices.Contains(rec.Files, nvram) && fileExists(nvram) {
 			l.Files = append(l.Files, driver.File{Name: nvramName, Path: nvram})
+		}
+		// The same holds for that of the TPM.
+		if state := d.tpmState(uuid); hardwareOf(f.def).TPM != "" && fileExists(state) {
+			l.Files = append(l.Files, driver.File{Name: tpmName, Path: state})
 		}
 		return l, nil
 	})
@@ -115,8 +123,8 @@ func (d *Driver) checkImport(s *session, spec driver.Spec) error {
 			return fmt.Errorf("node %s: %w", spec.Name, err)
 		}
 	}
-	_, err := findFirmware(spec.Machine.BootMode)
-	return err
+	_, err := findFirmware(spec.Machine.BootMode, spec.Setup.SecureBoot)
+	return errors.Join(err, checkTPM(spec.Machine.TPM))
 }
 
 // Import implements driver.Mover. The files are recorded as the node's before they are
@@ -142,16 +150,19 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 		if rec, err = d.planRecord(spec, nil); err != nil {
 			return err
 		}
-		if err := d.records.put(rec); err != nil {
-			return err
-		}
-		if err := moveIn(rec, l.Files); err != nil {
-			return fmt.Errorf("node %s: %w", spec.Name, err)
-		}
 		if f == nil {
 			if f, err = noted(l.Notes); err != nil {
 				return fmt.Errorf("node %s: %w", spec.Name, err)
 			}
+			if f != nil {
+				rec.VarsNow = f.mark.Vars
+			}
+		}
+		if err := d.records.put(rec); err != nil {
+			return err
+		}
+		if err := errors.Join(moveIn(rec, l.Files), d.importTPM(rec)); err != nil {
+			return fmt.Errorf("node %s: %w", spec.Name, err)
 		}
 		return d.importDomain(ctx, s, spec, rec, f)
 	})
@@ -184,6 +195,26 @@ func moveIn(rec record, files []driver.File) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// note is the domain as it goes along, with what was put into its variables in the mark.
+func note(f *found, rec record) ([]byte, error) {
+	if rec.VarsNow == (vars{}) {
+		return []byte(f.text), nil
+	}
+	m := f.mark
+	m.Vars = rec.VarsNow
+	text, err := replaceMark(f.def.Metadata.XML, m)
+	if err != nil {
+		return nil, err
+	}
+	d := &libvirtxml.Domain{}
+	if err := d.Unmarshal(f.text); err != nil {
+		return nil, err
+	}
+	d.Metadata = &libvirtxml.DomainMetadata{XML: text}
+	out, err := d.Marshal()
+	return []byte(out), err
+}
+
 // noted is the domain that the node was on the other host, as far as it holds here.
 func noted(notes []byte) (*found, error) {
 	if len(notes) == 0 {
@@ -195,6 +226,12 @@ func noted(notes []byte) (*found, error) {
 	}
 	if f.def.Devices == nil || f.def.OS == nil {
 		return nil, errors.New("its domain on the other host: not one of ours")
+	}
+	if f.def.Metadata != nil {
+		var err error
+		if f.mark, _, err = readMark(f.def.Metadata.XML); err != nil {
+			return nil, fmt.Errorf("its domain on the other host: %w", err)
+		}
 	}
 	f.def.Devices.Emulator = ""
 	for i := range f.def.Devices.Disks { // what is in the drive is a file of the other host

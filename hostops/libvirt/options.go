@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
 )
 
 // Name is what agent.yml and cluster files call this driver.
@@ -93,6 +94,10 @@ func checkSpec(s driver.Spec) error {
 		return fmt.Errorf("node %s: UUID %q: must be lower-case hexadecimal, 8-4-4-4-12", s.Name, s.UUID)
 	case s.Machine.MemoryMB == 0 || s.Machine.VCPUs < 1:
 		return fmt.Errorf("node %s: %d MiB memory and %d vCPUs: must be more than none", s.Name, s.Machine.MemoryMB, s.Machine.VCPUs)
+	case s.Machine.TPM != "" && s.Machine.TPM != state.TPM2:
+		return fmt.Errorf("node %s: TPM %q: must be %s or none: %w", s.Name, s.Machine.TPM, state.TPM2, state.ErrUnsupported)
+	case s.Setup.SecureBoot && s.Machine.BootMode != state.BootUEFI:
+		return fmt.Errorf("node %s: secure boot: needs boot mode uefi: %w", s.Name, state.ErrUnsupported)
 	case len(s.Disks()) > maxDisks:
 		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Disks()), maxDisks)
 	}

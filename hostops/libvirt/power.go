@@ -102,6 +102,9 @@ func (d *Driver) turnOn(ctx context.Context, s *session, f *found, boot state.Bo
 		if err := d.settle(ctx, &rec, false); err != nil {
 			return err
 		}
+		if err := d.records.settleVars(&rec, true); err != nil {
+			return err
+		}
 		if len(rec.Replug) > 0 { // it gets its NICs now
 			rec.Replug = nil
 			if err := d.records.put(rec); err != nil {

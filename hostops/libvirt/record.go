@@ -31,6 +31,11 @@ type record struct {
 	Replug []string `json:"replug,omitempty"`
 	// Start is what starts need to know.
 	Start starting `json:"start,omitzero"`
+	// Vars is what is to be in the UEFI variables, VarsNow what was last put there.
+	Vars    vars `json:"vars,omitzero"`
+	VarsNow vars `json:"vars_now,omitzero"`
+	// TPM says that libvirt keeps the state of a TPM for the node.
+	TPM bool `json:"tpm,omitempty"`
 	// Stage is the directory of files that are to be imported; empty: there is none.
 	Stage string `json:"stage,omitempty"`
 }
@@ -42,6 +47,7 @@ func (r record) owns(path string) bool {
 
 func (r record) equal(o record) bool {
 	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage && r.Start.equal(o.Start) &&
+		r.Vars == o.Vars && r.VarsNow == o.VarsNow && r.TPM == o.TPM &&
 		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.Files, o.Files) &&
 		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)
 }

@@ -116,7 +116,15 @@ type Machine struct {
 	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi",
 	// "redfish", or "snmp" where there is only an outlet.
 	IronicDriver string
+	// SecureBoot has nodes begin with UEFI Secure Boot on and the firmware's default keys; only
+	// with BootUEFI.
+	SecureBoot bool `json:",omitempty"`
+	// TPM is the version of the node's TPM, TPM2; empty: it has none.
+	TPM string `json:",omitempty"`
 }
+
+// TPM2 is the version of a TPM that there can be (TCG TPM 2.0 Library).
+const TPM2 = "2.0"
 
 // DiskBytes is the sum of all volumes' capacities, in bytes; the largest number
 // there is where it is larger still.

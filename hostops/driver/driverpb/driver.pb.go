@@ -811,6 +811,8 @@ type Machine struct {
 	Physnets      []string               `protobuf:"bytes,5,rep,name=physnets,proto3" json:"physnets,omitempty"`
 	BootMode      string                 `protobuf:"bytes,6,opt,name=boot_mode,json=bootMode,proto3" json:"boot_mode,omitempty"` // bios, uefi
 	IronicDriver  string                 `protobuf:"bytes,7,opt,name=ironic_driver,json=ironicDriver,proto3" json:"ironic_driver,omitempty"`
+	SecureBoot    bool                   `protobuf:"varint,8,opt,name=secure_boot,json=secureBoot,proto3" json:"secure_boot,omitempty"` // nodes begin with it on
+	Tpm           string                 `protobuf:"bytes,9,opt,name=tpm,proto3" json:"tpm,omitempty"`                                  // 2.0; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -890,6 +892,20 @@ func (x *Machine) GetBootMode() string {
 func (x *Machine) GetIronicDriver() string {
 	if x != nil {
 		return x.IronicDriver
+	}
+	return ""
+}
+
+func (x *Machine) GetSecureBoot() bool {
+	if x != nil {
+		return x.SecureBoot
+	}
+	return false
+}
+
+func (x *Machine) GetTpm() string {
+	if x != nil {
+		return x.Tpm
 	}
 	return ""
 }
@@ -2001,7 +2017,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x05disks\x18\x03 \x03(\x03R\x05disks\x12%\n" +
 	"\x0ecapacity_bytes\x18\x04 \x01(\x04R\rcapacityBytes\x12\x12\n" +
 	"\x04made\x18\x05 \x01(\x04R\x04made\x12\x16\n" +
-	"\x06serial\x18\x06 \x01(\tR\x06serial\"\xe5\x01\n" +
+	"\x06serial\x18\x06 \x01(\tR\x06serial\"\x98\x02\n" +
 	"\aMachine\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x1b\n" +
 	"\tmemory_mb\x18\x02 \x01(\x04R\bmemoryMb\x12\x14\n" +
@@ -2009,7 +2025,10 @@ const file_driver_proto_rawDesc = "" +
 	"\avolumes\x18\x04 \x03(\v2\x17.tenks.driver.v1.VolumeR\avolumes\x12\x1a\n" +
 	"\bphysnets\x18\x05 \x03(\tR\bphysnets\x12\x1b\n" +
 	"\tboot_mode\x18\x06 \x01(\tR\bbootMode\x12#\n" +
-	"\rironic_driver\x18\a \x01(\tR\fironicDriver\"E\n" +
+	"\rironic_driver\x18\a \x01(\tR\fironicDriver\x12\x1f\n" +
+	"\vsecure_boot\x18\b \x01(\bR\n" +
+	"secureBoot\x12\x10\n" +
+	"\x03tpm\x18\t \x01(\tR\x03tpm\"E\n" +
 	"\x06Volume\x12%\n" +
 	"\x0ecapacity_bytes\x18\x01 \x01(\x04R\rcapacityBytes\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\"F\n" +

@@ -129,6 +129,8 @@ remember_owner = 0
 security_driver = "none"
 cgroup_controllers = [ ]
 namespaces = [ ]
+swtpm_user = "root"
+swtpm_group = "root"
 stdio_handler = "file"
 `,
 		"etc/libvirtd.conf": `auth_unix_rw = "none"

@@ -83,8 +83,21 @@ func (s *Store) Enrol(template *Store) error {
 			s.Set(v)
 		}
 	}
-	s.Set(Variable{Name: "SecureBootEnable", Vendor: enableVendor, Attributes: NonVolatile | BootAccess, Data: []byte{1}})
+	s.Enable(true)
 	return nil
+}
+
+// Enable turns Secure Boot on or off, as the firmware's setup does; without a platform key it
+// is off anyway.
+func (s *Store) Enable(on bool) {
+	if s.Keys() != KeysTaken {
+		return
+	}
+	value := byte(0)
+	if on {
+		value = 1
+	}
+	s.Set(Variable{Name: "SecureBootEnable", Vendor: enableVendor, Attributes: NonVolatile | BootAccess, Data: []byte{value}})
 }
 
 // ClearKeys deletes all keys.

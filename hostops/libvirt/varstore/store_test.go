@@ -297,12 +297,13 @@ func TestEnrolKeepsBootEntries(t *testing.T) {
 	if _, ok := s.Get("Boot0001", Global); ok {
 		t.Error("boot entries of the template came along")
 	}
-	s.Set(Variable{Name: "SecureBootEnable", Vendor: enableVendor, Attributes: 3, Data: []byte{0}})
+	s.Enable(false)
 	if s.Enforces() {
 		t.Error("it is turned off in the setup and enforced")
 	}
 	s.DeletePK()
 	s = written(t, s)
+	s.Enable(true)
 	if s.Keys() != KeysNoPK || s.Enforces() || len(entries(t, s, "KEK")) == 0 {
 		t.Errorf("without the platform key: %s", s.Keys())
 	}
