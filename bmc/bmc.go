@@ -129,8 +129,10 @@ type Hardware struct {
 	// Arch is libvirt's name, such as "x86_64".
 	Arch     string
 	BootMode state.BootMode
-	NICs     []NIC
-	Disks    []Disk
+	// TPM is the version of the TPM (TCG), state.TPM2; empty: there is none.
+	TPM   string
+	NICs  []NIC
+	Disks []Disk
 }
 
 // NIC is a network interface of a node.
@@ -250,6 +252,8 @@ const (
 	KeysDefault KeySet = "default" // those that the firmware comes with
 	KeysNone    KeySet = "none"
 	KeysNoPK    KeySet = "no-pk" // as they were, without the platform key
+	// KeysCustom has a platform key that is not the firmware's: who uses the node enrolled it.
+	KeysCustom KeySet = "custom"
 )
 
 // BIOSer is a chassis whose hardware, or firmware, is as some attributes of the firmware

@@ -43,7 +43,10 @@ type Chassis struct {
 	// mu guards what follows; nobody waits while holding it.
 	mu     sync.Mutex
 	driver string
-	row    row
+	// secureBoot is what the node's type says, firmware what the driver last said.
+	secureBoot bool
+	firmware   map[string]string
+	row        row
 	// memory is what is kept for the BMC, by key. Values are not changed.
 	memory map[string][]byte
 	// carried is what memory had of keySetup when the driver's node was last seen to have it.
@@ -182,10 +185,11 @@ func (c *Chassis) driverName() string {
 	return c.driver
 }
 
-func (c *Chassis) setDriver(name string) {
+// placed takes over what is declared of a node of this host.
+func (c *Chassis) placed(m state.Machine) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.driver = name
+	c.driver, c.secureBoot = m.Driver, m.SecureBoot
 }
 
 func (c *Chassis) version() uint64 {
@@ -260,6 +264,9 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 		c.turned(originNone)
 	}
 	asked, byHost := c.job != nil, c.hostOff
+	if c.unexpected() {
+		c.host.wakeSoon()
+	}
 	c.mu.Unlock()
 	c.remember(ctx, func(r *row) {
 		if e.Power == state.PowerOff {

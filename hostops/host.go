@@ -353,7 +353,7 @@ func (h *Host) chassisOf(n *state.Node) *Chassis {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := h.chassisNamed(n.UUID)
-	c.setDriver(n.Machine.Driver)
+	c.placed(n.Machine)
 	return c
 }
 

@@ -92,6 +92,7 @@ func (h *Host) observe(ctx context.Context, nodes []*state.Node) (have, error) {
 			power := state.PowerOff
 			if i, exists := instances[n.UUID]; exists {
 				power = i.Power
+				h.chassisOf(n).seen(i.Firmware)
 			}
 			h.chassisOf(n).observed(ctx, power, versions[n.UUID])
 		}

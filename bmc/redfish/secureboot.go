@@ -63,7 +63,7 @@ func getSecureBoot(r *Request) (Object, error) {
 	if is.Enforced {
 		current = "Enabled"
 	}
-	if is.Enrolled == bmc.KeysDefault {
+	if is.Enrolled == bmc.KeysDefault || is.Enrolled == bmc.KeysCustom {
 		mode = "UserMode"
 	}
 	return Object{{"Id", "SecureBoot"}, {"Name", "UEFI Secure Boot"}, {"SecureBootEnable", is.Enabled}, {"SecureBootCurrentBoot", current}, {"SecureBootMode", mode}}, nil

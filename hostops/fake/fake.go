@@ -27,6 +27,9 @@ const Name = "fake"
 // defaultDelay is how long a change takes if the option delay does not say.
 const defaultDelay = 20 * time.Millisecond
 
+// keysDefault are the keys that a node begins with.
+const keysDefault = "default"
+
 // Driver implements driver.Driver. It is safe for concurrent use.
 type Driver struct {
 	mesh  string
@@ -65,6 +68,8 @@ type node struct {
 	Boot   state.Boot `json:"boot"`
 	// Media is the file in the CD-ROM drive.
 	Media string `json:"media,omitempty"`
+	// Keys are those in the firmware's variables, as a start leaves them; empty: default.
+	Keys string `json:"keys,omitempty"`
 	// Began is when the running guest was started.
 	Began time.Time `json:"began,omitzero"`
 }
@@ -229,10 +234,23 @@ func (n *node) instance() driver.Instance {
 		return driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power}
 	}
 	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest, Media: n.Media}
+	if n.Spec.Machine.BootMode == state.BootUEFI {
+		i.Firmware = n.firmware()
+	}
 	if n.Running != nil {
 		i.Pending = pending(*n.Running, n.Spec)
 	}
 	return i
+}
+
+// firmware is what there is to say of Secure Boot: that of a guest that checks no signatures.
+func (n *node) firmware() map[string]string {
+	keys := cmp.Or(n.Keys, keysDefault)
+	boot := driver.SecureBootOff
+	if n.Running != nil && n.Running.Setup.SecureBoot && keys == keysDefault {
+		boot = driver.SecureBootEnforced
+	}
+	return map[string]string{driver.FirmwareSecureBoot: boot, driver.FirmwareKeys: keys}
 }
 
 // pending says what of want a guest that was started from have does not have yet.

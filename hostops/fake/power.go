@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -62,6 +63,7 @@ func (n *node) on(boot state.Boot) []driver.Event {
 		return nil
 	}
 	running := n.Spec
+	n.Keys = cmp.Or(n.Spec.Setup.Keys, n.Keys)
 	n.Power, n.Boot, n.Running, n.Began = state.PowerOn, boot, &running, time.Now()
 	return []driver.Event{{Type: driver.EventPower, UUID: n.Spec.UUID, Power: state.PowerOn, Cause: driver.CauseRequest}}
 }

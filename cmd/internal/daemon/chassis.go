@@ -64,7 +64,7 @@ func (c chassis) Hardware() bmc.Hardware {
 // yet, it has from its next start on.
 func hardwareOf(n *state.Node) bmc.Hardware {
 	h := bmc.Hardware{UUID: strings.ToLower(n.UUID), Name: n.Name, MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs,
-		Arch: arch, BootMode: n.Machine.BootMode}
+		Arch: arch, BootMode: n.Machine.BootMode, TPM: n.Machine.TPM}
 	for i, p := range n.Ports {
 		nic := bmc.NIC{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet}
 		if i < len(n.Host.Links) {
@@ -77,6 +77,16 @@ func hardwareOf(n *state.Node) bmc.Hardware {
 		h.Disks = append(h.Disks, bmc.Disk{CapacityBytes: v.CapacityBytes})
 	}
 	return h
+}
+
+// Unwrap implements bmc.Wrapper: what the node's firmware can do besides, as far as is known now.
+func (c chassis) Unwrap() bmc.Chassis {
+	if c.Hardware().BootMode == state.BootUEFI {
+		if _, able := c.Chassis.SecureBoot(); able {
+			return secureChassis{c}
+		}
+	}
+	return nil
 }
 
 // arch is what every driver makes.
