@@ -29,6 +29,8 @@ type provider struct {
 	calls  []string // "on a pxe", "ensure a", "remove a"
 	fail   func(op, uuid string) error
 	down   error
+	// firmware is what it says of a node's; nil: nothing.
+	firmware func(*guest) map[string]string
 	// asked counts the calls of Loads.
 	asked int
 	// hangs is a call that ends with its context only.
@@ -102,7 +104,11 @@ func (p *provider) Instances(context.Context) ([]driver.Instance, error) {
 	}
 	var out []driver.Instance
 	for _, g := range p.nodes {
-		out = append(out, driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending), Media: g.media})
+		i := driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending), Media: g.media}
+		if p.firmware != nil {
+			i.Firmware = p.firmware(g)
+		}
+		out = append(out, i)
 	}
 	slices.SortFunc(out, func(a, b driver.Instance) int { return cmp.Compare(a.UUID, b.UUID) })
 	return out, nil

@@ -25,8 +25,9 @@ type SecureBoot struct {
 	// Keys is for the next start; Enrolled is what is in the firmware's variables now. They are
 	// default, none, no-pk, or custom for a platform key that is not the firmware's.
 	Keys, Enrolled string
-	// Certificates are those of PK, KEK, db and dbx as PEM.
-	Certificates map[string][]string
+	// Certificates are those of PK, KEK, db and dbx as PEM, Hashes the SHA-256 digests there, in
+	// hexadecimal.
+	Certificates, Hashes map[string][]string
 }
 
 // declared is a setup with what the node's type says of what nobody changed.
@@ -55,7 +56,7 @@ func (c *Chassis) SecureBoot() (s SecureBoot, ok bool) {
 		return SecureBoot{}, false
 	}
 	s = SecureBoot{Enabled: is.SecureBoot, Enforced: on && boot == driver.SecureBootEnforced, Keys: is.Keys,
-		Enrolled: facts[driver.FirmwareKeys], Certificates: map[string][]string{}}
+		Enrolled: facts[driver.FirmwareKeys], Certificates: map[string][]string{}, Hashes: map[string][]string{}}
 	if s.Keys == "" {
 		s.Keys = keysDefault // the firmware comes with them
 		if s.Enrolled == keysCustom {
@@ -65,6 +66,9 @@ func (c *Chassis) SecureBoot() (s SecureBoot, ok bool) {
 	for fact, text := range facts {
 		if name, is := strings.CutPrefix(fact, driver.FirmwareCertificates); is {
 			s.Certificates[name] = certificates(text)
+		}
+		if name, is := strings.CutPrefix(fact, driver.FirmwareHashes); is {
+			s.Hashes[name] = strings.Fields(text)
 		}
 	}
 	return s, true

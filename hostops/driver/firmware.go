@@ -14,4 +14,7 @@ const (
 	// FirmwareCertificates and the name of a database, PK, KEK, db or dbx, are its X.509
 	// certificates as PEM, one after the other.
 	FirmwareCertificates = "certificates."
+	// FirmwareHashes and the name of a database are its SHA-256 digests of images, in
+	// hexadecimal, one per line.
+	FirmwareHashes = "hashes."
 )

@@ -2,8 +2,10 @@ package libvirt
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,8 +210,8 @@ type cachedVars struct {
 type seenVars struct {
 	keys     string
 	enforces bool
-	// certificates has the PEM of each database.
-	certificates map[string]string
+	// facts are Instance.Firmware of what is in the databases.
+	facts map[string]string
 	// bad says that they cannot be read.
 	bad bool
 }
@@ -248,7 +250,7 @@ func seeVars(path string) seenVars {
 	if err != nil {
 		return seenVars{bad: true}
 	}
-	s := seenVars{keys: string(store.Keys()), enforces: store.Enforces(), certificates: map[string]string{}}
+	s := seenVars{keys: string(store.Keys()), enforces: store.Enforces(), facts: map[string]string{}}
 	if store.Keys() == varstore.KeysTaken {
 		s.keys = keysCustom
 		if from, err := defaultKeys(path); err == nil && store.SameKeys(from) {
@@ -260,12 +262,17 @@ func seeVars(path string) seenVars {
 		if err != nil {
 			continue // a guest's own
 		}
-		var text strings.Builder
+		var certificates, hashes strings.Builder
 		for _, g := range all {
-			text.WriteString(g.PEM())
+			certificates.WriteString(g.PEM())
+			if g.Type == varstore.CertSHA256 {
+				hashes.WriteString(hex.EncodeToString(g.Data) + "\n")
+			}
 		}
-		if text.Len() > 0 {
-			s.certificates[name] = text.String()
+		for kind, text := range map[string]string{driver.FirmwareCertificates: certificates.String(), driver.FirmwareHashes: hashes.String()} {
+			if text != "" {
+				s.facts[kind+name] = text
+			}
 		}
 	}
 	return s
@@ -294,9 +301,7 @@ func (c *varsCache) firmwareFacts(nvram string) map[string]string {
 		return nil
 	}
 	facts := map[string]string{driver.FirmwareKeys: s.keys, driver.FirmwareSecureBoot: driver.SecureBootOff}
-	for name, text := range s.certificates {
-		facts[driver.FirmwareCertificates+name] = text
-	}
+	maps.Copy(facts, s.facts)
 	return facts
 }
 

@@ -33,10 +33,15 @@ func (bare) Watch(ctx context.Context, _ func()) error {
 // newChassis is the chassis of a node of the fake driver, on a host of its own.
 func newChassis(t *testing.T) bmc.Chassis {
 	t.Helper()
+	return chassisWith(t, state.BootBIOS)
+}
+
+func chassisWith(t *testing.T, mode state.BootMode) bmc.Chassis {
+	t.Helper()
 	const self, uuid = "peer-1", "6b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b10"
 	store := state.New()
 	n := state.Node{UUID: uuid, Name: "n0", Cluster: "c", LinkName: "n0", Machine: state.Machine{Driver: fake.Name, MemoryMB: 512, VCPUs: 2,
-		BootMode: state.BootBIOS, Volumes: []state.Volume{{CapacityBytes: 1 << 30}}}}
+		BootMode: mode, Volumes: []state.Volume{{CapacityBytes: 1 << 30}}}}
 	for i, command := range []state.Command{
 		state.PutHypervisor{Hypervisor: state.Hypervisor{ID: self, Name: self}},
 		state.ApplyCluster{Cluster: state.Cluster{Name: "c"}, Create: []state.Node{n}},
