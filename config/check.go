@@ -1,19 +1,35 @@
 package config
 
 import (
+	"maps"
 	"net/url"
 	"reflect"
+	"slices"
 )
 
 // Rules between the keys of a cluster file. A value that was refused by itself is
 // the zero value here, and not blamed a second time.
 
 func (r *reader) checkCluster(c Cluster, root *node) {
+	r.checkTypes(c, root)
 	r.checkSpecs(c, root)
 	r.checkDeploy(root)
 	r.checkPDUs(c, root)
 	if at, ok := root.get("ironic"); ok && at.kind == mapping {
 		r.checkIronic(c.Ironic, at)
+	}
+}
+
+func (r *reader) checkTypes(c Cluster, root *node) {
+	types, _ := root.get("node_types")
+	for _, name := range slices.Sorted(maps.Keys(c.NodeTypes)) {
+		t := c.NodeTypes[name]
+		if !t.SecureBoot || t.BootMode != "bios" {
+			continue
+		}
+		if at, ok := types.at(name).get("secure_boot"); ok {
+			r.fault(at, "only goes with boot_mode: uefi")
+		}
 	}
 }
 

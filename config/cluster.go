@@ -42,6 +42,10 @@ type NodeType struct {
 	// BootMode is "uefi" or "bios".
 	BootMode string
 	Driver   string
+	// SecureBoot has nodes begin with UEFI Secure Boot on; only with "uefi".
+	SecureBoot bool
+	// TPM is "2.0"; empty: none.
+	TPM string
 }
 
 // Volume is one disk.
@@ -183,7 +187,14 @@ func nodeType() shape[NodeType] {
 			func(t *NodeType) *string { return &t.BootMode }, choice([]string{"uefi", "bios"}, nil)),
 		opt("driver", "What embodies the node, as in a hypervisor's agent.yml.",
 			func(t *NodeType) *string { return &t.Driver }, text(driverName)),
-	)
+		opt("secure_boot", "Whether nodes begin with UEFI Secure Boot on, and the firmware's default keys. Only with boot_mode uefi.",
+			func(t *NodeType) *bool { return &t.SecureBoot }, flag()),
+		opt("tpm", "Version of the TPM, 2.0. Absent: none.",
+			func(t *NodeType) *string { return &t.TPM }, choice([]string{"2.0"}, nil)),
+	).saying(schema{
+		"if":   schema{"properties": schema{"secure_boot": schema{"const": true}, "boot_mode": schema{"const": "bios"}}, "required": []string{"secure_boot", "boot_mode"}},
+		"then": schema{"not": schema{}},
+	})
 }
 
 func volume() shape[Volume] {

@@ -18,8 +18,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 	want := Cluster{
 		Name: "demo",
 		NodeTypes: map[string]NodeType{
-			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt"},
-			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt"},
+			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt", SecureBoot: true, TPM: "2.0"},
+			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt", TPM: "2.0"},
 			"diskless":   {MemoryMB: 1024, VCPUs: 1, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
 		},
 		Specs: []Spec{{

@@ -191,6 +191,9 @@ func (w *want) properties(n *state.Node) {
 	}
 	if n.Machine.BootMode != "" {
 		w.Fields[pathCapabilities] = "boot_mode:" + string(n.Machine.BootMode)
+		if n.Machine.SecureBoot {
+			w.Fields[pathCapabilities] = "boot_mode:" + string(n.Machine.BootMode) + ",secure_boot:true"
+		}
 	}
 }
 

@@ -77,4 +77,10 @@ var versions = []version{
 		"place-nodes.Placements[0].BMCAddress",
 		"put-hypervisor.Hypervisor.Networks",
 	}},
+	{"v10", samplesV10, dumpV10, []string{ // after v8
+		"apply-cluster.Change[0].Machine.SecureBoot",
+		"apply-cluster.Change[0].Machine.TPM",
+		"apply-cluster.Create[0].Machine.SecureBoot",
+		"apply-cluster.Create[0].Machine.TPM",
+	}},
 }

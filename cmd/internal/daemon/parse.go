@@ -148,7 +148,8 @@ func fileURL(image string) string {
 
 func machine(t config.NodeType) state.Machine {
 	m := state.Machine{Driver: t.Driver, MemoryMB: t.MemoryMB, VCPUs: t.VCPUs, Physnets: t.PhysicalNetworks,
-		BootMode: state.BootMode(t.BootMode), IronicDriver: t.IronicDriver}
+		BootMode: state.BootMode(t.BootMode), IronicDriver: t.IronicDriver,
+		SecureBoot: t.SecureBoot, TPM: t.TPM}
 	for _, v := range t.Volumes {
 		m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: uint64(v.Capacity), Image: v.Image})
 	}

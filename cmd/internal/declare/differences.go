@@ -28,6 +28,8 @@ func differences(n *state.Node, c *state.NodeChange) []string {
 	add(o.MemoryMB != w.MemoryMB, "memory %d MiB → %d MiB%s", o.MemoryMB, w.MemoryMB, atPowerOn)
 	add(o.VCPUs != w.VCPUs, "vCPUs %d → %d%s", o.VCPUs, w.VCPUs, atPowerOn)
 	add(o.BootMode != w.BootMode, "boot mode %s → %s%s", o.BootMode, w.BootMode, atPowerOn)
+	add(o.SecureBoot != w.SecureBoot, "secure_boot %v → %v (unless a client of the BMC has set it)%s", o.SecureBoot, w.SecureBoot, atPowerOn)
+	add(o.TPM != w.TPM, "TPM %s → %s%s", cmp.Or(o.TPM, "none"), cmp.Or(w.TPM, "none"), atPowerOn)
 	add(!slices.Equal(o.Volumes, w.Volumes), "volumes %s → %s%s", volumes(o), volumes(w), atPowerOn)
 	add(!slices.Equal(n.Ports, c.Ports), "physical networks %v → %v%s", o.Physnets, w.Physnets, atPowerOn)
 	add(o.IronicDriver != w.IronicDriver, "Ironic driver %s → %s (now)", o.IronicDriver, w.IronicDriver)
@@ -55,6 +57,7 @@ func milli(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond
 func needsRestart(n *state.Node, c *state.NodeChange) bool {
 	o, w := n.Machine, c.Machine
 	return o.MemoryMB != w.MemoryMB || o.VCPUs != w.VCPUs || o.BootMode != w.BootMode ||
+		o.SecureBoot != w.SecureBoot || o.TPM != w.TPM ||
 		!slices.Equal(o.Volumes, w.Volumes) || !slices.Equal(n.Ports, c.Ports)
 }
 
