@@ -342,7 +342,7 @@ func (w want) spec(n *state.Node) driver.Spec {
 func specOf(n *state.Node, boot state.Boot, setup driver.Setup) driver.Spec {
 	s := driver.Spec{UUID: n.UUID, Name: n.Name, Epoch: n.Placement.Epoch, Machine: n.Machine, Boot: boot, Setup: declared(n.Machine.SecureBoot, setup)}
 	s.Machine.BootMode = bootMode(setup, n.Machine.BootMode)
-	if s.Machine.BootMode != state.BootUEFI { // a client chose BIOS: Secure Boot comes back with UEFI
+	if s.Machine.BootMode == state.BootBIOS { // a client chose BIOS: Secure Boot comes back with UEFI
 		s.Setup.SecureBoot, s.Setup.Keys, s.Setup.KeysAt = false, "", 0
 	}
 	if len(s.Machine.Volumes) == 0 {

@@ -186,6 +186,8 @@ func leaves(v reflect.Value, path string, look func(path string), put func()) {
 		switch {
 		case v.Kind() == reflect.String:
 			v.SetString(v.String() + "x")
+		case v.Kind() == reflect.Bool:
+			v.SetBool(!v.Bool())
 		case v.CanInt():
 			v.SetInt(v.Int() + 1)
 		case v.CanUint():
