@@ -106,9 +106,15 @@ func nodeDetails(n api.Node) table {
 	for i, p := range n.Ports {
 		tab.row("port "+strconv.Itoa(i), fmt.Sprintf("%s on %s (%s in %s)", p.MAC, p.Physnet, p.Link, p.Bridge))
 	}
-	tab.row("bmc", strings.TrimSpace(bmcAddress(n.BMC)+" user "+n.BMC.Username))
+	if n.BMC.Protocol != "snmp" { // those have only an outlet
+		tab.row("bmc", strings.TrimSpace(bmcAddress(n.BMC)+" user "+n.BMC.Username))
+	}
 	if n.Plug != nil {
-		tab.row("plug", fmt.Sprintf("outlet %d of PDU %s", n.Plug.Outlet, n.Plug.PDU))
+		at := ""
+		if n.BMC.Protocol == "snmp" {
+			at = bmcAddress(n.BMC)
+		}
+		tab.row("plug", strings.TrimSpace(fmt.Sprintf("outlet %d of PDU %s %s", n.Plug.Outlet, n.Plug.PDU, at)))
 	}
 	if n.BMC.Audit {
 		tab.row("audit", "audit.log in the data directory of "+n.Hypervisor)
