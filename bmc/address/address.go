@@ -189,7 +189,7 @@ func (h *Host) Keep(ctx context.Context, want []Want) (map[netip.Addr]error, err
 
 func (h *Host) keep(ctx context.Context, want []Want) (map[netip.Addr]error, error) {
 	devices, err := h.devices()
-	if err != nil && !errors.Is(err, errNoDevice) {
+	if err != nil && !errors.Is(err, errDevice) {
 		return nil, err
 	}
 	p := plan(want, devices, h.ours)

@@ -41,11 +41,15 @@ func (l *linux) devices() ([]device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("addresses of this host: list: %w", err)
 	}
+	bridges := map[int]bool{}
+	for _, link := range links {
+		bridges[link.Attrs().Index] = link.Type() == "bridge"
+	}
 	at := map[int]int{}
 	var out []device
 	for _, link := range links {
 		a := link.Attrs()
-		d := device{index: a.Index, name: a.Name, up: a.RawFlags&unix.IFF_UP != 0,
+		d := device{index: a.Index, name: a.Name, up: a.RawFlags&unix.IFF_UP != 0, port: bridges[a.MasterIndex],
 			quiet: a.RawFlags&(unix.IFF_NOARP|unix.IFF_LOOPBACK|unix.IFF_POINTOPOINT) != 0}
 		if len(a.HardwareAddr) == 6 {
 			d.mac = a.HardwareAddr

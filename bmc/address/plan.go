@@ -24,6 +24,8 @@ type device struct {
 	// mac is empty where it has none of Ethernet's.
 	mac net.HardwareAddr
 	up  bool
+	// port says that it is in a bridge, which then has the host's addresses.
+	port bool
 	// quiet says that it neither asks nor answers who has an address.
 	quiet bool
 	// has are all of its addresses, with the lengths of their prefixes.
@@ -146,6 +148,12 @@ func choose(devices []device, only string, extra netip.Prefix) ([]device, error)
 			continue
 		}
 		found = true
+		if d.port && only == "" {
+			continue
+		}
+		if d.port {
+			return devices, fmt.Errorf("%w: %s is in a bridge, which is the one to name", errDevice, only)
+		}
 		for _, p := range d.has {
 			if !p.IsSingleIP() && p.Addr().IsGlobalUnicast() {
 				devices[i].networks = append(devices[i].networks, p)
@@ -157,9 +165,9 @@ func choose(devices []device, only string, extra netip.Prefix) ([]device, error)
 		}
 	}
 	if !found {
-		return devices, fmt.Errorf("%w: bmc.device %s", errNoDevice, only)
+		return devices, fmt.Errorf("%w: this host has no %s", errDevice, only)
 	}
 	return devices, nil
 }
 
-var errNoDevice = errors.New("this host has no such device")
+var errDevice = errors.New("bmc.device cannot be used")

@@ -101,7 +101,9 @@ func TestPlan(t *testing.T) {
 
 func TestWhichNetworksAreBMCNetworks(t *testing.T) {
 	devices := func() []device {
-		return []device{link(1, "127.0.0.1/8", "::1/128"), link(2, "192.0.2.1/24", "192.0.2.9/32", "fe80::1/64", "2001:db8::1/64"), link(3)}
+		port := link(4, "203.0.113.1/24")
+		port.port = true
+		return []device{port, link(1, "127.0.0.1/8", "::1/128"), link(2, "192.0.2.1/24", "192.0.2.9/32", "fe80::1/64", "2001:db8::1/64"), link(3)}
 	}
 	for _, tt := range []struct{ only, extra, want, err string }{
 		{"", "", "eth2 192.0.2.1/24, eth2 2001:db8::1/64", ""},
@@ -109,7 +111,8 @@ func TestWhichNetworksAreBMCNetworks(t *testing.T) {
 		{"eth3", "", "", ""},
 		{"eth3", "198.51.100.0/24", "eth3 198.51.100.0/24", ""},
 		{"eth2", "192.0.2.0/24", "eth2 192.0.2.1/24, eth2 2001:db8::1/64", ""},
-		{"eth9", "", "", "this host has no such device: bmc.device eth9"},
+		{"eth9", "", "", "bmc.device cannot be used: this host has no eth9"},
+		{"eth4", "", "", "bmc.device cannot be used: eth4 is in a bridge, which is the one to name"},
 	} {
 		extra, _ := netip.ParsePrefix(tt.extra)
 		all, err := choose(devices(), tt.only, extra)
