@@ -48,6 +48,7 @@ var onlyIn = map[string][]string{
 	"github.com/hashicorp/go-memdb":   {"raftfsm/state"},
 	"github.com/gophercloud/":         {"ironic", "hostops/openstack", "cmd/internal/e2e"},
 	"github.com/bougou/go-ipmi":       {"bmc/ipmi", "cmd/internal/e2e"},
+	"github.com/stmcginnis/gofish":    {"bmc/redfish/clients"},
 	"github.com/spf13/cobra":          {"cmd"},
 }
 
