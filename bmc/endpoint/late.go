@@ -6,43 +6,60 @@ import (
 	"tenks/bmc"
 )
 
-// late is a subscription to the events of a chassis that need not exist yet: a BMC
-// subscribes when it is opened, and hears from when there is something to hear. It is
-// for one subscriber, and safe for concurrent use.
+// late are subscriptions to the events of a chassis that need not exist yet: a BMC
+// subscribes when it is opened, and hears from when there is something to hear. So do those
+// that wait for one event, such as a console. It is safe for concurrent use.
 type late struct {
 	find func() (bmc.Chassis, bool)
 
-	// mu guards what follows; on does not take it.
-	mu     sync.Mutex
-	on     func(bmc.Event)
+	// mu guards what follows and the fields of the subscribers; no subscriber takes it.
+	mu          sync.Mutex
+	subscribers map[*subscriber]struct{}
+}
+
+type subscriber struct {
+	on func(bmc.Event)
+	// cancel is nil until there is a chassis.
 	cancel func()
 }
 
 // subscribe calls on for each event until cancel was called.
 func (l *late) subscribe(on func(bmc.Event)) (cancel func()) {
+	s := &subscriber{on: on}
 	l.mu.Lock()
-	l.on = on
+	if l.subscribers == nil {
+		l.subscribers = map[*subscriber]struct{}{}
+	}
+	l.subscribers[s] = struct{}{}
 	l.mu.Unlock()
 	l.attach()
-	return l.stop
+	return func() { l.stop(s) }
 }
 
-// attach subscribes if that was not possible before. It may be repeated.
+// attach subscribes those that could not be before. It may be repeated.
 func (l *late) attach() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.on == nil || l.cancel != nil {
-		return
-	}
-	if c, ok := l.find(); ok {
-		l.cancel = c.Subscribe(l.on)
+	var c bmc.Chassis
+	for s := range l.subscribers {
+		if s.cancel != nil {
+			continue
+		}
+		if c == nil {
+			var ok bool
+			if c, ok = l.find(); !ok {
+				return
+			}
+		}
+		s.cancel = c.Subscribe(s.on)
 	}
 }
 
-func (l *late) stop() {
+func (l *late) stop(s *subscriber) {
 	l.mu.Lock()
-	cancel := l.cancel
-	l.on, l.cancel = nil, nil
+	delete(l.subscribers, s)
+	cancel := s.cancel
+	s.cancel = nil
 	l.mu.Unlock()
 	if cancel != nil {
 		cancel()

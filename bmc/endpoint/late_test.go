@@ -43,3 +43,28 @@ func TestBMCHearsOfAChassisThatCameLater(t *testing.T) {
 		t.Errorf("%d entries, want 1: one subscription, that ends with the BMC", got)
 	}
 }
+
+func TestOneWhoWaitsForAnEventTakesNobodyElsesEvents(t *testing.T) {
+	chassis := bmctest.NewChassis()
+	there := false
+	l := late{find: func() (bmc.Chassis, bool) { return chassis, there }}
+	heard := make([]chan bmc.EventKind, 3)
+	var cancels []func()
+	for i := range heard {
+		heard[i] = make(chan bmc.EventKind, 4)
+		cancels = append(cancels, l.subscribe(func(e bmc.Event) { heard[i] <- e.Kind }))
+	}
+	cancels[2]() // it left before there was a chassis
+	there = true
+	l.attach()
+	l.attach()
+	chassis.SetPower(state.PowerOn)
+	cancels[1]()
+	cancels[1]()
+	chassis.SetPower(state.PowerOff)
+	for i, want := range []int{2, 1, 0} {
+		if got := len(heard[i]); got != want {
+			t.Errorf("subscriber %d heard %d events, want %d", i, got, want)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 type lookUp struct {
 	uuid string
 	find func(uuid string) (bmc.Chassis, bool)
-	// events is the BMC's subscription, which Manager.Do attaches once there is a chassis.
+	// events are the subscriptions, which Manager.Do attaches once there is a chassis.
 	events *late
 }
 

@@ -108,8 +108,7 @@ type redfishNode struct {
 }
 
 // RedfishChassis returns a node's chassis as Redfish is to see it: faults of its power
-// apply. It is the same for as long as the node is here, has one subscriber at most, and is
-// safe for concurrent use.
+// apply. It is the same for as long as the node is here, and is safe for concurrent use.
 func (m *Manager) RedfishChassis(uuid string) bmc.Chassis {
 	m.redfish.mu.Lock()
 	defer m.redfish.mu.Unlock()
