@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// maxSuspects bounds the memory of bad logins; the oldest is forgotten first.
+	// maxSuspects bounds the memory of bad logins.
 	maxSuspects = 64
 	// pingsPerSecond bounds answers to presence pings, the one answer that is much
 	// larger than its question.

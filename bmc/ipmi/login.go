@@ -203,6 +203,12 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	if len(b) != rakp3Len+s.suite.authLen {
 		return nil, nil
 	}
+	if e.guard.logins.Blocked(who, now) {
+		// It was not yet when the user was named: many logins at a time are no way around.
+		s.stage = stageFailed
+		s.rakp3 = exchange{clone(b), rakp4(tag, types.RmcpStatusCodeNoResToCreateSess, s.console, nil)}
+		return s.rakp3.answer, &loginEnd{from: from, name: who.Name, status: types.RmcpStatusCodeNoResToCreateSess}
+	}
 	icv, err := e.finishLogin(s, b[rakp3Len:])
 	if err != nil {
 		s.stage = stageFailed

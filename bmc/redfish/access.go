@@ -50,6 +50,8 @@ type access struct {
 	byUser  map[string][]*account // added ones
 	// verified has digests of right credentials of added accounts.
 	verified map[digest]digest
+	// trying counts the comparisons of credentials that are under way.
+	trying map[digest]int
 }
 
 func newAccess(cfg Config) *access {
@@ -139,13 +141,11 @@ func (a *access) forget() {
 	a.stale = true
 }
 
-// login returns the account with these credentials, or nil. A wrong password takes as
-// long as an unknown user. The error says that too many are being tried.
-func (a *access) login(user, password string) (*account, error) {
-	d := a.digest(user, password)
-	acct, candidates := a.quick(d, user)
-	if acct != nil || len(password) > maxPassword {
-		return acct, nil
+// compare returns the one of the candidates that has the password, or nil. A wrong password
+// takes as long as an unknown user. The error says that too many are being tried.
+func (a *access) compare(d digest, candidates []*account, password string) (*account, error) {
+	if len(password) > maxPassword {
+		return nil, nil //nolint:nilnil // no account, and no fault
 	}
 	select {
 	case a.guesses <- struct{}{}:
@@ -165,6 +165,26 @@ func (a *access) login(user, password string) (*account, error) {
 		a.decoy.fits(password)
 	}
 	return nil, nil //nolint:nilnil // no account, and no fault
+}
+
+// begin notes that credentials are being compared, until end; it reports whether they are
+// not already.
+func (a *access) begin(d digest) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.trying == nil {
+		a.trying = map[digest]int{}
+	}
+	a.trying[d]++
+	return a.trying[d] == 1
+}
+
+func (a *access) end(d digest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.trying[d]--; a.trying[d] == 0 {
+		delete(a.trying, d)
+	}
 }
 
 // remember that credentials are right.
@@ -293,21 +313,42 @@ func (s *Service) authenticate(r *http.Request) (*Caller, error) {
 func (s *Service) login(r *http.Request, user, password string) (*account, error) {
 	who := suspectOf(r.RemoteAddr, user)
 	now := s.cfg.Clock()
-	if s.access.blocked(who, now) {
+	d := s.access.digest(user, password)
+	given := credentials{Suspect: who, Hash: d}
+	if s.access.blocked(given, now) {
 		return nil, unavailable("30")
 	}
-	acct, err := s.access.login(user, password)
-	if err != nil {
-		return nil, err
+	acct, candidates := s.access.quick(d, user)
+	if acct = narrow(r.Context(), acct); acct != nil {
+		s.access.trust(given)
+		return acct, nil
 	}
-	if acct = narrow(r.Context(), acct); acct == nil {
-		if s.access.fail(who, now) {
-			s.cfg.Log.WarnContext(r.Context(), "redfish: too many bad logins; blocked for a while", "user", brief(user), "source", who.Source.String())
+	// A guess counts before the slow comparison, or many at a time would all be tried; the
+	// same one many times at a time is one.
+	first := s.access.begin(d)
+	defer s.access.end(d)
+	s.access.distrust(given)
+	led := false
+	if first {
+		var blocked bool
+		if led, blocked = s.access.fail(who, now); blocked {
+			return nil, unavailable("30")
 		}
-		return nil, unauthorized()
 	}
-	s.access.succeed(who)
-	return acct, nil
+	acct, err := s.access.compare(d, candidates, password)
+	if acct = narrow(r.Context(), acct); acct != nil || err != nil {
+		if first {
+			s.access.forgive(who)
+		}
+		if acct != nil {
+			s.access.trust(given)
+		}
+		return acct, err
+	}
+	if led {
+		s.cfg.Log.WarnContext(r.Context(), "redfish: too many bad logins; blocked for a while", "user", brief(user), "source", who.Source.String())
+	}
+	return nil, unauthorized()
 }
 
 // unauthorized is the same whatever was wrong.

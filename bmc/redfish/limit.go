@@ -1,8 +1,11 @@
 package redfish
 
 import (
+	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -42,4 +45,25 @@ func (f *inFlight) leave(source netip.Addr) {
 	if f.count[source]--; f.count[source] <= 0 {
 		delete(f.count, source)
 	}
+}
+
+// The limits of what another peer may take to answer, beside what an image may.
+const (
+	readPatience   = 5 * time.Second
+	changePatience = 10 * time.Second
+)
+
+// Patience is how long a peer that a request is forwarded to may take to begin its answer:
+// one that hangs takes what is sent, and says nothing. Only the fetch of an image is
+// waited for by design, also by a start from the drive.
+func Patience(r *http.Request) time.Duration {
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return readPatience
+	case strings.HasSuffix(r.URL.Path, "/Actions/ComputerSystem.Reset"):
+		return changePatience + mediaWait
+	case strings.Contains(r.URL.Path, "/VirtualMedia/"):
+		return changePatience + asyncAfter(r)
+	}
+	return changePatience
 }

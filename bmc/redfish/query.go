@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -165,6 +166,12 @@ func refuseQuery(raw string) error {
 // queried answers a GET with a query.
 func (s *Service) queried(req *Request, rt *route, doc *document, q query) ([]byte, error) {
 	o := doc.object
+	// Members on many peers that do not answer take this long together, not each.
+	ctx, cancel := context.WithTimeout(req.Context(), 2*readPatience)
+	defer cancel()
+	bounded := *req
+	bounded.HTTP = req.HTTP.WithContext(ctx)
+	req = &bounded
 	if rt.Members != nil {
 		refs, _ := o.Get("Members")
 		members, _ := refs.([]Object)

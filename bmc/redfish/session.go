@@ -16,7 +16,8 @@ import (
 const (
 	defaultSessionTimeout = 30 * time.Minute
 	// maxUserSessions bounds the sessions of an account: the one idle longest goes, because
-	// some clients never close theirs. maxSessions bounds all.
+	// some clients never close theirs. maxSessions bounds all: the account that has most
+	// loses one, so that whoever has many accounts keeps nobody out.
 	maxUserSessions = 64
 	maxSessions     = 16384
 )
@@ -88,7 +89,7 @@ func (s *sessions) touch(key [sha256.Size]byte) (session, bool) {
 }
 
 // open makes a session.
-func (s *sessions) open(one session) (token string, made session, ok bool) {
+func (s *sessions) open(one session) (token string, made session) {
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails
 	token = base64.RawURLEncoding.EncodeToString(raw)
@@ -99,38 +100,41 @@ func (s *sessions) open(one session) (token string, made session, ok bool) {
 	one.used = one.created
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expire(one)
-	if len(s.byToken) >= maxSessions {
-		return "", session{}, false
-	}
+	s.makeRoom(one)
 	s.byToken[sha256.Sum256([]byte(token))] = &one
-	return token, one, true
+	return token, one
 }
 
-// expire drops what is over, and the oldest of an account that has too many. s.mu is held.
-func (s *sessions) expire(next session) {
-	count := 0
-	var oldest *session
+// makeRoom drops what is over, and the session idle longest of an account that has too
+// many. s.mu is held.
+func (s *sessions) makeRoom(next session) {
+	count := map[digest]int{}
 	for key, one := range s.byToken {
 		if next.used.Sub(one.used) >= s.timeout {
 			delete(s.byToken, key)
 			continue
 		}
-		if one.account == next.account {
-			count++
-			if oldest == nil || one.used.Before(oldest.used) {
-				oldest = one
+		count[one.account]++
+	}
+	from := next.account
+	if count[from] < maxUserSessions {
+		if len(s.byToken) < maxSessions {
+			return
+		}
+		for account, n := range count {
+			if n > count[from] {
+				from = account
 			}
 		}
 	}
-	if count < maxUserSessions {
-		return
-	}
+	var gone [sha256.Size]byte
+	var oldest *session
 	for key, one := range s.byToken {
-		if one == oldest {
-			delete(s.byToken, key)
+		if one.account == from && (oldest == nil || one.used.Before(oldest.used)) {
+			gone, oldest = key, one
 		}
 	}
+	delete(s.byToken, gone)
 }
 
 // drop ends the sessions that match.
@@ -277,10 +281,7 @@ func openSession(r *Request, v Values) (*Result, error) {
 	if source.IsValid() {
 		one.source = source.String()
 	}
-	token, one, opened := r.Service.sessions.open(one)
-	if !opened {
-		return nil, fail(http.StatusServiceUnavailable, msg("SessionLimitExceeded"))
-	}
+	token, one := r.Service.sessions.open(one)
 	path := sessionsPath + "/" + one.id
 	rt, _ := r.Service.match(path)
 	doc, err := assemble(path, rt, one.object())

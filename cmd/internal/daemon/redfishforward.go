@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -135,6 +136,11 @@ func (m *meshRedfish) send(w http.ResponseWriter, r *http.Request, peer string, 
 		return errUnheard
 	}
 	var failed error
+	// A peer that hangs takes the request, and says nothing.
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	patience := time.AfterFunc(redfish.Patience(r), cancel)
+	defer patience.Stop()
 	proxy := &httputil.ReverseProxy{
 		Transport:     m.a.peerHTTP,
 		FlushInterval: -1,
@@ -147,6 +153,7 @@ func (m *meshRedfish) send(w http.ResponseWriter, r *http.Request, peer string, 
 			mark(p.Out.Header)
 		},
 		ModifyResponse: func(resp *http.Response) error {
+			patience.Stop()
 			// The service has set some already, and spells this one as the specification does.
 			for key, values := range resp.Header {
 				if strings.EqualFold(key, odataVersion) {
@@ -158,13 +165,13 @@ func (m *meshRedfish) send(w http.ResponseWriter, r *http.Request, peer string, 
 			}
 			return nil
 		},
-		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
-			if failed = err; r.Context().Err() == nil {
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
+			if failed = err; r.Context().Err() == nil { // the client still waits
 				m.unheard.note(peer, time.Now())
 			}
 		},
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(w, r.WithContext(ctx))
 	return failed
 }
 
