@@ -8,12 +8,14 @@ import (
 func TestListenerCertificates(t *testing.T) {
 	leaf, authority := certificate(t, "hv1"), certificate(t, "the mesh's authority")
 	der := func(text string) []byte { b, _ := pem.Decode([]byte(text)); return b.Bytes }
-	f := newFixture(t, func(c *Config) { c.Chain = func(system string) [][]byte {
+	f := newFixture(t, func(c *Config) {
+		c.Chain = func(system string) [][]byte {
 			if system != first {
 				return [][]byte{der(leaf)}
 			}
 			return [][]byte{der(leaf), der(authority)}
-		} })
+		}
+	})
 	https := managersPath + "/" + first + "/NetworkProtocol/HTTPS/Certificates"
 	locations := certificateServicePath + "/CertificateLocations"
 	systems, _ := f.fleet.All()

@@ -129,7 +129,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.logs = newLogs(s)
 	s.starts = newStarts(s)
 	s.events = newEvents(s)
-	w := watcher{service: s, watched: map[string]func(){}, chassis: map[string]bmc.Chassis{}}
+	w := watcher{service: s, watched: map[string]func(){}, chassis: map[string]bmc.Chassis{}, relays: map[string]*relay{}}
 	changed := w.follow()
 	if !s.spawn(func(ctx context.Context) { w.run(ctx, changed) }) {
 		return nil, fmt.Errorf("redfish: %w", context.Cause(ctx))

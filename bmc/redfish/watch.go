@@ -3,6 +3,8 @@ package redfish
 import (
 	"context"
 	"reflect"
+	"slices"
+	"sync"
 
 	"tenks/bmc"
 )
@@ -14,6 +16,44 @@ type watcher struct {
 	// watched and chassis are by system: how to end the subscription, and to what it is.
 	watched map[string]func()
 	chassis map[string]bmc.Chassis
+	relays  map[string]*relay
+}
+
+// relay passes on the events of a system. While there are two subscriptions, what both of
+// them tell is passed on once.
+type relay struct {
+	to func(bmc.Event)
+
+	mu   sync.Mutex // guards the rest
+	two  bool
+	seen []bmc.Event
+}
+
+func (r *relay) tell(e bmc.Event) {
+	if r.first(e) {
+		r.to(e)
+	}
+}
+
+// first says whether an event is told for the first time.
+func (r *relay) first(e bmc.Event) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.two {
+		return true
+	}
+	if i := slices.Index(r.seen, e); i >= 0 {
+		r.seen = slices.Delete(r.seen, i, i+1)
+		return false
+	}
+	r.seen = append(r.seen, e)
+	return true
+}
+
+func (r *relay) doubled(two bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.two, r.seen = two, nil
 }
 
 // run follows until ctx ends; changed is what the first follow returned.
@@ -48,6 +88,7 @@ func (w *watcher) follow() (changed <-chan struct{}) {
 			cancel()
 			delete(w.watched, id)
 			delete(w.chassis, id)
+			delete(w.relays, id)
 			w.service.events.leave(id)
 			w.service.logs.forget(id)
 		}
@@ -60,10 +101,19 @@ func (w *watcher) enter(sys System) {
 	if have, known := w.chassis[sys.ID]; known && same(have, sys.Chassis) {
 		return
 	}
+	r := w.relays[sys.ID]
+	if r == nil {
+		r = &relay{to: w.service.chassisEvent(sys)}
+		w.relays[sys.ID] = r
+	}
+	// The new one before the old one ends, so that nothing happens unseen.
+	r.doubled(true)
+	end := sys.Chassis.Subscribe(r.tell)
 	if cancel := w.watched[sys.ID]; cancel != nil {
 		cancel()
 	}
-	w.chassis[sys.ID], w.watched[sys.ID] = sys.Chassis, sys.Chassis.Subscribe(w.service.chassisEvent(sys))
+	r.doubled(false)
+	w.chassis[sys.ID], w.watched[sys.ID] = sys.Chassis, end
 	for _, sub := range recall[[]subscription](sys, subscriptionsKey) {
 		w.service.events.add(sub, sys.ID)
 	}
