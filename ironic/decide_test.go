@@ -286,6 +286,15 @@ func TestFaultStringOfEveryForm(t *testing.T) {
 	}
 }
 
+func TestSecureBootIsACapability(t *testing.T) {
+	n := placed()
+	n.Enrol, n.Machine.BootMode, n.Machine.SecureBoot = nil, state.BootUEFI, true
+	w, err := wanted(n, "m")
+	if got := w.Fields[pathCapabilities]; err != nil || got != "boot_mode:uefi,secure_boot:true" {
+		t.Errorf("capabilities %v, %v", got, err)
+	}
+}
+
 func TestMergeCapabilities(t *testing.T) {
 	if diff := cmp.Diff("boot_mode:bios,a:b,c:d", mergeCapabilities("boot_mode:uefi,a:b", "c:d, boot_mode:bios")); diff != "" {
 		t.Error(diff)

@@ -264,6 +264,17 @@ func TestBoot(t *testing.T) {
 	})
 }
 
+func TestTrustedModules(t *testing.T) {
+	f := newFixture(t)
+	run(t, f, []exchange{{name: "without a TPM", method: get, path: sys1, status: 200, has: map[string]any{"TrustedModules": nil}}})
+	h := f.chassis[first].Hardware()
+	h.TPM = state.TPM2
+	f.chassis[first].SetHardware(h)
+	if got := f.want(200, get, sys1, nil).at("TrustedModules/0/InterfaceType"); got != "TPM2_0" {
+		t.Errorf("TrustedModules: %v", got)
+	}
+}
+
 func TestSystemProperties(t *testing.T) {
 	f := newFixture(t)
 	run(t, f, []exchange{

@@ -58,9 +58,18 @@ func getSystem(r *Request) (Object, error) {
 		{"ProcessorSummary", Object{{"Count", 1}, {"CoreCount", hardware.VCPUs}, {"LogicalProcessorCount", hardware.VCPUs},
 			{"Model", processorModel}, {"Status", healthy()}}},
 		{"MemorySummary", Object{{"TotalSystemMemoryGiB", float64(hardware.MemoryMB) / 1024}, {"Status", healthy()}}},
+		{"TrustedModules", trustedModules(hardware)},
 		{"PCIeDevices", pcieLinks(r)}, {"PCIeDevices@odata.count", len(pcieDevices(r))},
 		{"Links", Object{{"Chassis", links(r.chassisPath())}, {"Chassis@odata.count", 1}, {"ManagedBy", links(r.managerPath())}, {"ManagedBy@odata.count", 1}}},
 	}, nil
+}
+
+// trustedModules are the TPMs; the property is not there without one.
+func trustedModules(h bmc.Hardware) any {
+	if h.TPM != state.TPM2 {
+		return Omit
+	}
+	return []any{Object{{"InterfaceType", "TPM2_0"}, {"Status", healthy()}}}
 }
 
 // version is the version of the software, which is also that of the nodes' firmware.

@@ -20,7 +20,7 @@ func (c secureChassis) SecureBoot() bmc.SecureBoot {
 	if !ok { // since it was asked for
 		return bmc.SecureBoot{Keys: bmc.KeysNone, Enrolled: bmc.KeysNone}
 	}
-	return bmc.SecureBoot{Enabled: s.Enabled, Enforced: s.Enforced, Keys: bmc.KeySet(s.Keys), Enrolled: bmc.KeySet(s.Enrolled), Certificates: s.Certificates}
+	return bmc.SecureBoot{Enabled: s.Enabled, Enforced: s.Enforced, Keys: bmc.KeySet(s.Keys), Enrolled: bmc.KeySet(s.Enrolled), Certificates: s.Certificates, Hashes: s.Hashes}
 }
 
 // SetSecureBoot implements bmc.SecureBooter.

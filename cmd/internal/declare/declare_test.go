@@ -167,6 +167,8 @@ func TestPlanSaysWhatChangesAndWhen(t *testing.T) {
 	}{
 		{"memory", func(m *state.Machine) { m.MemoryMB = 1024 }, "memory 512 MiB → 1024 MiB (a running node: at its next power-on)"},
 		{"vcpus", func(m *state.Machine) { m.VCPUs = 2 }, "vCPUs 1 → 2 (a running node: at its next power-on)"},
+		{"secure boot", func(m *state.Machine) { m.SecureBoot = true }, "secure_boot false → true (unless a client of the BMC has set it) (a running node: at its next power-on)"},
+		{"TPM", func(m *state.Machine) { m.TPM = state.TPM2 }, "TPM none → 2.0 (a running node: at its next power-on)"},
 		{"boot mode", func(m *state.Machine) { m.BootMode = state.BootBIOS }, "boot mode uefi → bios (a running node: at its next power-on)"},
 		{"volumes", func(m *state.Machine) { m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: 1 << 30}) },
 			"volumes [4 GiB] → [4 GiB, 1 GiB] (a running node: at its next power-on)"},

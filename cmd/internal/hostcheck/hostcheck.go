@@ -24,7 +24,7 @@ func Run(ctx context.Context) []api.Check {
 	return []api.Check{
 		root(), hostKVM.check(),
 		program("qemu", "qemu-system-x86_64", "/usr/libexec/qemu-kvm"),
-		library(), libvirtd(ctx), firmware(), kernel(), devices(),
+		library(), libvirtd(ctx), firmware(), secureFirmware(), tpm(), kernel(), devices(),
 		optional(program("ipmitool", "ipmitool")),
 	}
 }
@@ -96,6 +96,30 @@ func firmware() api.Check {
 	return optional(missing("uefi firmware", "OVMF is not installed: nodes with boot_mode uefi cannot start", setupFix))
 }
 
+// secureFirmware looks for keys of Secure Boot; the firmware comes with them.
+func secureFirmware() api.Check {
+	for _, path := range []string{"/usr/share/OVMF/OVMF_VARS_4M.ms.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd",
+		"/usr/share/qemu/ovmf-x86_64-smm-ms-vars.bin", "/usr/share/OVMF/OVMF_VARS.ms.fd"} {
+		if _, err := os.Stat(path); err == nil {
+			return ok("secure boot", path)
+		}
+	}
+	return optional(missing("secure boot", "no OVMF with keys is installed: nodes with secure_boot cannot start", setupFix))
+}
+
+func tpm() api.Check {
+	c := program("tpm", "swtpm")
+	if c.State != "ok" {
+		c.Detail += ": nodes with a tpm cannot start"
+		return optional(c)
+	}
+	if c := program("tpm", "swtpm_setup"); c.State != "ok" {
+		c.Detail += ": nodes with a tpm cannot start"
+		return optional(c)
+	}
+	return c
+}
+
 func kernel() api.Check {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		return missing("kernel", "/dev/net/tun is missing", "modprobe tun")
@@ -144,12 +168,12 @@ type manager struct {
 
 var managers = []manager{
 	{"apt-get", []string{"install", "-y", "--no-install-recommends"},
-		[]string{"libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "qemu-utils", "ovmf", "seabios", "ipxe-qemu", "ipmitool", "iproute2"},
+		[]string{"libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "qemu-utils", "ovmf", "swtpm", "swtpm-tools", "seabios", "ipxe-qemu", "ipmitool", "iproute2"},
 		[]string{"update"}},
 	{"dnf", []string{"install", "-y"},
-		[]string{"libvirt-daemon-kvm", "libvirt-client", "qemu-kvm", "qemu-img", "edk2-ovmf", "ipmitool", "iproute"}, []string{"makecache"}},
+		[]string{"libvirt-daemon-kvm", "libvirt-client", "qemu-kvm", "qemu-img", "edk2-ovmf", "swtpm", "swtpm-tools", "ipmitool", "iproute"}, []string{"makecache"}},
 	{"zypper", []string{"--non-interactive", "install"},
-		[]string{"libvirt-daemon-qemu", "libvirt-client", "qemu-x86", "qemu-tools", "qemu-ovmf-x86_64", "ipmitool", "iproute2"}, []string{"refresh"}},
+		[]string{"libvirt-daemon-qemu", "libvirt-client", "qemu-x86", "qemu-tools", "qemu-ovmf-x86_64", "swtpm", "ipmitool", "iproute2"}, []string{"refresh"}},
 }
 
 // Setup installs what Run finds missing and starts libvirtd. It calls say before
