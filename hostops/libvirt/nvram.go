@@ -109,7 +109,7 @@ func writeKeys(nvram, keys string, enforce bool) error {
 		from, err := defaultKeys(template)
 		if err != nil {
 			if keys == "" {
-				return nil //nolint:nilerr // there are none, and nobody asked for them
+				return nil // there are none, and nobody asked for them
 			}
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"os/exec"
@@ -139,6 +140,38 @@ func TestIntegrationLibvirtSecureBootIsEnforced(t *testing.T) {
 	if left := b.leftovers(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
+}
+
+// TestIntegrationLibvirtSecureBootOfAChassis has what clients of a BMC call.
+func TestIntegrationLibvirtSecureBootOfAChassis(t *testing.T) {
+	b := newBench(t)
+	if _, err := findFirmware(state.BootUEFI, true); err != nil {
+		t.Skip(err)
+	}
+	s := node(1, 0)
+	s.Machine.BootMode, s.Machine.MemoryMB = state.BootUEFI, 128
+	_, c := withChassis(t, b, s)
+	eventually(t, "the chassis knows its firmware", func() bool { _, ok := c.SecureBoot(); return ok })
+	power := func(action state.PowerAction) {
+		t.Helper()
+		eventually(t, "power "+string(action), func() bool { return c.Power(t.Context(), action) == nil })
+	}
+	if err := c.SetSecureBoot(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	power(state.ActionOn)
+	eventually(t, "it is enforced", func() bool { is, _ := c.SecureBoot(); return is.Enforced && is.Enrolled == keysDefault })
+	if is, _ := c.SecureBoot(); len(is.Certificates["db"]) < 2 || len(is.Certificates["PK"]) != 1 || len(is.Hashes["dbx"]) == 0 {
+		t.Errorf("%d certificates in db, %d in PK, %d hashes in dbx", len(is.Certificates["db"]), len(is.Certificates["PK"]), len(is.Hashes["dbx"]))
+	}
+	if err := c.ResetKeys(t.Context(), keysNone); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetSecureBoot(t.Context(), true); !errors.Is(err, state.ErrWrongState) {
+		t.Errorf("without keys: %v", err)
+	}
+	power(state.ActionReset) // a cycle, since it changed
+	eventually(t, "the keys are gone", func() bool { is, _ := c.SecureBoot(); return !is.Enforced && is.Enrolled == keysNone })
 }
 
 // TestIntegrationLibvirtSecureBootKeys changes keys of a node that is off.
@@ -307,7 +340,7 @@ func TestIntegrationLibvirtTPM(t *testing.T) {
 		t.Fatalf("its state: %v", err)
 	}
 	b.power(s, state.ActionOn, "")
-	if log := b.tpmLog(s); strings.Contains(log, "Creating RSA EK") {
+	if log := b.tpmLog(s); strings.Count(log, "Starting vTPM manufacturing") != 1 {
 		t.Errorf("it was made anew: %s", log)
 	}
 	b.remove(s)
@@ -320,7 +353,7 @@ func (b *bench) tpmLog(s driver.Spec) string {
 	b.t.Helper()
 	text, err := os.ReadFile(filepath.Join(b.srv.Dir, "log", "swtpm", "libvirt", "qemu", s.Name+"-swtpm.log"))
 	if err != nil {
-		b.t.Log(err)
+		b.t.Fatal(err)
 	}
 	return string(text)
 }

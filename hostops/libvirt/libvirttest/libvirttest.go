@@ -115,8 +115,12 @@ func (s *Server) socket() string { return filepath.Join(s.Dir, "run", "libvirt-s
 // mounts are what the daemon sees of its own.
 var mounts = map[string]string{"run": "/run/libvirt", "etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "log": "/var/log/libvirt", "cache": "/var/cache/libvirt"}
 
+// tpmMounts are what swtpm sees of its own, where it is installed: its logs, and the authority
+// that it signs certificates of TPMs with.
+var tpmMounts = map[string]string{"log/swtpm": "/var/log/swtpm", "lib/swtpm-localca": "/var/lib/swtpm-localca"}
+
 func (s *Server) prepare() error {
-	for _, dir := range []string{"run", "etc/qemu", "lib/qemu", "lib/images", "lib/boot", "log", "cache"} {
+	for _, dir := range []string{"run", "etc/qemu", "lib/qemu", "lib/images", "lib/boot", "log/swtpm", "lib/swtpm-localca", "cache"} {
 		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -143,6 +147,11 @@ max_client_requests = 50
 	script := "set -e\nmount --make-rprivate /\n"
 	for dir, at := range mounts {
 		script += "mkdir -p " + at + "\nmount --bind " + filepath.Join(s.Dir, dir) + " " + at + "\n"
+	}
+	if _, err := exec.LookPath("swtpm"); err == nil {
+		for dir, at := range tpmMounts {
+			script += "mkdir -p " + at + "\nmount --bind " + filepath.Join(s.Dir, dir) + " " + at + "\n"
+		}
 	}
 	files["start.sh"] = script + "exec libvirtd --pid-file /run/libvirt/libvirtd.pid\n"
 	for name, text := range files {

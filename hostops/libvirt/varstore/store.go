@@ -81,7 +81,10 @@ func Parse(image []byte) (*Store, error) {
 			return nil, err
 		}
 	}
-	return s, s.read()
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // locate reads the headers of the firmware volume (PI 1.8 volume 3 §3.2.1) and of the store.
