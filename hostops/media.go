@@ -43,8 +43,8 @@ type fetching struct {
 	count  atomic.Uint64
 }
 
-// errSuperseded ends the fetch of an image that is no longer wanted.
-var errSuperseded = errors.New("another image, or none, was asked for meanwhile")
+// errSuperseded ends the fetch of an image that is no longer wanted: it can be asked for again.
+var errSuperseded = fmt.Errorf("%w: another image, or none, was asked for meanwhile", state.ErrBusy)
 
 // Media returns what is in the drive, from memory.
 func (c *Chassis) Media() MediaStatus {

@@ -170,6 +170,9 @@ func createAccount(r *Request, v Values) (*Result, error) {
 	if user == r.Caller.UserName || slices.ContainsFunc(accountsOf(r), func(a *account) bool { return a.user == user }) {
 		return nil, fail(http.StatusConflict, msg("ResourceAlreadyExists", "ManagerAccount", "UserName", user).about("UserName"))
 	}
+	if elsewhere, ok := r.allElsewhere(); ok && !isForwarded(r.Context()) {
+		return &Result{Peer: &elsewhere}, nil
+	}
 	added := addedAccount{User: user, Role: role}
 	added.Salt, added.Hash = newPassword(password)
 	if enabled, given := v.Bool("Enabled"); given {
@@ -186,6 +189,20 @@ func createAccount(r *Request, v Values) (*Result, error) {
 		return nil, err
 	}
 	return &Result{Location: accountsPath + "/" + user}, nil
+}
+
+// allElsewhere says that no system of the caller is at this peer, and returns the first.
+func (r *Request) allElsewhere() (first System, ok bool) {
+	for _, id := range r.Caller.systems {
+		sys, found := r.Service.cfg.Systems.Lookup(id)
+		switch {
+		case found && sys.Chassis != nil:
+			return System{}, false
+		case found && !ok:
+			first, ok = sys, true
+		}
+	}
+	return first, ok
 }
 
 // eachAccounts changes the added accounts of systems at this peer.

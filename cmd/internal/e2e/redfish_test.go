@@ -93,6 +93,7 @@ func TestIntegrationIronicReachesNodesByRedfish(t *testing.T) {
 	if list, err = ironic.Nodes(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("Ironic still has %v, %v", list, err)
 	}
+	t.Run("every call of its driver", func(t *testing.T) { h.everyCall(t) })
 }
 
 // authority writes the mesh's authority, as the Redfish service shows it, to a file.
