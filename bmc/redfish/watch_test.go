@@ -11,8 +11,8 @@ import (
 // handOver is a chassis of which something happens while it is subscribed to anew.
 type handOver struct {
 	bmc.Chassis
-	on     map[int]func(bmc.Event)
-	last   int
+	on   map[int]func(bmc.Event)
+	last int
 	// ending is called before a subscription ends, and ended after that.
 	ending, ended func()
 }
