@@ -39,6 +39,7 @@ var decoders = map[string]struct {
 	"raftfsm":              {fuzzed: []string{"FuzzDecode", "FuzzRestore", "FuzzAnswer", "FuzzDecodePart"}},
 	"bmc/bmcbench":         {why: "answers of its own child process; only for benchmarks"},
 	"bmc/redfish/conform":  {why: "answers of the service that it tests; only for tests"},
+	"bmc/endpoint":         {why: "addresses of the state, which is decoded already"},
 	"cmd/internal/declare": {why: "addresses of the state, which is decoded already"},
 	"raftfsm/state":        {why: "addresses of its rows, which are decoded already"},
 	"sched":                {why: "addresses of the state, which is decoded already"},
