@@ -38,6 +38,7 @@ var decoders = map[string]struct {
 	"ironic":               {fuzzed: []string{"FuzzIronicAnswers"}},
 	"raftfsm":              {fuzzed: []string{"FuzzDecode", "FuzzRestore", "FuzzAnswer", "FuzzDecodePart"}},
 	"bmc/bmcbench":         {why: "answers of its own child process; only for benchmarks"},
+	"bmc/redfish/clients":  {why: "answers of the service that it tests; only for tests"},
 	"bmc/redfish/conform":  {why: "answers of the service that it tests; only for tests"},
 	"bmc/endpoint":         {why: "addresses of the state, which is decoded already"},
 	"cmd/internal/declare": {why: "addresses of the state, which is decoded already"},
