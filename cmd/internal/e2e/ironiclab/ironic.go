@@ -18,6 +18,20 @@ import (
 //go:embed ironic.conf.tmpl
 var confTemplate string
 
+// socatScript stands before socat(1) for Ironic, which quotes a console's command for a shell
+// since OSSA-2026-008 (Debian's 21.4.4 has that mended so), while socat's EXEC has none: it takes
+// all of it for the name of one program, and no console works. The outer quotes go.
+const socatScript = `#!/bin/sh
+for arg; do
+	shift
+	case $arg in
+	"EXEC:\"'"*"'\","*) arg=$(printf '%s' "$arg" | sed "s/^EXEC:\"'\(.*\)'\",/EXEC:\"\1\",/") ;;
+	esac
+	set -- "$@" "$arg"
+done
+exec /usr/bin/socat "$@"
+`
+
 // startTimeout bounds Start on a busy machine; 4 s is usual.
 const startTimeout = 90 * time.Second
 
@@ -38,6 +52,11 @@ type Options struct {
 	// AutomatedClean makes nodes be cleaned before they are available, for which they
 	// need a deploy ramdisk that runs an agent.
 	AutomatedClean bool
+	// Sensors is how often Ironic reads the sensors of all nodes, in whole seconds; 0: never.
+	// What it would send to its users is in its log (see Notifications).
+	Sensors time.Duration
+	// Files has what is in http of Dir served at FilesURL, as a deployer does for Ironic.
+	Files bool
 }
 
 // Ironic is a running Ironic: API and conductor in one process.
@@ -48,6 +67,7 @@ type Ironic struct {
 	Log    string
 	opts   Options
 	daemon *daemon
+	files  *daemon // may be nil
 }
 
 // Start runs an Ironic until the test ends or Stop is called. It returns once the API
@@ -82,11 +102,16 @@ func Run(ctx context.Context, o Options) (*Ironic, error) {
 	}
 	// Stop ends it, not the context: it has children, and shall end politely.
 	cmd := command(context.WithoutCancel(ctx), o.Netns, "ironic", "--config-file", i.conf(), "--log-file", i.Log)
+	cmd.Env = append([]string{"PATH=" + filepath.Join(o.Dir, "bin") + ":" + strings.Join(systemPath, ":")}, cmd.Env[1:]...)
 	d, err := start(cmd, o.Dir, filepath.Join(o.Dir, "ironic.out"))
 	if err != nil {
 		return nil, err
 	}
 	i.daemon = d
+	if err := i.serve(ctx); err != nil {
+		i.Stop()
+		return nil, err
+	}
 	if err := await(ctx, "start", i.ready(ctx)); err != nil {
 		i.Stop()
 		return nil, fmt.Errorf("%w\n%s", err, tail(i.Log, 3000))
@@ -95,12 +120,36 @@ func Run(ctx context.Context, o Options) (*Ironic, error) {
 }
 
 // Stop ends the Ironic and what it started. It may be repeated.
-func (i *Ironic) Stop() { i.daemon.end(5 * time.Second) }
+func (i *Ironic) Stop() {
+	i.daemon.end(5 * time.Second)
+	if i.files != nil {
+		i.files.end(time.Second)
+	}
+}
+
+// FilesURL is where a file in FilesDir is served.
+func (i *Ironic) FilesURL(name string) string {
+	return fmt.Sprintf("http://%s:%d/%s", i.opts.Bind, i.opts.Port+1, name)
+}
+
+// FilesDir is where FilesURL's files are.
+func (i *Ironic) FilesDir() string { return filepath.Join(i.opts.Dir, "http") }
+
+// serve runs a file server, if there is to be one.
+func (i *Ironic) serve(ctx context.Context) error {
+	if !i.opts.Files {
+		return nil
+	}
+	cmd := command(context.WithoutCancel(ctx), i.opts.Netns, "python3", "-m", "http.server", "--bind", i.opts.Bind, "--directory", i.FilesDir(), fmt.Sprint(i.opts.Port+1))
+	d, err := start(cmd, i.opts.Dir, filepath.Join(i.opts.Dir, "files.log"))
+	i.files = d
+	return err
+}
 
 func (i *Ironic) conf() string { return filepath.Join(i.opts.Dir, "ironic.conf") }
 
 func (i *Ironic) configure(ctx context.Context) error {
-	for _, dir := range []string{"state", "tmp", "locks", "http", "tftp", "images/tftp", "images/instance", "images/master"} {
+	for _, dir := range []string{"state", "tmp", "locks", "http", "tftp", "console", "bin", "images/tftp", "images/instance", "images/master"} {
 		if err := os.MkdirAll(filepath.Join(i.opts.Dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -121,6 +170,9 @@ func (i *Ironic) configure(ctx context.Context) error {
 		return err
 	}
 	if err := os.WriteFile(i.conf(), conf.Bytes(), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(i.opts.Dir, "bin/socat"), []byte(socatScript), 0o700); err != nil { //nolint:gosec // a program
 		return err
 	}
 	if i.opts.Username == "" {

@@ -1,6 +1,7 @@
 // Package ironiclab brings up what tests need to see a node through Ironic's eyes: a
 // real Ironic in one process (Start), a DHCP and TFTP server that network-boots
-// guests (PXE), and a tiny guest that says on its serial console that it runs (Tiny).
+// guests (PXE), and a tiny guest that says on its serial console that it runs (Tiny),
+// also as a bootable CD-ROM (ISO).
 //
 // Everything works in one directory and, if asked to, in one network namespace; each
 // process is ended by its number when the test ends. install.sh puts what is needed
@@ -29,10 +30,13 @@ var tinyScript string
 const kernelDir = "/var/cache/tenks-ironiclab/kernel"
 
 // Marker is what the tiny guest prints on ttyS0 once it runs; MACMarker precedes the
-// MAC of each of its NICs, on lines before.
+// MAC of each of its NICs, on lines before, and CmdlineMarker its command line.
+// HeardMarker precedes each line that was typed on ttyS0.
 const (
-	Marker    = "TENKS-BOOT-OK"
-	MACMarker = "TENKS-BOOT-MAC "
+	Marker        = "TENKS-BOOT-OK"
+	MACMarker     = "TENKS-BOOT-MAC "
+	CmdlineMarker = "TENKS-BOOT-CMDLINE "
+	HeardMarker   = "TENKS-HEARD "
 )
 
 // Require skips a test, with the reason, on a machine that lacks what install.sh
@@ -50,12 +54,14 @@ func Missing() string {
 		return "needs root"
 	}
 	const hint = " (cmd/internal/e2e/ironiclab/install.sh installs it)"
-	for _, name := range []string{"ironic", "ironic-dbsync", "ipmitool", "sqlite3", "curl", "dnsmasq", "busybox", "cpio"} {
+	for _, name := range []string{"ironic", "ironic-dbsync", "ipmitool", "sqlite3", "curl", "dnsmasq", "busybox", "cpio",
+		"socat", "grub-mkrescue", "xorriso", "mformat"} {
 		if _, err := exec.LookPath(program(name)); err != nil {
 			return "no " + name + hint
 		}
 	}
-	for _, file := range []string{kernelDir + "/.complete", ipxeDir + "/snponly.efi", ipxeDir + "/undionly.kpxe"} {
+	for _, file := range []string{kernelDir + "/.complete", ipxeDir + "/snponly.efi", ipxeDir + "/undionly.kpxe",
+		grubDir + "/i386-pc/linux.mod", grubDir + "/x86_64-efi/linux.mod"} {
 		if _, err := os.Stat(file); err != nil {
 			return "no " + file + hint
 		}
