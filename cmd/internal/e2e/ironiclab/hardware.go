@@ -40,6 +40,8 @@ func (i *Ironic) Provision(ctx context.Context, uuid, verb, want string, with ma
 	if err := i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/states/provision", body, nil); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
 	return await(ctx, verb, func() (bool, error) {
 		s, err := i.States(ctx, uuid)
 		if err == nil && s.Target == "" && s.Provision != want || failures[s.Provision] {

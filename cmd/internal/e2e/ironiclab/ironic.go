@@ -35,6 +35,9 @@ exec /usr/bin/socat "$@"
 // startTimeout bounds Start on a busy machine; 4 s is usual.
 const startTimeout = 90 * time.Second
 
+// stateTimeout bounds what Ironic does to a node: one boot of it, or a few.
+const stateTimeout = 3 * time.Minute
+
 // microversion is the newest that Ironic 21.4 (Debian 12) knows.
 const microversion = "1.82"
 
@@ -295,16 +298,21 @@ func (i *Ironic) SetBootDevice(ctx context.Context, uuid, device string, persist
 		map[string]any{"boot_device": device, "persistent": persistent}, nil)
 }
 
+// powered is the power state that a target leads to, where it is another word.
+var powered = map[string]string{"rebooting": "power on", "soft rebooting": "power on", "soft power off": "power off"}
+
 // SetPower has Ironic ask the node's BMC for a power state ("power on", "power off",
-// "rebooting") and waits until Ironic sees it.
+// "rebooting", "soft power off", "soft rebooting") and waits until Ironic sees it.
 func (i *Ironic) SetPower(ctx context.Context, uuid, target string) error {
 	if err := i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/states/power", map[string]any{"target": target}, nil); err != nil {
 		return err
 	}
 	want := target
-	if target == "rebooting" {
-		want = "power on"
+	if word := powered[target]; word != "" {
+		want = word
 	}
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
 	return await(ctx, target, func() (bool, error) {
 		var states struct {
 			Power  string `json:"power_state"`
