@@ -153,12 +153,56 @@ func (w works) inspected(t *testing.T, n api.Node) {
 	}
 }
 
+// secureBoot has Ironic change boot mode and Secure Boot. The mode is the firmware's, and part of
+// the node's declaration.
 func (w works) secureBoot(t *testing.T, n api.Node) {
-	s, err := w.ironic.States(t.Context(), n.UUID)
-	if err != nil {
-		t.Fatal(err)
+	states := func(ok func(ironiclab.States) bool) (s ironiclab.States) {
+		t.Helper()
+		w.wait(30*time.Second, "Ironic to change "+n.Name, func() bool {
+			got, err := w.ironic.States(t.Context(), n.UUID)
+			s = got
+			return err == nil && ok(s)
+		})
+		return s
 	}
-	t.Logf("boot mode %q, Secure Boot %v", s.BootMode, s.SecureBoot)
+	ask := func(what string, target any) {
+		t.Helper()
+		if err := w.ironic.Call(t.Context(), "PUT", "/v1/nodes/"+n.UUID+"/states/"+what, map[string]any{"target": target}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("boot_mode", "bios")
+	s := states(func(s ironiclab.States) bool { return strings.Contains(s.LastError, "boot_mode") })
+	if t.Logf("%s: boot mode %s: bios is refused: %s", n.Name, s.BootMode, s.LastError); s.BootMode != "uefi" {
+		t.Errorf("%s: boot mode %q, want uefi", n.Name, s.BootMode)
+	}
+	is := func() (b struct {
+		SecureBootEnable bool
+		Actions          map[string]any
+	}) {
+		w.redfish(n, "/Systems/"+n.UUID+"/SecureBoot", &b)
+		return b
+	}
+	if s.SecureBoot == nil || *s.SecureBoot || is().SecureBootEnable {
+		t.Errorf("%s: Secure Boot is on from the start: %+v", n.Name, s)
+	}
+	if len(is().Actions) == 0 {
+		t.Skip("the driver has no Secure Boot: it stays off")
+	}
+	for _, want := range []bool{true, false} { // the user's ISO is not signed
+		ask("secure_boot", want)
+		states(func(s ironiclab.States) bool { return s.SecureBoot != nil && *s.SecureBoot == want })
+		if got := is().SecureBootEnable; got != want {
+			t.Errorf("%s: Secure Boot is %t, want %t", n.Name, got, want)
+		}
+		w.power(n, "power on", "on")
+		w.power(n, "power off", "off")
+		s := states(func(ironiclab.States) bool { return true })
+		if got := is().SecureBootEnable; got != want || s.SecureBoot == nil || *s.SecureBoot != want {
+			t.Errorf("%s: after a start, Secure Boot is %t, and %+v in Ironic, want %t", n.Name, got, s, want)
+		}
+		t.Logf("%s: Secure Boot in Ironic and of the node: %t", n.Name, want)
+	}
 }
 
 // bootISO has Ironic boot a user's ISO (deploy interface ramdisk), of which Ironic serves a
