@@ -92,7 +92,16 @@ func TestIntegrationIronicManagesBothHardwareTypesAsItDoesServers(t *testing.T) 
 	for name, group := range map[string]func(works, *testing.T, api.Node){"lan0": works.lan, "cleaned0": works.cleaned, "booted0": works.booted} {
 		n := h.node(name)
 		// Not by t.Parallel, which has as many at once as there are processors: they mostly wait.
-		groups.Go(func() { t.Run(name, func(t *testing.T) { group(w.in(t), t, n) }) })
+		groups.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				t.Cleanup(func() {
+					if text := w.console(n); t.Failed() {
+						t.Logf("end of %s's console:\n%s", name, text[max(0, len(text)-3000):])
+					}
+				})
+				group(w.in(t), t, n)
+			})
+		})
 	}
 	groups.Wait()
 	t.Run("sensors of both hardware types", func(t *testing.T) { w.in(t).sensors(t) })

@@ -156,25 +156,17 @@ func (w works) inspected(t *testing.T, n api.Node) {
 // secureBoot has Ironic change boot mode and Secure Boot. The mode is the firmware's, and part of
 // the node's declaration.
 func (w works) secureBoot(t *testing.T, n api.Node) {
-	states := func(ok func(ironiclab.States) bool) (s ironiclab.States) {
+	ask := func(what string, target any) ironiclab.States {
 		t.Helper()
-		w.wait(30*time.Second, "Ironic to change "+n.Name, func() bool {
-			got, err := w.ironic.States(t.Context(), n.UUID)
-			s = got
-			return err == nil && ok(s)
-		})
-		return s
-	}
-	ask := func(what string, target any) {
-		t.Helper()
-		if err := w.ironic.Call(t.Context(), "PUT", "/v1/nodes/"+n.UUID+"/states/"+what, map[string]any{"target": target}, nil); err != nil {
+		s, err := w.ironic.Ask(t.Context(), n.UUID, what, map[string]any{"target": target})
+		if err != nil {
 			t.Fatal(err)
 		}
+		return s
 	}
-	ask("boot_mode", "bios")
-	s := states(func(s ironiclab.States) bool { return strings.Contains(s.LastError, "boot_mode") })
-	if t.Logf("%s: boot mode %s: bios is refused: %s", n.Name, s.BootMode, s.LastError); s.BootMode != "uefi" {
-		t.Errorf("%s: boot mode %q, want uefi", n.Name, s.BootMode)
+	s := ask("boot_mode", "bios")
+	if t.Logf("%s: boot mode %s: bios is refused: %.300s", n.Name, s.BootMode, s.LastError); s.BootMode != "uefi" || !strings.Contains(s.LastError, "change boot mode") {
+		t.Errorf("%s: boot mode %q, want uefi: %s", n.Name, s.BootMode, s.LastError)
 	}
 	is := func() (b struct {
 		SecureBootEnable bool
@@ -191,13 +183,15 @@ func (w works) secureBoot(t *testing.T, n api.Node) {
 	}
 	for _, want := range []bool{true, false} { // the user's ISO is not signed
 		ask("secure_boot", want)
-		states(func(s ironiclab.States) bool { return s.SecureBoot != nil && *s.SecureBoot == want })
 		if got := is().SecureBootEnable; got != want {
 			t.Errorf("%s: Secure Boot is %t, want %t", n.Name, got, want)
 		}
 		w.power(n, "power on", "on")
 		w.power(n, "power off", "off")
-		s := states(func(ironiclab.States) bool { return true })
+		s, err := w.ironic.States(t.Context(), n.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got := is().SecureBootEnable; got != want || s.SecureBoot == nil || *s.SecureBoot != want {
 			t.Errorf("%s: after a start, Secure Boot is %t, and %+v in Ironic, want %t", n.Name, got, s, want)
 		}
@@ -317,7 +311,7 @@ func (w works) sensors(t *testing.T) {
 			w.power(n, "power on", "on")
 		}
 		var got []string
-		w.wait(time.Minute, fmt.Sprintf("Ironic to send all of %s of %s", want.kind, n.Name), func() bool {
+		w.wait(time.Minute, fmt.Sprintf("Ironic to send %s of %s", want.kind, n.Name), func() bool {
 			sent, err := w.ironic.Sensors(n.UUID)
 			if got = nil; err != nil {
 				return false
@@ -328,7 +322,7 @@ func (w works) sensors(t *testing.T) {
 					got = append(got, name+" "+text)
 				}
 			}
-			return len(got) > 0 && len(got) >= len(sent[want.kind])-1 // one may be of another unit
+			return len(got) > 0
 		})
 		t.Logf("%s: %s: %s", n.Name, want.kind, strings.Join(got, ", "))
 	}

@@ -7,14 +7,16 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 )
 
 // States is what Ironic says of a node's state.
 type States struct {
+	// Reservation is the conductor that works on the node; empty: none does.
+	Reservation    string `json:"reservation"`
 	Provision      string `json:"provision_state"`
 	Target         string `json:"target_provision_state"`
 	Power          string `json:"power_state"`
+	TargetPower    string `json:"target_power_state"`
 	LastError      string `json:"last_error"`
 	ConsoleEnabled bool   `json:"console_enabled"`
 	BootMode       string `json:"boot_mode"`
@@ -23,7 +25,23 @@ type States struct {
 
 // States returns a node's.
 func (i *Ironic) States(ctx context.Context, uuid string) (s States, err error) {
-	err = i.Call(ctx, "GET", "/v1/nodes/"+uuid+"/states", nil, &s)
+	err = i.Call(ctx, "GET", "/v1/nodes/"+uuid+"?fields=reservation,provision_state,target_provision_state,power_state,target_power_state,"+
+		"last_error,console_enabled,boot_mode,secure_boot", nil, &s)
+	return s, err
+}
+
+// Ask has Ironic change a state ("power", "console", "boot_mode", "secure_boot", "raid"), and
+// waits until it has tried to: it reserves the node before it answers, and until it is done.
+func (i *Ironic) Ask(ctx context.Context, uuid, state string, body map[string]any) (s States, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	if err := i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/states/"+state, body, nil); err != nil {
+		return States{}, err
+	}
+	err = await(ctx, state, func() (bool, error) {
+		s, err = i.States(ctx, uuid)
+		return err == nil && s.Reservation == "", err
+	})
 	return s, err
 }
 
@@ -101,20 +119,13 @@ func (i *Ironic) Console(ctx context.Context, uuid string) (Console, error) {
 	return c, err
 }
 
-// EnableConsole switches a node's console on or off, and waits until it is.
+// EnableConsole switches a node's console on or off.
 func (i *Ironic) EnableConsole(ctx context.Context, uuid string, enabled bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/states/console", map[string]any{"enabled": enabled}, nil); err != nil {
-		return err
+	s, err := i.Ask(ctx, uuid, "console", map[string]any{"enabled": enabled})
+	if err == nil && s.ConsoleEnabled != enabled {
+		err = fmt.Errorf("console of %s: enabled %t: %s", uuid, s.ConsoleEnabled, s.LastError) //nolint:err113 // for people
 	}
-	return await(ctx, "console", func() (bool, error) {
-		s, err := i.States(ctx, uuid)
-		if s.LastError != "" && s.ConsoleEnabled != enabled {
-			return false, fmt.Errorf("%w: %s", errEnded, s.LastError)
-		}
-		return err == nil && s.ConsoleEnabled == enabled, err
-	})
+	return err
 }
 
 // Sensors are those of a node as Ironic sends them to its users: by type and name, with all

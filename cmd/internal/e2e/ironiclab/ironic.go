@@ -304,27 +304,15 @@ var powered = map[string]string{"rebooting": "power on", "soft rebooting": "powe
 // SetPower has Ironic ask the node's BMC for a power state ("power on", "power off",
 // "rebooting", "soft power off", "soft rebooting") and waits until Ironic sees it.
 func (i *Ironic) SetPower(ctx context.Context, uuid, target string) error {
-	if err := i.Call(ctx, "PUT", "/v1/nodes/"+uuid+"/states/power", map[string]any{"target": target}, nil); err != nil {
-		return err
-	}
+	s, err := i.Ask(ctx, uuid, "power", map[string]any{"target": target})
 	want := target
 	if word := powered[target]; word != "" {
 		want = word
 	}
-	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
-	return await(ctx, target, func() (bool, error) {
-		var states struct {
-			Power  string `json:"power_state"`
-			Target string `json:"target_power_state"`
-			Error  string `json:"last_error"`
-		}
-		err := i.Call(ctx, "GET", "/v1/nodes/"+uuid+"/states", nil, &states)
-		if err == nil && states.Target == "" && states.Power != want && states.Error != "" {
-			return false, fmt.Errorf("%w: %s", errEnded, states.Error)
-		}
-		return err == nil && states.Target == "" && states.Power == want, err
-	})
+	if err == nil && (s.Power != want || s.TargetPower != "") {
+		err = fmt.Errorf("%s: %s is %s: %s", target, uuid, s.Power, s.LastError) //nolint:err113 // for people
+	}
+	return err
 }
 
 // request is a line of the API server's log: `… "POST /v1/nodes HTTP/1.1" status: 201 …`.
