@@ -10,8 +10,10 @@ import (
 // grubDir has GRUB's modules, by platform.
 const grubDir = "/usr/lib/grub"
 
-// isoModules are what GRUB needs to start a kernel from a CD-ROM.
-const isoModules = "linux normal iso9660 search search_fs_file configfile part_gpt part_msdos fat"
+// isoModules are what GRUB needs to start a kernel from a CD-ROM; it looks for all the ways of
+// partitioning that it knows.
+const isoModules = "linux normal iso9660 search search_fs_file configfile fat part_acorn part_amiga part_apple part_bsd part_dfly part_dvh" +
+	" part_gpt part_msdos part_plan part_sun part_sunpc"
 
 // ISO writes a CD-ROM image, 20 MB, that boots the guest with BIOS and with UEFI, ttyS0 as its
 // console and more on the kernel's command line.

@@ -15,7 +15,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$out" "$root"/{bin,dev,proc,sys,modules}
 cp "$kernel"/boot/vmlinuz-* "$out/vmlinuz"
 cp /bin/busybox "$root/bin/"
-for applet in sh mount cat echo insmod sleep poweroff head ip nc sed tr wget; do
+for applet in sh mount cat echo insmod sleep poweroff head ip nc sed timeout tr wget; do
 	ln -s busybox "$root/bin/$applet"
 done
 
@@ -70,7 +70,7 @@ ip addr add "$address" dev eth0
 ip link set eth0 up
 ip route add default via "$router"
 nc -ll -p 9999 -e /bin/answer &
-call() { wget -q -T 10 -O - --header 'X-OpenStack-Ironic-API-Version: 1.68' --header 'Content-Type: application/json' "$@"; }
+call() { timeout 10 wget -q -O - --header 'X-OpenStack-Ironic-API-Version: 1.68' --header 'Content-Type: application/json' "$@"; }
 field() { echo "$found" | tr ',{}' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
 node=
 until [ -n "$node" ]; do
