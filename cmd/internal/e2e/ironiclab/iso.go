@@ -22,7 +22,7 @@ func ISO(ctx context.Context, path string, g Guest, more string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(root)
+	defer func() { _ = os.RemoveAll(root) }()
 	if err := os.MkdirAll(filepath.Join(root, "boot/grub"), 0o755); err != nil {
 		return err
 	}
