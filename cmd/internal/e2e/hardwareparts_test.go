@@ -199,8 +199,7 @@ func (w works) secureBoot(t *testing.T, n api.Node) {
 	}
 }
 
-// bootISO has Ironic boot a user's ISO (deploy interface ramdisk), of which Ironic serves a
-// copy to the BMC, and take it out.
+// bootISO has Ironic boot a user's ISO (deploy interface ramdisk), and take it out.
 func (w works) bootISO(t *testing.T, n api.Node) {
 	w.provision(n, "provide", "available", nil)
 	w.patch(n, "/instance_info/boot_iso", w.ironic.FilesURL("user.iso"))
@@ -211,7 +210,7 @@ func (w works) bootISO(t *testing.T, n api.Node) {
 		Image    string
 		Inserted bool
 	}
-	if w.redfish(n, "/Managers/"+n.UUID+"/VirtualMedia/Cd", &media); !media.Inserted || media.Image != w.ironic.FilesURL("redfish/boot-"+n.UUID+".iso") {
+	if w.redfish(n, "/Managers/"+n.UUID+"/VirtualMedia/Cd", &media); !media.Inserted || media.Image != w.ironic.FilesURL("user.iso") {
 		t.Errorf("virtual media after the deployment: %+v", media)
 	}
 	w.printed(n, ironiclab.Marker, before+1)
