@@ -18,20 +18,6 @@ import (
 //go:embed ironic.conf.tmpl
 var confTemplate string
 
-// socatScript stands before socat(1) for Ironic, which quotes a console's command for a shell
-// since OSSA-2026-008 (Debian's 21.4.4 has that mended so), while socat's EXEC has none: it takes
-// all of it for the name of one program, and no console works. The outer quotes go.
-const socatScript = `#!/bin/sh
-for arg; do
-	shift
-	case $arg in
-	"EXEC:\"'"*"'\","*) arg=$(printf '%s' "$arg" | sed "s/^EXEC:\"'\(.*\)'\",/EXEC:\"\1\",/") ;;
-	esac
-	set -- "$@" "$arg"
-done
-exec /usr/bin/socat "$@"
-`
-
 // startTimeout bounds Start on a busy machine; 4 s is usual.
 const startTimeout = 90 * time.Second
 
@@ -100,12 +86,16 @@ func Run(ctx context.Context, o Options) (*Ironic, error) {
 	if err := i.configure(ctx); err != nil {
 		return nil, err
 	}
+	if err := mend(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := i.schema(ctx); err != nil {
 		return nil, err
 	}
 	// Stop ends it, not the context: it has children, and shall end politely.
 	cmd := command(context.WithoutCancel(ctx), o.Netns, "ironic", "--config-file", i.conf(), "--log-file", i.Log)
-	cmd.Env = append([]string{"PATH=" + filepath.Join(o.Dir, "bin") + ":" + strings.Join(systemPath, ":")}, cmd.Env[1:]...)
+	cmd.Env = append([]string{"PATH=" + filepath.Join(o.Dir, "bin") + ":" + strings.Join(systemPath, ":"),
+		"PYTHONPATH=" + filepath.Join(o.Dir, "python")}, cmd.Env[1:]...)
 	d, err := start(cmd, o.Dir, filepath.Join(o.Dir, "ironic.out"))
 	if err != nil {
 		return nil, err
@@ -152,7 +142,7 @@ func (i *Ironic) serve(ctx context.Context) error {
 func (i *Ironic) conf() string { return filepath.Join(i.opts.Dir, "ironic.conf") }
 
 func (i *Ironic) configure(ctx context.Context) error {
-	for _, dir := range []string{"state", "tmp", "locks", "http", "tftp", "console", "bin", "images/tftp", "images/instance", "images/master"} {
+	for _, dir := range []string{"state", "tmp", "locks", "http", "tftp", "console", "images/tftp", "images/instance", "images/master"} {
 		if err := os.MkdirAll(filepath.Join(i.opts.Dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -173,9 +163,6 @@ func (i *Ironic) configure(ctx context.Context) error {
 		return err
 	}
 	if err := os.WriteFile(i.conf(), conf.Bytes(), 0o600); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(i.opts.Dir, "bin/socat"), []byte(socatScript), 0o700); err != nil { //nolint:gosec // a program
 		return err
 	}
 	if i.opts.Username == "" {
