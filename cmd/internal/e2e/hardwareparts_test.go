@@ -153,8 +153,7 @@ func (w works) inspected(t *testing.T, n api.Node) {
 	}
 }
 
-// secureBoot has Ironic change boot mode and Secure Boot. The mode is the firmware's, and part of
-// the node's declaration.
+// secureBoot has Ironic change boot mode and Secure Boot, which the next start has.
 func (w works) secureBoot(t *testing.T, n api.Node) {
 	ask := func(what string, target any) ironiclab.States {
 		t.Helper()
@@ -164,9 +163,21 @@ func (w works) secureBoot(t *testing.T, n api.Node) {
 		}
 		return s
 	}
-	s := ask("boot_mode", "bios")
-	if t.Logf("%s: boot mode %s: bios is refused: %.300s", n.Name, s.BootMode, s.LastError); s.BootMode != "uefi" || !strings.Contains(s.LastError, "change boot mode") {
-		t.Errorf("%s: boot mode %q, want uefi: %s", n.Name, s.BootMode, s.LastError)
+	var s ironiclab.States
+	for _, mode := range []struct{ ironic, redfish, prints string }{{"bios", "Legacy", "SeaBIOS"}, {"uefi", "UEFI", "UEFI"}} {
+		if s = ask("boot_mode", mode.ironic); s.BootMode != mode.ironic {
+			t.Errorf("%s: boot mode in Ironic: %q, want %s: %s", n.Name, s.BootMode, mode.ironic, s.LastError)
+		}
+		w.power(n, "power on", "on")
+		var system struct {
+			Boot struct{ BootSourceOverrideMode string }
+		}
+		w.wait(30*time.Second, n.Name+" to start with "+mode.ironic, func() bool {
+			w.redfish(n, "/Systems/"+n.UUID, &system)
+			return system.Boot.BootSourceOverrideMode == mode.redfish && strings.Contains(w.console(n), mode.prints)
+		})
+		w.power(n, "power off", "off")
+		t.Logf("%s: boot mode %s: it starts with %s", n.Name, s.BootMode, mode.prints)
 	}
 	is := func() (b struct {
 		SecureBootEnable bool
@@ -235,7 +246,7 @@ func (w works) bootISO(t *testing.T, n api.Node) {
 // cleaned works by Redfish on a node with BIOS, by steps of manual cleaning.
 func (w works) cleaned(t *testing.T, n api.Node) {
 	bios := map[string]any{"interface": "bios", "step": "apply_configuration", "args": map[string]any{"settings": []map[string]any{
-		{"name": "BootTimeout", "value": 7}, {"name": "SystemProfile", "value": "Performance"}, {"name": "QuietBoot", "value": true}}}}
+		{"name": "ProcVirtualization", "value": "Disabled"}, {"name": "SystemProfile", "value": "Performance"}, {"name": "QuietBoot", "value": true}}}}
 	firmware := map[string]any{"interface": "management", "step": "update_firmware", "args": map[string]any{
 		"firmware_images": []map[string]any{{"url": w.ironic.FilesURL("bios-9.1.bin"), "checksum": "sha1"}}}}
 	w.patch(n, "/driver_info/deploy_iso", w.ironic.FilesURL("agent.iso"))
@@ -259,7 +270,7 @@ func (w works) cleaned(t *testing.T, n api.Node) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range map[string]string{"BootTimeout": "7", "SystemProfile": "Performance", "QuietBoot": "True", "SystemBiosVersion": "9.1"} {
+		for name, want := range map[string]string{"ProcVirtualization": "Disabled", "SystemProfile": "Performance", "QuietBoot": "True", "SystemBiosVersion": "9.1"} {
 			t.Logf("%s: %s was %q, is %q", n.Name, name, was[name], is[name])
 			if was[name] == want || is[name] != want {
 				t.Errorf("%s: Ironic has %s %q, want %q", n.Name, name, is[name], want)
@@ -270,6 +281,9 @@ func (w works) cleaned(t *testing.T, n api.Node) {
 			t.Errorf("%s: firmware %+v", n.Name, inventory)
 		}
 	})
+	if xml := w.run("virsh", "dumpxml", n.Name); !strings.Contains(xml, "<feature policy='disable' name='svm'/>") {
+		t.Errorf("%s still has virtualization:\n%s", n.Name, xml)
+	}
 	t.Run("RAID", func(t *testing.T) { w.in(t).raid(t, n) })
 }
 
@@ -295,6 +309,17 @@ func (w works) raid(t *testing.T, n api.Node) {
 	if disk["raid_level"] != "1" || fmt.Sprint(disk["size_gb"]) != "3" {
 		t.Errorf("%s: Ironic has %v", n.Name, is.RAID)
 	}
+	w.power(n, "power on", "on")
+	var sizes []string
+	for line := range strings.Lines(w.run("virsh", "-q", "domblklist", n.Name)) {
+		if f := strings.Fields(line); len(f) == 2 && strings.HasPrefix(f[0], "vd") {
+			sizes = append(sizes, strings.Fields(w.run("virsh", "domblkinfo", n.Name, f[0]))[1])
+		}
+	}
+	if t.Logf("%s: disks of %s bytes", n.Name, sizes); !slices.Equal(sizes, []string{fmt.Sprint(3 << 30)}) {
+		t.Errorf("%s: disks of %s bytes, want one of 3 GiB", n.Name, sizes)
+	}
+	w.power(n, "power off", "off")
 }
 
 // sensors are what Ironic sends to its users, of nodes that run.
