@@ -263,37 +263,39 @@ func (w works) cleaned(t *testing.T, n api.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Run("firmware and BIOS settings", func(t *testing.T) {
-		w := w.in(t)
-		w.provision(n, "clean", "manageable", map[string]any{"clean_steps": []any{firmware, bios}})
-		is, err := w.ironic.BIOS(t.Context(), n.UUID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, want := range map[string]string{"ProcVirtualization": "Disabled", "SystemProfile": "Performance", "QuietBoot": "True", "SystemBiosVersion": "9.1"} {
-			t.Logf("%s: %s was %q, is %q", n.Name, name, was[name], is[name])
-			if was[name] == want || is[name] != want {
-				t.Errorf("%s: Ironic has %s %q, want %q", n.Name, name, is[name], want)
-			}
-		}
-		var inventory struct{ Version string }
-		if w.redfish(n, "/UpdateService/FirmwareInventory/"+n.UUID+"-BIOS", &inventory); inventory.Version != "9.1" {
-			t.Errorf("%s: firmware %+v", n.Name, inventory)
-		}
-	})
-	if xml := w.run("virsh", "dumpxml", n.Name); !strings.Contains(xml, "<feature policy='disable' name='svm'/>") {
-		t.Errorf("%s still has virtualization:\n%s", n.Name, xml)
+	goal := map[string]any{"logical_disks": []map[string]any{{"size_gb": 3, "raid_level": "1"}}}
+	if _, err := w.ironic.Ask(t.Context(), n.UUID, "raid", goal); err != nil {
+		t.Fatal(err)
 	}
+	w.provision(n, "clean", "manageable", map[string]any{"clean_steps": []any{firmware, bios,
+		map[string]any{"interface": "raid", "step": "delete_configuration"}, map[string]any{"interface": "raid", "step": "create_configuration"}}})
+	t.Run("firmware and BIOS settings", func(t *testing.T) { w.in(t).set(t, n, was) })
 	t.Run("RAID", func(t *testing.T) { w.in(t).raid(t, n) })
 }
 
-func (w works) raid(t *testing.T, n api.Node) {
-	goal := map[string]any{"logical_disks": []map[string]any{{"size_gb": 3, "raid_level": "1", "volume_name": "mirror"}}}
-	if err := w.ironic.Call(t.Context(), "PUT", "/v1/nodes/"+n.UUID+"/states/raid", goal, nil); err != nil {
+// set looks at what Ironic set of the firmware; was is what it had cached before.
+func (w works) set(t *testing.T, n api.Node, was map[string]string) {
+	is, err := w.ironic.BIOS(t.Context(), n.UUID)
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.provision(n, "clean", "manageable", map[string]any{"clean_steps": []any{
-		map[string]any{"interface": "raid", "step": "delete_configuration"}, map[string]any{"interface": "raid", "step": "create_configuration"}}})
+	for name, want := range map[string]string{"ProcVirtualization": "Disabled", "SystemProfile": "Performance", "QuietBoot": "1", "SystemBiosVersion": "9.1"} {
+		t.Logf("%s: %s was %q, is %q", n.Name, name, was[name], is[name])
+		if was[name] == want || is[name] != want {
+			t.Errorf("%s: Ironic has %s %q, want %q", n.Name, name, is[name], want)
+		}
+	}
+	var inventory struct{ Version string }
+	if w.redfish(n, "/UpdateService/FirmwareInventory/"+n.UUID+"-BIOS", &inventory); inventory.Version != "9.1" {
+		t.Errorf("%s: firmware %+v", n.Name, inventory)
+	}
+	if xml := w.run("virsh", "dumpxml", n.Name); !strings.Contains(xml, "<feature policy='disable' name='svm'/>") {
+		t.Errorf("%s still has virtualization:\n%s", n.Name, xml)
+	}
+}
+
+// raid looks at the volume that Ironic made of both disks.
+func (w works) raid(t *testing.T, n api.Node) {
 	var is struct {
 		RAID map[string]any `json:"raid_config"`
 	}
