@@ -22,7 +22,7 @@ var confTemplate string
 const startTimeout = 90 * time.Second
 
 // stateTimeout bounds what Ironic does to a node: one boot of it, or a few.
-const stateTimeout = 3 * time.Minute
+const stateTimeout = 5 * time.Minute
 
 // microversion is the newest that Ironic 21.4 (Debian 12) knows.
 const microversion = "1.82"
