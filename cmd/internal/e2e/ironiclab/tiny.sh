@@ -15,7 +15,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$out" "$root"/{bin,dev,proc,sys,modules}
 cp "$kernel"/boot/vmlinuz-* "$out/vmlinuz"
 cp /bin/busybox "$root/bin/"
-for applet in sh mount cat echo insmod sleep poweroff head ip nc sed timeout tr wget; do
+for applet in sh mount cat echo insmod sleep poweroff head ip nc sed timeout tr; do
 	ln -s busybox "$root/bin/$applet"
 done
 
@@ -64,23 +64,27 @@ INIT
 # (ironic-python-agent's API: lookup, heartbeat, commands).
 cat >"$root/bin/agent" <<'AGENT'
 #!/bin/sh
-api=$1 address=$2 router=$3
+api=${1#http://} address=$2 router=$3
 ip link set lo up
 ip addr add "$address" dev eth0
 ip link set eth0 up
 ip route add default via "$router"
 nc -ll -p 9999 -e /bin/answer &
-call() { timeout 10 wget -q -O - --header 'X-OpenStack-Ironic-API-Version: 1.68' --header 'Content-Type: application/json' "$@"; }
+# Not wget, whose look-up of the port "http" crashes in a static busybox.
+call() {
+	printf '%s %s HTTP/1.0\r\nHost: %s\r\nX-OpenStack-Ironic-API-Version: 1.68\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
+		"$1" "$2" "$api" ${#3} "$3" | timeout 10 nc "${api%:*}" "${api#*:}"
+}
 field() { echo "$found" | tr ',{}' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
 node=
 until [ -n "$node" ]; do
-	found=$(call "$api/v1/lookup?addresses=$(cat /sys/class/net/eth0/address)")
+	found=$(call GET "/v1/lookup?addresses=$(cat /sys/class/net/eth0/address)")
 	node=$(field uuid) token=$(field agent_token)
 	[ -n "$node" ] || sleep 0.5
 done
 echo "TENKS-AGENT $node"
 while :; do
-	call --post-data "{\"callback_url\": \"http://${address%/*}:9999\", \"agent_version\": \"9.4.3\", \"agent_token\": \"$token\"}" "$api/v1/heartbeat/$node"
+	call POST "/v1/heartbeat/$node" "{\"callback_url\": \"http://${address%/*}:9999\", \"agent_version\": \"9.4.3\", \"agent_token\": \"$token\"}" >/dev/null
 	sleep 1
 done
 AGENT
