@@ -246,7 +246,7 @@ func (w works) bootISO(t *testing.T, n api.Node) {
 // cleaned works by Redfish on a node with BIOS, by steps of manual cleaning.
 func (w works) cleaned(t *testing.T, n api.Node) {
 	bios := map[string]any{"interface": "bios", "step": "apply_configuration", "args": map[string]any{"settings": []map[string]any{
-		{"name": "ProcVirtualization", "value": "Disabled"}, {"name": "SystemProfile", "value": "Performance"}, {"name": "QuietBoot", "value": true}}}}
+		{"name": "BootTimeout", "value": 1}, {"name": "SystemProfile", "value": "Performance"}, {"name": "QuietBoot", "value": true}}}}
 	firmware := map[string]any{"interface": "management", "step": "update_firmware", "args": map[string]any{
 		"firmware_images": []map[string]any{{"url": w.ironic.FilesURL("bios-9.1.bin"), "checksum": "sha1"}}}}
 	w.patch(n, "/driver_info/deploy_iso", w.ironic.FilesURL("agent.iso"))
@@ -279,7 +279,7 @@ func (w works) set(t *testing.T, n api.Node, was map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"ProcVirtualization": "Disabled", "SystemProfile": "Performance", "QuietBoot": "1", "SystemBiosVersion": "9.1"} {
+	for name, want := range map[string]string{"BootTimeout": "1", "SystemProfile": "Performance", "QuietBoot": "1", "SystemBiosVersion": "9.1"} {
 		t.Logf("%s: %s was %q, is %q", n.Name, name, was[name], is[name])
 		if was[name] == want || is[name] != want {
 			t.Errorf("%s: Ironic has %s %q, want %q", n.Name, name, is[name], want)
@@ -289,8 +289,8 @@ func (w works) set(t *testing.T, n api.Node, was map[string]string) {
 	if w.redfish(n, "/UpdateService/FirmwareInventory/"+n.UUID+"-BIOS", &inventory); inventory.Version != "9.1" {
 		t.Errorf("%s: firmware %+v", n.Name, inventory)
 	}
-	if xml := w.run("virsh", "dumpxml", n.Name); !strings.Contains(xml, "<feature policy='disable' name='svm'/>") {
-		t.Errorf("%s still has virtualization:\n%s", n.Name, xml)
+	if xml := w.run("virsh", "dumpxml", n.Name); !strings.Contains(xml, "<bootmenu enable='yes' timeout='1000'/>") {
+		t.Errorf("%s has no boot menu:\n%s", n.Name, xml)
 	}
 }
 
