@@ -168,7 +168,7 @@ func (w works) secureBoot(t *testing.T, n api.Node) {
 		if s = ask("boot_mode", mode.ironic); s.BootMode != mode.ironic {
 			t.Errorf("%s: boot mode in Ironic: %q, want %s: %s", n.Name, s.BootMode, mode.ironic, s.LastError)
 		}
-		w.power(n, "power on", "on")
+		w.started(n)
 		var system struct {
 			Boot struct{ BootSourceOverrideMode string }
 		}
@@ -197,7 +197,7 @@ func (w works) secureBoot(t *testing.T, n api.Node) {
 		if got := is().SecureBootEnable; got != want {
 			t.Errorf("%s: Secure Boot is %t, want %t", n.Name, got, want)
 		}
-		w.power(n, "power on", "on")
+		w.started(n)
 		w.power(n, "power off", "off")
 		s, err := w.ironic.States(t.Context(), n.UUID)
 		if err != nil {
@@ -208,6 +208,18 @@ func (w works) secureBoot(t *testing.T, n api.Node) {
 		}
 		t.Logf("%s: Secure Boot in Ironic and of the node: %t", n.Name, want)
 	}
+}
+
+// started has Ironic start a node, again while its host is busy with changes of its firmware.
+func (w works) started(n api.Node) {
+	w.t.Helper()
+	w.wait(30*time.Second, "Ironic to start "+n.Name, func() bool {
+		err := w.ironic.SetPower(w.t.Context(), n.UUID, "power on")
+		if err != nil {
+			w.t.Logf("%s: start: %.300s", n.Name, err.Error())
+		}
+		return err == nil
+	})
 }
 
 // bootISO has Ironic boot a user's ISO (deploy interface ramdisk), and take it out.
