@@ -64,6 +64,11 @@ func (s starting) sort(disks, nics, cds []string) []string {
 // cpuFeatures are those that processors which cannot virtualize lack: Intel's and AMD's.
 var cpuFeatures = []string{"svm", "vmx"}
 
+// wideAddresses goes with them under TCG: without SVM, QEMU has no CPUID leaf 80000008h any
+// longer, where a guest with 5-level paging finds how wide addresses are, and its processes
+// fail.
+const wideAddresses = "la57"
+
 // vcpus is how many processors the guest has.
 func vcpus(s driver.Spec) uint {
 	n := uint(s.Machine.VCPUs) //nolint:gosec // it is checked
@@ -77,7 +82,11 @@ func vcpus(s driver.Spec) uint {
 func (b blueprint) setUp(d *libvirtxml.Domain) {
 	s := b.Spec.Setup
 	if s.Off(driver.BIOSVirtualization) {
-		for _, name := range cpuFeatures {
+		names := cpuFeatures
+		if b.DomainType != domainKVM {
+			names = append(slices.Clone(names), wideAddresses)
+		}
+		for _, name := range names {
 			d.CPU.Features = append(d.CPU.Features, libvirtxml.DomainCPUFeature{Policy: "disable", Name: name})
 		}
 	}

@@ -56,3 +56,21 @@ func TestSetupIsReadBack(t *testing.T) {
 		t.Errorf("pending: %q", got)
 	}
 }
+
+// TestProcessorsWithoutVirtualization holds that guests under TCG have no wide addresses
+// then, which QEMU cannot describe to them.
+func TestProcessorsWithoutVirtualization(t *testing.T) {
+	for kind, want := range map[string][]string{domainKVM: {"svm", "vmx"}, domainQEMU: {"svm", "vmx", "la57"}} {
+		b := blueprintOf(spec())
+		b.DomainType, b.Spec.Setup.BIOS = kind, map[string]string{driver.BIOSVirtualization: "Disabled"}
+		var off []string
+		for _, f := range build(t, b, nil).CPU.Features {
+			if f.Policy == "disable" {
+				off = append(off, f.Name)
+			}
+		}
+		if !slices.Equal(off, want) {
+			t.Errorf("%s: without %q, want %q", kind, off, want)
+		}
+	}
+}
