@@ -61,6 +61,13 @@ func (w works) socat(t *testing.T, n api.Node) {
 	w.wait(30*time.Second, "the guest to hear", func() bool { return strings.Contains(s.text(), heard) })
 	t.Logf("%s: on the console of Ironic: %s", n.Name, heard)
 
+	// Linux says of an NMI that it knows no reason for it.
+	if err := w.ironic.Call(t.Context(), "PUT", "/v1/nodes/"+n.UUID+"/management/inject_nmi", map[string]any{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(30*time.Second, "the guest to have an NMI", func() bool { return strings.Contains(s.text(), "NMI received for unknown reason") })
+	t.Logf("%s: an NMI by Ironic reached the guest", n.Name)
+
 	// The power button is the guest's to answer.
 	w.power(n, "soft power off", "off")
 	if !strings.Contains(w.console(n), "TENKS-BUTTON") {
