@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"tenks/bmc"
 	"tenks/raftfsm/state"
@@ -67,7 +66,7 @@ func (p Plug) Turn(ctx context.Context, c Command) error {
 // cut switches the outlet off. It is noted first, so that nobody starts the node meanwhile.
 func (p Plug) cut(ctx context.Context) error {
 	if IsCut(p.Chassis) {
-		return p.power(ctx, state.ActionOff)
+		return bmc.PowerWhenFree(ctx, p.Chassis, state.ActionOff, bmc.PowerPatience)
 	}
 	kept := keptOff
 	switch p.Chassis.Status().Power {
@@ -108,32 +107,6 @@ func (p Plug) starts(ran bool) bool {
 	return p.Bare || policy == state.RestoreOn || policy == state.RestorePrevious && ran
 }
 
-// How long a chassis that is busy is waited for: a client that switches an outlet off and on
-// again does not expect the off to be under way still.
-const (
-	busyTime  = 5 * time.Second
-	busyPause = 100 * time.Millisecond
-)
-
-// power changes power as soon as the chassis takes it.
-func (p Plug) power(ctx context.Context, action state.PowerAction) error {
-	bounded, cancel := context.WithTimeout(ctx, busyTime)
-	defer cancel()
-	for {
-		err := p.Chassis.Power(ctx, action)
-		if !errors.Is(err, state.ErrBusy) {
-			return err
-		}
-		timer := time.NewTimer(busyPause)
-		select {
-		case <-bounded.Done():
-			timer.Stop()
-			return err
-		case <-timer.C:
-		}
-	}
-}
-
 // networkFirst has a bare node boot from the network first, unless it was told otherwise:
 // nobody can set its boot device by a BMC, and Ironic's snmp driver relies on that order.
 func (p Plug) networkFirst(ctx context.Context, action state.PowerAction) error {
@@ -158,7 +131,7 @@ func (p Plug) change(ctx context.Context, kept string, action state.PowerAction)
 	}
 	err := p.networkFirst(ctx, action)
 	if err == nil {
-		err = p.power(ctx, action)
+		err = bmc.PowerWhenFree(ctx, p.Chassis, action, bmc.PowerPatience)
 	}
 	if err != nil && string(before) != kept {
 		err = errors.Join(err, p.Chassis.Keep(context.WithoutCancel(ctx), keyOutlet, before))

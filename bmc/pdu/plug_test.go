@@ -92,7 +92,7 @@ func waitsForBusyChassis(t *testing.T) {
 	if err := p.Turn(t.Context(), Off); !errors.Is(err, state.ErrBusy) || !p.IsOn() || IsCut(chassis) {
 		t.Errorf("%v, on %t", err, p.IsOn())
 	}
-	p.Chassis = stubborn{chassis, time.Now().Add(busyTime / 2)}
+	p.Chassis = stubborn{chassis, time.Now().Add(bmc.PowerPatience / 2)}
 	if err := p.Turn(t.Context(), Off); err != nil || p.IsOn() || chassis.Status().Power != state.PowerOff {
 		t.Errorf("busy for a while: %v, on %t", err, p.IsOn())
 	}

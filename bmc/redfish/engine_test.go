@@ -1,12 +1,15 @@
 package redfish
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tenks/bmc"
+	"tenks/bmc/bmctest"
 	"tenks/raftfsm/state"
 )
 
@@ -207,12 +210,20 @@ func TestResets(t *testing.T) {
 	}
 }
 
+// busyChassis never has time for a power change.
+type busyChassis struct{ *bmctest.Chassis }
+
+func (busyChassis) Power(context.Context, state.PowerAction) error { return state.ErrBusy }
+
 func TestResetsThatFail(t *testing.T) {
-	f := newFixture(t)
+	f := newFixture(t, func(c *Config) { c.PowerPatience = 300 * time.Millisecond })
 	reset := sys1 + "/Actions/ComputerSystem.Reset"
 	run(t, f, []exchange{{name: "an interrupt without power", method: post, path: reset, body: `{"ResetType":"Nmi"}`, status: 409, message: "ActionParameterValueConflict"}})
 	f.chassis[first].FailNext(state.ErrBusy)
+	run(t, f, []exchange{{name: "busy for a moment", method: post, path: reset, body: `{"ResetType":"On"}`, status: 204}})
+	f.replaceChassis(busyChassis{f.chassis[first]})
 	run(t, f, []exchange{{name: "busy", method: post, path: reset, body: `{"ResetType":"On"}`, status: 503, message: "ServiceTemporarilyUnavailable", header: map[string]string{"Retry-After": "2"}}})
+	f.replaceChassis(f.chassis[first])
 	f.chassis[first].FailNext(state.ErrUnsupported)
 	run(t, f, []exchange{{name: "not of this driver", method: post, path: reset, body: `{"ResetType":"On"}`, status: 400}})
 }

@@ -65,6 +65,9 @@ type Config struct {
 	AllowLocal bool
 	// SessionTimeout is how long a session may be idle; 0: 30 minutes.
 	SessionTimeout time.Duration
+	// PowerPatience is how long a reset waits for a power change that is under way; 0:
+	// bmc.PowerPatience.
+	PowerPatience time.Duration
 }
 
 // Service answers requests. It is safe for concurrent use.
@@ -114,6 +117,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.PowerPatience == 0 {
+		cfg.PowerPatience = bmc.PowerPatience
 	}
 	if cfg.SessionTimeout == 0 {
 		cfg.SessionTimeout = defaultSessionTimeout

@@ -223,7 +223,8 @@ func reset(r *Request, v Values) (*Result, error) {
 	if wait {
 		err = gracefulRestart(r)
 	} else {
-		err = r.Chassis().Power(r.Context(), action)
+		// Clients do not ask again: sushy repeats only what it reads.
+		err = bmc.PowerWhenFree(r.Context(), r.Chassis(), action, r.Service.cfg.PowerPatience)
 	}
 	switch {
 	case errors.Is(err, state.ErrWrongState):
