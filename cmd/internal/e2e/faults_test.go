@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,12 +208,15 @@ func TestIntegrationLibvirtFaultsCostNoAnswerOfABMC(t *testing.T) {
 		}
 	}
 	works("nothing")
+	image := h.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 64<<10)) })) + "/x.iso"
 
 	t.Run("libvirtd hung for 30 s", func(t *testing.T) {
 		if err := h.SignalLibvirtd(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		until := time.Now().Add(30 * time.Second)
+		h.askAll(t, "libvirtd hangs", tk1, image, false)
+		h.readAll(t, "libvirtd hangs", tk1)
 		busy := ""
 		for time.Now().Before(until) {
 			status(tk0)
@@ -243,6 +247,7 @@ func TestIntegrationLibvirtFaultsCostNoAnswerOfABMC(t *testing.T) {
 	t.Run("driver process killed", func(t *testing.T) {
 		for range 3 {
 			h.killProgram(filepath.Join(bin, "tenks-libvirt"))
+			h.askAll(t, "the driver was killed", tk1, image, false)
 			status(tk0)
 			works("a kill of the driver")
 		}
