@@ -215,6 +215,8 @@ func TestAFetchEndsWhenItIsNotWantedAnyLonger(t *testing.T) {
 			test.end()
 			if err := <-result; err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%s: the insert got %v, want one with %q", test.name, err, test.want)
+			} else if busy := errors.Is(err, state.ErrBusy); busy != (test.want != "canceled") {
+				t.Errorf("%s: %v is busy: %t", test.name, err, busy)
 			}
 			e.wantDrive("after "+test.name, test.in)
 			c = e.chassis("a")

@@ -243,6 +243,46 @@ func TestSystemsElsewhere(t *testing.T) {
 	}
 }
 
+func TestAnAccountOfSystemsElsewhereIsMadeThere(t *testing.T) {
+	const body = `{"UserName":"op","Password":"long enough","RoleId":"Operator"}`
+	far := newFixture(t)
+	var at []string
+	f := newFixture(t, func(c *Config) {
+		c.Forward = func(w http.ResponseWriter, r *http.Request, sys System, caller *Caller) {
+			at = append(at, sys.Peer)
+			far.ServeHTTP(w, r.WithContext(AsCaller(r.Context(), caller.UserName, caller.Role, sys.ID)))
+		}
+	})
+	systems, _ := f.fleet.All()
+	systems = slices.Clone(systems)
+	for i := range systems {
+		systems[i].Chassis, systems[i].Peer = nil, "hv2"
+	}
+	f.fleet.set(systems)
+	a := f.want(http.StatusCreated, post, accountsPath, body)
+	if got := a.Header().Get("Location"); got != accountsPath+"/op" || !slices.Equal(at, []string{"hv2"}) {
+		t.Errorf("made at %q, location %q", at, got)
+	}
+	far.user, far.password = "op", "long enough"
+	if a := far.want(http.StatusOK, get, sys1, nil); a.at("Id") != first {
+		t.Errorf("there it sees %s", a.Body)
+	}
+	// A peer that has a system of the account makes it itself.
+	systems = slices.Clone(systems)
+	systems[1].Chassis = f.chassis[second]
+	f.fleet.set(systems)
+	f.want(http.StatusCreated, post, accountsPath, body)
+	if len(at) != 1 {
+		t.Errorf("forwarded to %q", at)
+	}
+	// Nobody to forward it to, or one that is not there: it can be asked for again.
+	alone := newFixture(t)
+	alone.fleet.set([]System{{ID: first, Account: systems[0].Account}})
+	if a := alone.want(http.StatusServiceUnavailable, post, accountsPath, body); a.Header().Get("Retry-After") == "" {
+		t.Errorf("headers %v", a.Header())
+	}
+}
+
 func TestManySystemsWithTheirOwnPasswords(t *testing.T) {
 	f := newFixture(t)
 	var systems []System

@@ -3,6 +3,10 @@ package redfish
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,4 +187,56 @@ func TestHTTPBootWaitsForItsImage(t *testing.T) {
 			t.Errorf("%s: answered %d, want %d", name, a.Code, c.want)
 		}
 	}
+}
+
+// lastDrive is a chassis whose InsertMedia ends the one before, as state.ErrBusy.
+type lastDrive struct {
+	*bmctest.Chassis
+	mu   sync.Mutex // guards stop
+	stop chan struct{}
+	end  chan struct{}
+}
+
+func (d *lastDrive) InsertMedia(ctx context.Context, m bmc.Media) error {
+	d.mu.Lock()
+	if d.stop != nil {
+		close(d.stop)
+	}
+	stop := make(chan struct{})
+	d.stop = stop
+	d.mu.Unlock()
+	select {
+	case <-stop:
+		return fmt.Errorf("insert media: %w: another image was asked for meanwhile", state.ErrBusy)
+	case <-d.end:
+		return d.Chassis.InsertMedia(ctx, m)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestAnImageThatIsSupersededCanBeAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		d := &lastDrive{Chassis: f.chassis[first], end: make(chan struct{})}
+		systems, _ := f.fleet.All()
+		systems = slices.Clone(systems)
+		systems[0].Chassis = d
+		f.fleet.set(systems)
+		insert := cd + "/Actions/VirtualMedia.InsertMedia"
+		answered := make(chan answer, 1)
+		go func() { answered <- f.do(post, insert, `{"Image":"http://192.0.2.9/a.iso"}`) }()
+		synctest.Wait()
+		other := f.inBackground(post, insert, `{"Image":"http://192.0.2.9/b.iso"}`)
+		if a := <-answered; a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") == "" || a.message() != "ServiceTemporarilyUnavailable" {
+			t.Errorf("the first: %d %v %s", a.Code, a.Header(), a.Body)
+		}
+		close(d.end)
+		if got := <-other; got != http.StatusNoContent {
+			t.Errorf("the second: %d", got)
+		}
+		if got := f.want(http.StatusOK, get, cd, nil).at("Image"); got != "http://192.0.2.9/b.iso" {
+			t.Errorf("in the drive: %v", got)
+		}
+	})
 }

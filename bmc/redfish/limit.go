@@ -54,16 +54,17 @@ const (
 )
 
 // Patience is how long a peer that a request is forwarded to may take to begin its answer:
-// one that hangs takes what is sent, and says nothing. Only the fetch of an image is
-// waited for by design, also by a start from the drive.
-func Patience(r *http.Request) time.Duration {
+// one that hangs takes what is sent, and says nothing. After silent it must show that it is
+// there, again and again until most. Only the fetch of an image is waited for by design,
+// also by a start from the drive: for all else silent is most.
+func Patience(r *http.Request) (silent, most time.Duration) {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		return readPatience
+		return readPatience, readPatience
 	case strings.HasSuffix(r.URL.Path, "/Actions/ComputerSystem.Reset"):
-		return changePatience + mediaWait
+		return changePatience, changePatience + mediaWait
 	case strings.Contains(r.URL.Path, "/VirtualMedia/"):
-		return changePatience + asyncAfter(r)
+		return changePatience, changePatience + asyncAfter(r)
 	}
-	return changePatience
+	return changePatience, changePatience
 }

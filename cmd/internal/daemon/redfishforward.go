@@ -21,11 +21,13 @@ import (
 // port only.
 const (
 	// redfishFor says what a request is: one for a node of the peer that gets it, one of a
-	// client of a peer that has only its part of the state, or one for a certificate.
+	// client of a peer that has only its part of the state, one for a certificate, or the
+	// question whether the peer is there.
 	redfishFor = "Tenks-Redfish"
 	forNode    = "node"
 	forClient  = "client"
 	forTLS     = "certificate"
+	forSign    = "sign"
 
 	redfishUser   = "Tenks-Redfish-User"
 	redfishRole   = "Tenks-Redfish-Role"
@@ -136,11 +138,15 @@ func (m *meshRedfish) send(w http.ResponseWriter, r *http.Request, peer string, 
 		return errUnheard
 	}
 	var failed error
-	// A peer that hangs takes the request, and says nothing.
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	patience := time.AfterFunc(redfish.Patience(r), cancel)
-	defer patience.Stop()
+	unanswered, heard := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer heard()
+	p := patience{alive: func(ctx context.Context) bool { return m.alive(ctx, peer) }, giveUp: cancel}
+	p.silent, p.most = redfish.Patience(r)
+	watch.Go(func() { p.watch(unanswered) })
 	proxy := &httputil.ReverseProxy{
 		Transport:     m.a.peerHTTP,
 		FlushInterval: -1,
@@ -153,7 +159,7 @@ func (m *meshRedfish) send(w http.ResponseWriter, r *http.Request, peer string, 
 			mark(p.Out.Header)
 		},
 		ModifyResponse: func(resp *http.Response) error {
-			patience.Stop()
+			heard()
 			// The service has set some already, and spells this one as the specification does.
 			for key, values := range resp.Header {
 				if strings.EqualFold(key, odataVersion) {
@@ -192,8 +198,12 @@ func (m *meshRedfish) around(next http.Handler) http.Handler {
 		}
 		// The service bounds how long an answer may take, on a connection that goes on.
 		defer func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) }()
-		if what == forTLS {
+		switch what {
+		case forTLS:
 			m.sign(w, r, peer)
+			return
+		case forSign:
+			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		ctx := r.Context()

@@ -191,4 +191,6 @@ func TestIntegrationIronicFollowsARedfishNodeToAnotherHost(t *testing.T) {
 	want := fmt.Sprintf("https://%s:8000", to.Address())
 	hosts[0].wait(time.Minute, "its new address in Ironic", func() bool { return to != from && address() == want })
 	hosts[0].worked(t, ironic, hosts[0].node(moves.Name))
+	from.tenks("peer", "undrain", from.Name())
+	t.Run("whatever fails", func(t *testing.T) { redfishGoesOn(t, hosts) })
 }

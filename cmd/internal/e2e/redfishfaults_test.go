@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ import (
 // How long an answer may take: to a read of a node here and to one of a node elsewhere,
 // and to a change.
 const (
-	readHere      = time.Second
+	readHere      = 2 * time.Second
 	readElsewhere = 6 * time.Second
 	changeAnswers = 15 * time.Second
 )
@@ -32,6 +33,16 @@ type asked struct {
 	fits []int
 	// then is done with the Location of what was made.
 	then string
+}
+
+// kind is a short name of a request.
+func (q asked) kind() string {
+	kind := q.method + " " + path.Base(q.path)
+	var reset struct{ ResetType string }
+	if err := json.Unmarshal([]byte(q.body), &reset); err == nil && reset.ResetType != "" {
+		kind += " " + reset.ResetType
+	}
+	return kind
 }
 
 // redfishRequests are requests of every kind about a node. What they make they remove.
@@ -73,9 +84,9 @@ type answered struct {
 
 // redfish sends a request to a host's service, as the node's own account. The time is also
 // that of the connection: each request makes its own.
-func (h *host) redfish(ctx context.Context, c *http.Client, n api.Node, method, path, body string) (a answered, err error) {
+func (h *host) redfish(ctx context.Context, c *http.Client, n api.Node, method, ref, body string) (a answered, err error) {
 	began := time.Now()
-	r, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("https://%s:8000%s", h.bmcAddress(n), path), strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, fmt.Sprintf("https://%s:8000%s", h.bmcAddress(n), ref), strings.NewReader(body))
 	if err != nil {
 		return a, err
 	}
@@ -135,8 +146,10 @@ func (h *host) askAll(t *testing.T, situation string, n api.Node, image string, 
 	defer c.CloseIdleConnections()
 	var mu sync.Mutex
 	var work sync.WaitGroup
-	counts, slowest := map[int]int{}, time.Duration(0)
-	for _, q := range redfishRequests(n, image) {
+	requests := redfishRequests(n, image)
+	row := make([]string, len(requests))
+	for i, q := range requests {
+		row[i] = q.kind() + " –"
 		work.Go(func() {
 			limit := changeAnswers
 			if q.method == http.MethodGet {
@@ -154,8 +167,7 @@ func (h *host) askAll(t *testing.T, situation string, n api.Node, image string, 
 				t.Errorf("%s: %s asks for %s: %s %s: no answer: %v", situation, h.Name(), n.Name, q.method, q.path, err)
 				return
 			}
-			counts[a.status]++
-			slowest = max(slowest, a.took)
+			row[i] = fmt.Sprintf("%s %d %.1fs", q.kind(), a.status, a.took.Seconds())
 			if problem := a.wrong(q, limit); problem != "" {
 				t.Errorf("%s: %s asks for %s: %s %s %s: %d after %s: %s: %s", situation, h.Name(), n.Name, q.method, q.path, q.body, a.status,
 					a.took.Round(time.Millisecond), problem, bytes.TrimSpace(a.body))
@@ -168,7 +180,7 @@ func (h *host) askAll(t *testing.T, situation string, n api.Node, image string, 
 		})
 	}
 	work.Wait()
-	t.Logf("%s: %s asks for %s: statuses %v, the slowest after %s", situation, h.Name(), n.Name, counts, slowest.Round(time.Millisecond))
+	t.Logf("%s: %s asks for %s: %s", situation, h.Name(), n.Name, strings.Join(row, ", "))
 }
 
 // crawled is how many resources readAll reads.
@@ -196,10 +208,10 @@ func (h *host) readAll(t *testing.T, situation string, n api.Node) {
 		if err := json.Unmarshal(a.body, &payload); err != nil {
 			continue // metadata is XML
 		}
-		for _, path := range references(payload) {
-			if !seen[path] && strings.HasPrefix(path, "/redfish/v1/") && !strings.HasSuffix(path, "/SSE") {
-				seen[path] = true
-				todo = append(todo, path)
+		for _, ref := range references(payload) {
+			if !seen[ref] && strings.HasPrefix(ref, "/redfish/v1/") && !strings.HasSuffix(ref, "/SSE") {
+				seen[ref] = true
+				todo = append(todo, ref)
 			}
 		}
 	}
@@ -210,9 +222,9 @@ func (h *host) readAll(t *testing.T, situation string, n api.Node) {
 func references(v any) (out []string) {
 	switch v := v.(type) {
 	case map[string]any:
-		if path, ok := v["@odata.id"].(string); ok {
-			path, _, _ = strings.Cut(path, "#")
-			out = append(out, path)
+		if ref, ok := v["@odata.id"].(string); ok {
+			ref, _, _ = strings.Cut(ref, "#")
+			out = append(out, ref)
 		}
 		for _, member := range v {
 			out = append(out, references(member)...)
