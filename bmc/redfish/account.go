@@ -205,6 +205,15 @@ func (r *Request) allElsewhere() (first System, ok bool) {
 	return first, ok
 }
 
+// accountElsewhere returns a system whose peer may have the account of the path, which is
+// not known here: accounts that were added are kept with their systems.
+func (r *Request) accountElsewhere(rt *route) (System, bool) {
+	if rt.Path != accountsPath+"/{account}" || isForwarded(r.Context()) || !r.Caller.may(ConfigureUsers) {
+		return System{}, false
+	}
+	return r.allElsewhere()
+}
+
 // eachAccounts changes the added accounts of systems at this peer.
 func (s *Service) eachAccounts(ctx context.Context, systems []string, change func([]addedAccount) ([]addedAccount, error)) error {
 	unlock, err := s.locks.lock(ctx, accountsKey)

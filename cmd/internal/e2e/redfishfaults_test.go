@@ -173,8 +173,9 @@ func (h *host) askAll(t *testing.T, situation string, n api.Node, image string, 
 					a.took.Round(time.Millisecond), problem, bytes.TrimSpace(a.body))
 			}
 			if q.then != "" && a.status == http.StatusCreated {
-				if _, err := h.redfish(ctx, c, n, q.then, a.location, ""); err != nil {
-					t.Errorf("%s: %s %s: %v", situation, q.then, a.location, err)
+				then, err := h.redfish(ctx, c, n, q.then, a.location, "")
+				if err != nil || then.status != http.StatusNoContent && then.status != http.StatusServiceUnavailable {
+					t.Errorf("%s: %s %s: %d, %v", situation, q.then, a.location, then.status, err)
 				}
 			}
 		})
@@ -265,8 +266,15 @@ func redfishGoesOn(t *testing.T, hosts []*host) {
 	at.readAll(t, "all is well", here)
 
 	thaw := other.freezeAgent()
-	at.askAll(t, "a peer is frozen", far, image, true)
+	// On its own, by a connection that is there: those of many others are not even made.
+	reset := asked{method: "POST", path: "/redfish/v1/Systems/" + far.UUID + "/Actions/ComputerSystem.Reset", body: `{"ResetType":"On"}`}
+	a, err := at.redfish(t.Context(), at.https(), far, reset.method, reset.path, reset.body)
+	if problem := a.wrong(reset, changeAnswers); err != nil || problem != "" {
+		t.Errorf("a reset by a frozen peer: %d after %s, %v: %s", a.status, a.took, err, problem)
+	}
+	t.Logf("a peer is frozen: a reset: %d after %s", a.status, a.took.Round(time.Millisecond))
 	at.askAll(t, "a peer is frozen", here, image, false)
+	at.askAll(t, "a peer is frozen", far, image, true)
 	thaw()
 	at.wait(30*time.Second, "an answer of the peer that goes on", func() bool {
 		a, err := at.redfish(t.Context(), at.https(), far, http.MethodGet, "/redfish/v1/Systems/"+far.UUID, "")
