@@ -266,15 +266,19 @@ func redfishGoesOn(t *testing.T, hosts []*host) {
 	at.readAll(t, "all is well", here)
 
 	thaw := other.freezeAgent()
-	// On its own, by a connection that is there: those of many others are not even made.
-	reset := asked{method: "POST", path: "/redfish/v1/Systems/" + far.UUID + "/Actions/ComputerSystem.Reset", body: `{"ResetType":"On"}`}
-	a, err := at.redfish(t.Context(), at.https(), far, reset.method, reset.path, reset.body)
-	if problem := a.wrong(reset, changeAnswers); err != nil || problem != "" {
-		t.Errorf("a reset by a frozen peer: %d after %s, %v: %s", a.status, a.took, err, problem)
-	}
-	t.Logf("a peer is frozen: a reset: %d after %s", a.status, a.took.Round(time.Millisecond))
-	at.askAll(t, "a peer is frozen", here, image, false)
+	var both sync.WaitGroup
+	both.Go(func() {
+		// By a connection that is there: many others wait for theirs to be made.
+		reset := asked{method: "POST", path: "/redfish/v1/Systems/" + far.UUID + "/Actions/ComputerSystem.Reset", body: `{"ResetType":"On"}`}
+		a, err := at.redfish(t.Context(), at.https(), far, reset.method, reset.path, reset.body)
+		if problem := a.wrong(reset, changeAnswers); err != nil || problem != "" {
+			t.Errorf("a reset by a frozen peer: %d after %s, %v: %s", a.status, a.took, err, problem)
+		}
+		t.Logf("a peer is frozen: a reset first: %d after %s", a.status, a.took.Round(time.Millisecond))
+	})
 	at.askAll(t, "a peer is frozen", far, image, true)
+	at.askAll(t, "a peer is frozen", here, image, false)
+	both.Wait()
 	thaw()
 	at.wait(30*time.Second, "an answer of the peer that goes on", func() bool {
 		a, err := at.redfish(t.Context(), at.https(), far, http.MethodGet, "/redfish/v1/Systems/"+far.UUID, "")
@@ -284,7 +288,6 @@ func redfishGoesOn(t *testing.T, hosts []*host) {
 	if err := leader.Isolate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var both sync.WaitGroup
 	both.Go(func() { at.askAll(t, "the leader is cut off", there, image, true) })
 	both.Go(func() { at.askAll(t, "the leader is cut off", here, image, false) })
 	both.Go(func() { leader.askAll(t, "alone", there, image, false) })
