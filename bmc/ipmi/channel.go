@@ -22,11 +22,13 @@ const (
 	extendedData = 0x80
 	twoKeyLogin  = 0x20 // K_g is needed
 	nonNullNames = 0x04 // user names are needed: no anonymous login, no null user
-	onlyIPMI20   = 0x02
+	forIPMI20    = 0x02
+	forIPMI15    = 0x01
 )
 
 // getChannelAuthCapabilities is IPMI v2.0 §22.13. No authentication type of IPMI
-// 1.5 is offered, "none" least of all.
+// 1.5 is offered unless its sessions are on, and "none" not even then. Each message is
+// authenticated, whatever the privilege, so that no bit says otherwise.
 func getChannelAuthCapabilities(_ context.Context, c *call) ([]byte, error) {
 	level := types.PrivilegeLevel(c.data[1] & 0x0f)
 	if err := onLAN(c.data[0]); err != nil {
@@ -40,7 +42,13 @@ func getChannelAuthCapabilities(_ context.Context, c *call) ([]byte, error) {
 		b[2] |= twoKeyLogin
 	}
 	if c.data[0]&extendedData != 0 {
-		b[1], b[3] = extendedData, onlyIPMI20
+		b[1], b[3] = extendedData, forIPMI20
+		if c.v15 {
+			b[3] |= forIPMI15
+		}
+	}
+	if c.v15 {
+		b[1] |= types15
 	}
 	return b, nil
 }

@@ -34,6 +34,7 @@ type engine struct {
 	key      [20]byte // K_uid: the password, zero-padded
 	decoy    [20]byte
 	bmcKey   *[bmcKeyLen]byte // K_g, zero-padded; nil for a login with one key
+	v15      bool             // sessions of IPMI 1.5 are answered
 	random   io.Reader
 	log      *slog.Logger
 	opened   time.Time
@@ -109,6 +110,8 @@ func newEngine(cfg Config, random io.Reader, now time.Time) (*engine, error) {
 	if _, err := io.ReadFull(random, e.decoy[:]); err != nil {
 		return nil, fmt.Errorf("random number: %w", err)
 	}
+	// IPMI 1.5 knows no second key: with it, who has the first one would get in.
+	e.v15 = cfg.V15 && key == ""
 	if key != "" {
 		e.bmcKey = new([bmcKeyLen]byte)
 		copy(e.bmcKey[:], key)
@@ -146,7 +149,7 @@ func (e *engine) receive(ctx context.Context, now time.Time, from netip.AddrPort
 			return answer, nil
 		}
 	case classIPMI:
-		if p, ok := parseIPMI(datagram); ok && (!quiet || p.session != 0 && p.session == e.leaving.Load()) {
+		if p, ok := parseIPMI(datagram, e.v15); ok && (!quiet || p.session != 0 && p.session == e.leaving.Load()) {
 			return e.receiveIPMI(ctx, now, from, p)
 		}
 	}
@@ -158,6 +161,8 @@ func (e *engine) receiveIPMI(ctx context.Context, now time.Time, from netip.Addr
 	switch {
 	case effect.Drop:
 		return nil, nil
+	case p.v15 && p.session != 0 && p.seq == 0:
+		return e.activate15(ctx, now, from, p)
 	case p.session != 0:
 		return e.inSession(ctx, now, from, p)
 	case p.flags != 0:
@@ -201,7 +206,7 @@ func (e *engine) outside(ctx context.Context, now time.Time, from netip.AddrPort
 		return nil
 	}
 	code, data := types.CodeInsufficientPrivilege, []byte(nil)
-	c := &call{engine: e, now: now, from: from, row: lookUp(q), request: q}
+	c := &call{engine: e, now: now, from: from, row: e.lookUpOutside(&p, q), request: q}
 	if c.row.anytime && q.lun == 0 && q.rsAddr == bmcAddress {
 		code, data = c.row.run(ctx, c)
 	}
@@ -244,6 +249,9 @@ func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []b
 	if effect.Drop {
 		return nil, nil
 	}
+	if s.v15 != nil && !s.window.near15(p.seq) {
+		return nil, nil
+	}
 	switch s.window.accept(p.seq) {
 	case outside:
 		return nil, nil
@@ -274,7 +282,13 @@ func (e *engine) admit(now time.Time, from netip.AddrPort, p packet) (*call, []b
 // console sent it. The caller holds mu.
 func (e *engine) authentic(now time.Time, from netip.AddrPort, p packet) (*session, []byte, bool) {
 	s, ok := e.sessions.get(p.session)
-	if !ok || s.stage != stageActive || s.from != from || s.ended(now) || p.flags != payloadFlags || !s.verify(p) {
+	if !ok || s.stage != stageActive || s.from != from || s.ended(now) || p.v15 != (s.v15 != nil) {
+		return nil, nil, false
+	}
+	if s.v15 != nil {
+		return s, clone(p.payload), s.verify15(p)
+	}
+	if p.flags != payloadFlags || !s.verify(p) {
 		return nil, nil, false
 	}
 	plain, ok := s.decrypt(p.payload)
@@ -286,7 +300,11 @@ func (e *engine) finish(c *call, code types.CompletionCode, data []byte) []byte 
 	e.observe(c, code)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	packet, err := c.session.seal(types.PayloadTypeIPMI, c.request.response(code, data), e.random)
+	message := c.request.response(code, data)
+	if c.session.v15 != nil && len(message) > maxPayload15 {
+		message = c.request.response(types.CodeCannotReturnRequestedDataBytes, nil)
+	}
+	packet, err := c.session.seal(types.PayloadTypeIPMI, message, e.random)
 	if err != nil {
 		e.log.Error("bmc: answer dropped", "node", e.uuid, "err", err)
 		return nil

@@ -26,7 +26,7 @@ func (e *engine) hit(c fault.Call) fault.Effect {
 // would.
 func (e *engine) hitOutside(p *packet) fault.Effect {
 	if e.faults == nil || p.session != 0 {
-		return fault.Effect{} // see hitInSession
+		return fault.Effect{} // see hitInSession and activate15
 	}
 	c := fault.Call{Login: true, Open: true}
 	switch p.kind {
@@ -39,7 +39,8 @@ func (e *engine) hitOutside(p *packet) fault.Effect {
 	default:
 		c.Login = false
 		if q, ok := parseRequest(p.payload); ok {
-			c.Command = lookUp(q).is.Name
+			row := e.lookUpOutside(p, q)
+			c.Command, c.Login = row.is.Name, row == &challengeCommand
 		}
 	}
 	effect := e.hit(c)

@@ -27,8 +27,10 @@ const (
 
 // packet is an IPMI datagram taken apart. Its slices point into the datagram.
 type packet struct {
-	// v15 says that the header is the one of IPMI 1.5.
+	// v15 says that the header is the one of IPMI 1.5, which has auth and, in a session, code.
 	v15     bool
+	auth    types.AuthType
+	code    []byte
 	kind    types.PayloadType
 	flags   byte
 	session uint32
@@ -58,27 +60,13 @@ func pong(b []byte) []byte {
 	return protocol.BuildASFPresencePong(b[9])
 }
 
-// parseIPMI takes apart a datagram of class IPMI.
-func parseIPMI(b []byte) (packet, bool) {
+// parseIPMI takes apart a datagram of class IPMI. sessions15 says that there are sessions
+// of IPMI 1.5.
+func parseIPMI(b []byte, sessions15 bool) (packet, bool) {
 	if types.AuthType(b[rmcpLen]) == types.AuthTypeRMCPPlus {
 		return parse20(b)
 	}
-	return parse15(b)
-}
-
-// parse15 accepts only what is outside of a session and not authenticated: IPMI
-// 1.5 sessions do not exist here.
-func parse15(b []byte) (packet, bool) {
-	if len(b) < header15Len || types.AuthType(b[4]) != types.AuthTypeNone {
-		return packet{}, false
-	}
-	p := packet{v15: true, seq: binary.LittleEndian.Uint32(b[5:]), session: binary.LittleEndian.Uint32(b[9:])}
-	n := int(b[13])
-	if p.session != 0 || len(b) < header15Len+n {
-		return packet{}, false
-	}
-	p.payload = b[header15Len : header15Len+n]
-	return p, true
+	return parse15(b, sessions15)
 }
 
 func parse20(b []byte) (packet, bool) {

@@ -45,8 +45,8 @@ var lanParams = map[byte]lanParam{
 		defer r.mu.Unlock()
 		return []byte{r.progress(&r.lanSet)}, nil
 	},
-	1:            fixed(0),             // authentication types
-	2:            fixed(0, 0, 0, 0, 0), // by privilege
+	1:            func(r lanRead) ([]byte, error) { return r.types15(1), nil }, // authentication types
+	2:            func(r lanRead) ([]byte, error) { return r.types15(5), nil }, // by privilege
 	3:            func(r lanRead) ([]byte, error) { return v4(r.network().Address.Addr()), nil },
 	4:            fixed(staticAddress),
 	5:            func(r lanRead) ([]byte, error) { mac := r.network().MAC; return mac[:], nil },
@@ -93,6 +93,17 @@ var lanParams = map[byte]lanParam{
 	71:           fixed(0),
 	72:           fixed(make([]byte, 16)...),
 	73:           fixed(0),
+}
+
+// types15 repeats the mask of authentication types of IPMI 1.5 that are on.
+func (r lanRead) types15(n int) []byte {
+	b := make([]byte, n)
+	if r.v15 {
+		for i := range b {
+			b[i] = types15
+		}
+	}
+	return b
 }
 
 func fixed(b ...byte) lanParam { return func(lanRead) ([]byte, error) { return clone(b), nil } }

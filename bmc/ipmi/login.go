@@ -111,7 +111,7 @@ func (e *engine) rakp1(now time.Time, from netip.AddrPort, b []byte, of recalled
 	}
 	tag, id := b[0], binary.LittleEndian.Uint32(b[4:])
 	s, ok := e.sessions.get(id)
-	if !ok || s.from != from {
+	if !ok || s.from != from || s.v15 != nil {
 		return rakp2Refusal(tag, types.RmcpStatusCodeInvalidSessionID, 0), nil
 	}
 	if s.rakp1.repeats(b) {
@@ -186,7 +186,7 @@ func (e *engine) rakp3(now time.Time, from netip.AddrPort, b []byte) ([]byte, *l
 	tag, status, id := b[0], types.RmcpStatusCode(b[1]), binary.LittleEndian.Uint32(b[4:])
 	s, ok := e.sessions.get(id)
 	switch {
-	case !ok || s.from != from:
+	case !ok || s.from != from || s.v15 != nil:
 		return rakp4(tag, types.RmcpStatusCodeInvalidSessionID, 0, nil), nil
 	case s.rakp3.repeats(b):
 		return s.rakp3.answer, nil

@@ -12,8 +12,7 @@ import (
 
 // Call is a command that was answered, or a login that ended.
 type Call struct {
-	// NetFn and Cmd number the command. A login has those of IPMI 1.5's Activate Session,
-	// which is no command here.
+	// NetFn and Cmd number the command. A login has those of IPMI 1.5's Activate Session.
 	NetFn, Cmd byte
 	// Name is the command's in the words of the IPMI specification, empty for one that is not known;
 	// LoginName for a login.

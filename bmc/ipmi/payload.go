@@ -66,7 +66,7 @@ func activatePayload(_ context.Context, c *call) ([]byte, error) {
 		return nil, solDisabled
 	case c.privilege < cfg.Privilege:
 		return nil, refused(types.CodeInsufficientPrivilege)
-	case aux&encrypt == 0:
+	case aux&encrypt == 0, c.session.v15 != nil: // a session of IPMI 1.5 has no other payloads
 		return nil, solNeedsEncryption
 	case aux&authenticate == 0: // no encryption without
 		return nil, badField

@@ -1,5 +1,5 @@
 // Package ipmi serves one chassis as an IPMI 2.0 BMC over UDP (RMCP+, cipher
-// suites 3 and 17). Listen opens the socket and starts one goroutine that reads
+// suites 3 and 17; sessions of IPMI 1.5 where they are asked for). Listen opens the socket and starts one goroutine that reads
 // it; a command that changes the chassis runs in a goroutine of its own, at most
 // four per BMC. Close stops all of them and waits.
 //
@@ -52,6 +52,9 @@ type Config struct {
 	// BMCKey is K_g of the two-key login (IPMI v2.0 §13.31), at most 20 bytes; empty: logins
 	// need the user's password only.
 	BMCKey state.Secret
+	// V15 has sessions of IPMI 1.5 answered as well, with MD5 and straight passwords of at most
+	// 16 bytes: without confidentiality. It is off where there is a BMCKey, which they cannot say.
+	V15 bool
 	// LAN says where the BMC is on the network, for a client to read; nil: what the system
 	// says of the address that is listened on.
 	LAN func(client netip.AddrPort) LAN

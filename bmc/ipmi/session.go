@@ -32,13 +32,15 @@ const repeatWithin = 2 * time.Second
 // each answer before they go on.
 const keptReplies = 4
 
-// session is one RMCP+ session, from Open Session to its end. It is guarded by the
-// engine's mu.
+// session is one RMCP+ session, from Open Session to its end, or one of IPMI 1.5, from Get
+// Session Challenge on. It is guarded by the engine's mu.
 type session struct {
 	id, console uint32
 	from        netip.AddrPort
 	suite       *suite
-	stage       stage
+	// v15 is there for sessions of IPMI 1.5, which have no suite.
+	v15   *session15
+	stage stage
 	// user is the name it was logged in with, userID that user's.
 	user   string
 	userID byte
@@ -50,7 +52,8 @@ type session struct {
 	// handle is what Get Session Info calls the session, from 1; 0 before it is active.
 	handle byte
 
-	// The answered messages of the login, for repeats.
+	// The answered messages of the login, for repeats: Get Session Challenge is open, and
+	// Activate Session rakp3.
 	open, rakp1, rakp3 exchange
 	login              *login
 
@@ -168,14 +171,22 @@ func (s *session) decrypt(b []byte) ([]byte, bool) {
 	return body, true
 }
 
-// seal makes a packet of a payload: encrypted, numbered and authenticated.
-func (s *session) seal(kind types.PayloadType, payload []byte, random io.Reader) ([]byte, error) {
-	pad := (aes.BlockSize - (len(payload)+1)%aes.BlockSize) % aes.BlockSize
-	n := aes.BlockSize + len(payload) + pad + 1
+// countOut goes on to the number of the next packet out.
+func (s *session) countOut() {
 	s.out++
 	if s.out == 0 {
 		s.out = 1
 	}
+}
+
+// seal makes a packet of a payload: encrypted, numbered and authenticated.
+func (s *session) seal(kind types.PayloadType, payload []byte, random io.Reader) ([]byte, error) {
+	s.countOut()
+	if s.v15 != nil {
+		return s.seal15(s.out, payload), nil
+	}
+	pad := (aes.BlockSize - (len(payload)+1)%aes.BlockSize) % aes.BlockSize
+	n := aes.BlockSize + len(payload) + pad + 1
 	b := header20(byte(kind)|payloadFlags, s.console, s.out, n)
 	b = b[:header20Len+n]
 	iv, body := b[header20Len:header20Len+aes.BlockSize], b[header20Len+aes.BlockSize:]

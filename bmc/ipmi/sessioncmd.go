@@ -6,8 +6,8 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 )
 
-// sessionCommands manage sessions (IPMI v2.0 §22.16–§22.20). Get Session Challenge
-// and Activate Session belong to IPMI 1.5 and are missing on purpose.
+// sessionCommands manage sessions (IPMI v2.0 §22.18–§22.20). Get Session Challenge
+// and Activate Session belong to IPMI 1.5: see login15.go.
 var sessionCommands = []command{
 	{is: types.CommandSetSessionPrivilegeLevel, privilege: types.PrivilegeLevelCallback, min: 1, max: 1, handle: setSessionPrivilege},
 	{is: types.CommandCloseSession, privilege: types.PrivilegeLevelCallback, min: 4, max: 5, handle: closeSession},
@@ -92,8 +92,11 @@ func getSessionInfo(_ context.Context, c *call) ([]byte, error) {
 	if !ok {
 		return []byte{0, maxActive, byte(c.sessions.active)}, nil
 	}
-	a := s.addressBytes()
-	b := []byte{s.handle, maxActive, byte(c.sessions.active), s.userID, byte(s.privilege), 1<<4 | lanChannel}
+	a, protocol := s.addressBytes(), byte(1<<4) // RMCP+
+	if s.v15 != nil {
+		protocol = 0
+	}
+	b := []byte{s.handle, maxActive, byte(c.sessions.active), s.userID, byte(s.privilege), protocol | lanChannel}
 	b = append(b, a[:]...)
 	b = append(b, make([]byte, 6)...) // the console's MAC address is not known
 	return append(b, byte(s.from.Port()), byte(s.from.Port()>>8)), nil
