@@ -15,6 +15,7 @@ func (r *reader) checkCluster(c Cluster, root *node) {
 	r.checkSpecs(c, root)
 	r.checkDeploy(root)
 	r.checkPDUs(c, root)
+	r.checkIPMI15(c.BMC, root)
 	if at, ok := root.get("ironic"); ok && at.kind == mapping {
 		r.checkIronic(c.Ironic, at)
 	}
@@ -30,6 +31,12 @@ func (r *reader) checkTypes(c Cluster, root *node) {
 		if at, ok := types.at(name).get("secure_boot"); ok {
 			r.fault(at, "only goes with boot_mode: uefi")
 		}
+	}
+}
+
+func (r *reader) checkIPMI15(b BMC, root *node) {
+	if b.IPMI15 && b.KeyFile != "" {
+		r.fault(root.at("bmc").at("ipmi_1_5"), "does not go with key_file: logins of IPMI 1.5 have no second key")
 	}
 }
 

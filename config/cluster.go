@@ -111,6 +111,8 @@ type BMC struct {
 	PasswordFile string
 	// KeyFile holds K_g of IPMI (v2.0 §13.31); empty: logins take one key.
 	KeyFile string
+	// IPMI15 has sessions of IPMI 1.5 answered; not with KeyFile.
+	IPMI15 bool
 	// Addresses are those that nodes get one of each; none: a port of their host.
 	Addresses []AddressRange
 }
@@ -293,9 +295,14 @@ func bmcAccount() shape[BMC] {
 			func(b *BMC) *string { return &b.PasswordFile }, text(filePath)),
 		opt("key_file", "A file that holds K_g, the second key of IPMI logins: up to 20 characters, or 0x and up to 40 hexadecimal digits.",
 			func(b *BMC) *string { return &b.KeyFile }, text(filePath)),
+		opt("ipmi_1_5", "Whether sessions of IPMI 1.5 are answered as well, which are not encrypted. Not with key_file.",
+			func(b *BMC) *bool { return &b.IPMI15 }, flag()),
 		opt("addresses", "Pool that each node's BMC gets an address of: first-last, a prefix, an address, or a list of these.",
 			func(b *BMC) *[]AddressRange { return &b.Addresses }, addresses()),
-	)
+	).saying(schema{
+		"if":   schema{"properties": schema{"ipmi_1_5": schema{"const": true}}, "required": []string{"ipmi_1_5", "key_file"}},
+		"then": schema{"not": schema{}},
+	})
 }
 
 func pduAccount() shape[PDU] {

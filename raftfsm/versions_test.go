@@ -83,4 +83,9 @@ var versions = []version{
 		"apply-cluster.Create[0].Machine.SecureBoot",
 		"apply-cluster.Create[0].Machine.TPM",
 	}},
+	{"v12", samplesV12, dumpV12, []string{
+		"apply-cluster.Change[0].BMC.IPMI15",
+		"apply-cluster.Cluster.BMC.IPMI15",
+		"apply-cluster.Create[0].BMC.IPMI15",
+	}},
 }

@@ -202,7 +202,7 @@ func (m *Manager) start(ctx context.Context, uuid string, w want) error {
 	chassis := newLookUp(uuid, m.cfg.Chassis)
 	power := &faulty{Chassis: chassis, protocol: fault.IPMI, uuid: uuid, ask: m.faults.ask, log: m.cfg.Log}
 	server, err := ipmi.Listen(ctx, addr, ipmi.Config{
-		Chassis: power, UUID: uuid, Account: w.account, BMCKey: w.account.Key, Log: m.cfg.Log, Observe: m.observe(uuid, w.account), Fault: m.faults.ask,
+		Chassis: power, UUID: uuid, Account: w.account, BMCKey: w.account.Key, V15: w.account.IPMI15, Log: m.cfg.Log, Observe: m.observe(uuid, w.account), Fault: m.faults.ask,
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", uuid, err)

@@ -183,6 +183,8 @@ type Account struct {
 	Password Secret
 	// Key is K_g of IPMI (v2.0 §13.31), at most 20 bytes; empty: none.
 	Key Secret
+	// IPMI15 says that sessions of IPMI 1.5 are answered as well.
+	IPMI15 bool
 }
 
 // KeyLen is how long Account.Key may be, in bytes (IPMI v2.0 table 22-27).

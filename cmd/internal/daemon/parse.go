@@ -82,7 +82,7 @@ func stopAfter(s config.Spec) int64 {
 func convert(c config.Cluster) state.Cluster {
 	out := state.Cluster{Name: c.Name, Types: map[string]state.Machine{},
 		DeployKernel: fileURL(c.DeployKernel), DeployRamdisk: fileURL(c.DeployRamdisk),
-		BMC: state.Account{Username: c.BMC.Username}}
+		BMC: state.Account{Username: c.BMC.Username, IPMI15: c.BMC.IPMI15}}
 	for _, r := range c.BMC.Addresses {
 		out.BMCPool = append(out.BMCPool, state.AddressRange{First: r.First, Last: r.Last})
 	}

@@ -165,7 +165,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 	if n.Outlet, err = p.outlets.of(spec, nil); err != nil {
 		return err
 	}
-	n.BMC.Key = p.want.BMC.Key
+	n.BMC.Key, n.BMC.IPMI15 = p.want.BMC.Key, p.want.BMC.IPMI15
 	if p.want.BMC.Username != "" {
 		n.BMC.Username = p.want.BMC.Username
 	}

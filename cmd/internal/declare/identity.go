@@ -154,7 +154,7 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		}
 		c.Ports = append(c.Ports, port)
 	}
-	c.BMC.Key = want.BMC.Key
+	c.BMC.Key, c.BMC.IPMI15 = want.BMC.Key, want.BMC.IPMI15
 	if want.BMC.Username != "" {
 		c.BMC.Username = want.BMC.Username
 	}

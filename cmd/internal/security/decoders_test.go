@@ -24,7 +24,7 @@ var decoders = map[string]struct {
 	why    string
 }{
 	"bmc/address":          {fuzzed: []string{"FuzzParseARP", "FuzzParseAdvertisement", "FuzzParseRecord"}},
-	"bmc/ipmi":             {fuzzed: []string{"FuzzPacket", "FuzzLogin", "FuzzCommand", "FuzzSealed", "FuzzMemory", "FuzzFRU", "FuzzSEL", "FuzzSDR", "FuzzSOL"}},
+	"bmc/ipmi":             {fuzzed: []string{"FuzzPacket", "FuzzLogin", "FuzzCommand", "FuzzSealed", "FuzzMemory", "FuzzFRU", "FuzzSEL", "FuzzSDR", "FuzzSOL", "FuzzV15"}},
 	"bmc/pdu":              {fuzzed: []string{"FuzzDatagram", "FuzzOperation"}},
 	"bmc/redfish":          {fuzzed: []string{"FuzzURI", "FuzzBody", "FuzzFilter", "FuzzAuthorization", "FuzzPushUpdate", "FuzzVersion", "FuzzCertificate"}},
 	"cluster":              {fuzzed: []string{"FuzzFrame", "FuzzJoin", "FuzzAnswers", "FuzzParseGeneration"}},
