@@ -241,6 +241,49 @@ func TestAChangedPasswordReplacesTheBMC(t *testing.T) {
 	}
 }
 
+func TestIPMI15IsAnsweredWhileItIsAskedFor(t *testing.T) {
+	ports := freePorts(t, 1)
+	mesh := newMesh(t)
+	n := node(0)
+	mesh.declare(n)
+	mesh.place(n.UUID, hypervisor, ports[0])
+	m := newManager(t, oneChassis)
+	for _, on := range []bool{false, true, false} {
+		n.BMC.IPMI15 = on
+		cluster, _ := mesh.snapshot().Cluster("demo")
+		mesh.apply(state.ApplyCluster{Cluster: state.Cluster{Name: "demo"}, Expect: cluster.ModifyIndex,
+			Change: []state.NodeChange{{UUID: n.UUID, Machine: n.Machine, BMC: n.BMC}}})
+		do(t, m, mesh.snapshot())
+		if got := authenticationTypes(t, ports[0]); (got != 0) != on {
+			t.Errorf("IPMI 1.5 %t: authentication types %02x", on, got)
+		}
+	}
+}
+
+// authenticationTypes are those of IPMI 1.5 in the answer to Get Channel Authentication
+// Capabilities (IPMI v2.0 §22.13).
+func authenticationTypes(t *testing.T, port int) byte {
+	t.Helper()
+	conn, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	ask := []byte{6, 0, 0xff, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0x20, 0x18, 0xc8, 0x81, 4, 0x38, 0x0e, 4, 0x31}
+	answer := make([]byte, 64)
+	if _, err := conn.Write(ask); err != nil {
+		t.Fatal(err)
+	}
+	k, err := conn.Read(answer)
+	if err != nil || k < 23 || answer[20] != 0 {
+		t.Fatalf("answer %x: %v", answer[:k], err)
+	}
+	return answer[22]
+}
+
 func TestAPortThatIsTakenIsNamedAndTriedAgainWhileOthersGoOn(t *testing.T) {
 	ports := freePorts(t, 2)
 	blocker, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: ports[0]})

@@ -332,6 +332,12 @@ func TestRepeatsInIPMI15AreAnsweredOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := c.challenge
+	// The half-open session is not one that RAKP can go on with.
+	x := newConsole(l.ask)
+	x.bmcID = c.id
+	if x.rakp1() == nil || x.rakp3() == nil {
+		t.Error("RAKP goes on with a challenge")
+	}
 	if err := c.askChallenge(); err != nil || c.challenge != first || len(l.engine.sessions.byID) != 1 {
 		t.Errorf("challenge again: %x, %d sessions, %v; want %x and one", c.challenge, len(l.engine.sessions.byID), err, first)
 	}

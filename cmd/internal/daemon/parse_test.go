@@ -45,7 +45,7 @@ specs:
 ironic: {endpoint: "http://192.0.2.9:6385", auth: http_basic, username: admin, password_file: /basic}
 deploy_kernel: http://192.0.2.9/kernel
 deploy_ramdisk: http://192.0.2.9/ramdisk
-bmc: {username: root, password_file: /bmc, key_file: /key}
+bmc: {username: root, password_file: /bmc, key_file: /key, ipmi_1_5: false}
 `
 
 func TestParseClusterTakesEverythingOver(t *testing.T) {
