@@ -286,7 +286,8 @@ func (e *engine) authentic(now time.Time, from netip.AddrPort, p packet) (*sessi
 		return nil, nil, false
 	}
 	if s.v15 != nil {
-		return s, clone(p.payload), s.verify15(p)
+		ok = s.verify15(p)
+		return s, clone(p.payload), ok
 	}
 	if p.flags != payloadFlags || !s.verify(p) {
 		return nil, nil, false

@@ -89,37 +89,34 @@ func (e *engine) activate15(ctx context.Context, now time.Time, from netip.AddrP
 	return late(effect, answer, nil)
 }
 
+// activation takes Activate Session out of a packet.
+func activation(p packet) (request, bool) {
+	q, ok := parseRequest(p.payload)
+	is := types.CommandActivateSession
+	return q, ok && q.key() == (commandKey{byte(is.NetFn), is.ID}) && q.rsAddr == bmcAddress && q.lun == 0 && len(q.data) == activateLen
+}
+
 // login15 ends a login of IPMI 1.5, one way or the other: a challenge is good for one try.
 // The caller holds mu.
 func (e *engine) login15(now time.Time, from netip.AddrPort, p packet, users recalled) ([]byte, *loginEnd) {
-	s, ok := e.sessions.get(p.session)
-	if !ok || s.v15 == nil || s.from != from || s.ended(now) {
+	s, known := e.sessions.get(p.session)
+	q, ok := activation(p)
+	if !known || !ok || s.v15 == nil || s.from != from || s.ended(now) {
 		return nil, nil
 	}
-	q, ok := parseRequest(p.payload)
-	if !ok || q.key() != (commandKey{byte(types.CommandActivateSession.NetFn), types.CommandActivateSession.ID}) ||
-		q.rsAddr != bmcAddress || q.lun != 0 || len(q.data) != activateLen {
-		return nil, nil
-	}
-	out := max(binary.LittleEndian.Uint32(q.data[18:]), 1) // the number of the answer
 	if s.rakp3.repeats(q.data) && s.verify15(p) {
 		// FreeIPMI repeats it under another number of the message.
-		return s.seal15(out, q.response(types.CompletionCode(s.rakp3.answer[0]), s.rakp3.answer[1:])), nil
+		return s.activated15(q), nil
 	}
 	if s.stage != stageOpened {
 		return nil, nil
 	}
+	s.stage = stageFailed // until it is not
 	who, user := suspect{Source: from.Addr(), Name: s.v15.name}, e.identify(users, s.v15.name)
 	if e.guard.logins.Blocked(who, now) {
-		s.stage = stageFailed
 		return nil, &loginEnd{from: from, name: who.Name, status: types.RmcpStatusCodeNoResToCreateSess}
 	}
-	// A longer password cannot be said in this protocol, and its beginning is not it.
-	long := len(bytes.TrimRight(user.key, "\x00")) > keyLen15
-	s.v15.key = [keyLen15]byte(user.key)
-	right := s.verify15(p) && subtle.ConstantTimeCompare(q.data[2:18], s.v15.challenge[:]) == 1
-	if !right || long || user.id == 0 {
-		s.stage = stageFailed
+	if !s.proves15(p, q, user) {
 		return nil, &loginEnd{from, who.Name, types.RmcpStatusCodeInvalidIntegrityCheckValue, e.guard.fail(who, now)}
 	}
 	e.guard.logins.Succeed(who)
@@ -132,14 +129,32 @@ func (e *engine) login15(now time.Time, from netip.AddrPort, p packet, users rec
 		}
 	}
 	s.rakp3 = exchange{clone(q.data), append([]byte{byte(code)}, data...)}
-	s.stage = stageFailed
 	if code == types.CodeOK {
 		s.stage = stageActive
 		e.sessions.promote(s)
-		s.out, s.used, s.user, s.userID = out, now, who.Name, user.id
+		s.out, s.used, s.user, s.userID = firstOut(q), now, who.Name, user.id
 	}
-	return s.seal15(out, q.response(code, data)), &loginEnd{from: from, name: who.Name, status: status}
+	return s.activated15(q), &loginEnd{from: from, name: who.Name, status: status}
 }
+
+// proves15 reports whether a packet shows that the console knows the user's password, and
+// the challenge.
+func (s *session) proves15(p packet, q request, user identity) bool {
+	// A longer password cannot be said in this protocol, and its beginning is not it.
+	long := len(bytes.TrimRight(user.key, "\x00")) > keyLen15
+	s.v15.key = [keyLen15]byte(user.key)
+	right := s.verify15(p) && subtle.ConstantTimeCompare(q.data[2:18], s.v15.challenge[:]) == 1
+	return right && !long && user.id != 0
+}
+
+// activated15 is the answer to Activate Session, which has the first number of those that
+// the console asked for.
+func (s *session) activated15(q request) []byte {
+	return s.seal15(firstOut(q), q.response(types.CompletionCode(s.rakp3.answer[0]), s.rakp3.answer[1:]))
+}
+
+// firstOut is the first number of packets to the console; 0 is none.
+func firstOut(q request) uint32 { return max(binary.LittleEndian.Uint32(q.data[18:]), 1) }
 
 // judge15 says why a login with the right password is refused.
 func judge15(s *session, q request, role, limit types.PrivilegeLevel) (types.CompletionCode, types.RmcpStatusCode) {
