@@ -276,6 +276,13 @@ func TestAnAccountOfSystemsElsewhereIsMadeThere(t *testing.T) {
 		{name: "gone", method: get, path: account, status: http.StatusNotFound},
 		{name: "its own, which is known here", method: get, path: accountsPath + "/admin", status: http.StatusOK},
 	})
+	// So is a subscription.
+	location := f.want(http.StatusCreated, post, subscriptionsPath, `{"Destination":"http://127.0.0.1:9/","Protocol":"Redfish","Context":"far"}`).Header().Get("Location")
+	run(t, f, []exchange{
+		{name: "a subscription, read", method: get, path: location, status: http.StatusOK, has: map[string]any{"Context": "far"}},
+		{name: "a subscription, deleted", method: remove, path: location, status: http.StatusNoContent},
+		{name: "a subscription, gone", method: get, path: location, status: http.StatusNotFound},
+	})
 	at = nil
 	// A peer that has a system of the account makes it itself.
 	systems = slices.Clone(systems)

@@ -126,7 +126,7 @@ func accountTable() []Resource {
 				"AccountTypes": {Kind: List, Elements: &Rule{Kind: String, Values: []string{"Redfish"}}},
 				"Name":         {Kind: String}, "Description": {Kind: String}, "Locked": unlocked},
 			Post: createAccount},
-		{Path: accountsPath + "/{account}", Type: "#ManagerAccount.v1_12_0.ManagerAccount", Get: getAccount, Change: ConfigureUsers,
+		{Path: accountsPath + "/{account}", Type: "#ManagerAccount.v1_12_0.ManagerAccount", Get: getAccount, Change: ConfigureUsers, WithSystems: true,
 			Present: func(r *Request) bool { return findAccount(r) != nil }, Self: isOwnAccount,
 			Writable: written, Patch: patchAccount, Delete: deleteAccount},
 		{Path: rolesPath, Type: "#RoleCollection.RoleCollection", Link: "Roles", Name: "Roles",
@@ -205,10 +205,10 @@ func (r *Request) allElsewhere() (first System, ok bool) {
 	return first, ok
 }
 
-// accountElsewhere returns a system whose peer may have the account of the path, which is
-// not known here: accounts that were added are kept with their systems.
-func (r *Request) accountElsewhere(rt *route) (System, bool) {
-	if rt.Path != accountsPath+"/{account}" || isForwarded(r.Context()) || !r.Caller.may(ConfigureUsers) {
+// keptElsewhere returns a system whose peer may have what the path names, which is not
+// known here.
+func (r *Request) keptElsewhere(rt *route) (System, bool) {
+	if !rt.WithSystems || isForwarded(r.Context()) || !r.Caller.may(rt.privilege(r.HTTP.Method)) {
 		return System{}, false
 	}
 	return r.allElsewhere()

@@ -170,7 +170,7 @@ func (s *Service) resolve(w http.ResponseWriter, req *Request, rt *route) (forwa
 		req.System = sys
 	}
 	if !rt.exists(req) {
-		if sys, ok := req.accountElsewhere(rt); ok {
+		if sys, ok := req.keptElsewhere(rt); ok {
 			return true, s.forward(w, req, sys)
 		}
 		return false, notFound(req.Path)

@@ -39,6 +39,9 @@ type Resource struct {
 	// SystemOf returns the system of a path without {system}, or "": it is looked up as that
 	// is, and its peer answers.
 	SystemOf func(r *Request) string
+	// WithSystems says that it is kept with the caller's systems: one that is not known here
+	// is asked for at their peer, if none of them is at this one.
+	WithSystems bool
 	// Volatile has the properties that change by themselves and are left out of the ETag.
 	Volatile []string
 

@@ -66,7 +66,7 @@ func eventTable() []Resource {
 				}
 				return ids, nil
 			}, Creatable: create, Post: subscribe},
-		{Path: subscriptionsPath + "/{subscription}", Type: "#EventDestination.v1_14_1.EventDestination", Present: present,
+		{Path: subscriptionsPath + "/{subscription}", Type: "#EventDestination.v1_14_1.EventDestination", Present: present, WithSystems: true,
 			Get:      func(r *Request) (Object, error) { return findSink(r).object(), nil },
 			Writable: Rules{"Context": {Kind: String, Max: 256}, "DeliveryRetryPolicy": {Kind: String, Values: policies}},
 			Patch:    patchSubscription, Delete: unsubscribe},
@@ -114,6 +114,9 @@ const tokenChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 // subscribe makes a subscription. It is kept with the first of the caller's systems that
 // is at this peer, or of those it is about.
 func subscribe(r *Request, v Values) (*Result, error) {
+	if elsewhere, ok := r.allElsewhere(); ok && !isForwarded(r.Context()) {
+		return &Result{Peer: &elsewhere}, nil
+	}
 	sub := subscription{ID: newID(), Systems: r.Caller.Systems(), User: r.Caller.UserName}
 	sub.Destination, _ = v.String("Destination")
 	sub.Context, _ = v.String("Context")
