@@ -87,9 +87,9 @@ func TestSubscriptionsThatAreRefused(t *testing.T) {
 		f.want(400, post, subscriptionsPath, body)
 	}
 	for range maxSubscriptions {
-		f.want(201, post, subscriptionsPath, `{"Destination":"http://192.0.2.1/","Protocol":"Redfish"}`)
+		f.want(201, post, subscriptionsPath, `{"Destination":"http://127.0.0.1:9/","Protocol":"Redfish"}`)
 	}
-	f.want(503, post, subscriptionsPath, `{"Destination":"http://192.0.2.1/","Protocol":"Redfish"}`)
+	f.want(503, post, subscriptionsPath, `{"Destination":"http://127.0.0.1:9/","Protocol":"Redfish"}`)
 }
 
 func TestASubscriptionThatFailsMayEnd(t *testing.T) {
