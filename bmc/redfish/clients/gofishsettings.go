@@ -36,7 +36,7 @@ func (f *fish) timeout(want float64) error {
 
 // bios is what bios.py does.
 func (f *fish) bios() {
-	f.call("bios.attributes", func() error { return f.timeout(5) })
+	f.call("bios.attributes", func() error { return f.timeout(0) })
 	f.call("bios.get_attribute_registry", f.withBIOS(func(b *redfish.Bios) error {
 		registries, err := f.api.Service.Registries()
 		if err != nil {
@@ -66,7 +66,7 @@ func (f *fish) bios() {
 		return status(b.UpdateBiosAttributesApplyAt(redfish.SettingsAttributes{"Nonsense": 1}, common.OnResetApplyTime), http.StatusBadRequest)
 	}))
 	f.call("bios.reset_bios", f.withBIOS(func(b *redfish.Bios) error {
-		return errors.Join(b.ResetBios(), f.restart(), f.timeout(5))
+		return errors.Join(b.ResetBios(), f.restart(), f.timeout(0))
 	}))
 }
 

@@ -482,7 +482,7 @@ def _():
 # bios.py
 @call("bios.attributes")
 def _():
-    same(node().bios.attributes["BootTimeout"], 5)
+    same(node().bios.attributes["BootTimeout"], 0)
 
 
 @call("bios.get_attribute_registry")
@@ -519,7 +519,7 @@ def _():
 def _():
     node().bios.reset_bios()
     reset(sushy.RESET_FORCE_RESTART)
-    until("the defaults", lambda: node().bios.attributes["BootTimeout"] == 5)
+    until("the defaults", lambda: node().bios.attributes["BootTimeout"] == 0)
 
 
 @call("secure_boot.enabled")
