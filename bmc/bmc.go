@@ -52,8 +52,8 @@ type Machine interface {
 	Subscribe(on func(Event)) (cancel func())
 }
 
-// Drive is the chassis' CD-ROM drive, which is always there (Redfish DSP0266: virtual
-// media). Boot it with state.BootCDROM.
+// Drive takes media (Redfish DSP0266: virtual media). A Chassis is its own CD-ROM drive,
+// which is always there: boot it with state.BootCDROM. USBPort has another one.
 type Drive interface {
 	// InsertMedia fetches an image and puts it into the drive, at once also where the guest
 	// runs, in place of what is there. It waits until that is done, which may take long: the
@@ -91,14 +91,27 @@ type MediaStatus struct {
 	Fetched  uint64
 }
 
-// AwaitsMedia says that the next start is from the drive, while the image for it is still
+// AwaitsMedia says that the next start is from a drive, while the image for it is still
 // on its way: who starts the machine now would start it without. Every protocol has such
 // a start wait, or refuses it as state.ErrBusy.
-func AwaitsMedia(c interface {
-	Status() Status
-	Media() MediaStatus
-}) bool {
-	return c.Media().Fetching && c.Status().Boot.Device == state.BootCDROM
+func AwaitsMedia(c Chassis) bool {
+	d := DriveOf(c, c.Status().Boot.Device)
+	return d != nil && d.Media().Fetching
+}
+
+// DriveOf returns the drive that a boot device starts, or nil: it is not one that takes
+// media, or the chassis has none.
+func DriveOf(c Chassis, device state.BootDevice) Drive {
+	switch device {
+	case state.BootCDROM:
+		return c
+	case state.BootUSB:
+		if p, able := As[USBPort](c); able {
+			return p.USB()
+		}
+	case state.BootNone, state.BootPXE, state.BootDisk, state.BootSetup, state.BootSafe:
+	}
+	return nil
 }
 
 // StartsAnew says whether a power action begins the machine anew.
@@ -182,6 +195,8 @@ const (
 
 	EventInsert EventKind = "insert" // an image was put into the drive
 	EventEject  EventKind = "eject"  // the drive was emptied
+	EventPlug   EventKind = "plug"   // a USB stick was plugged in
+	EventUnplug EventKind = "unplug" // it was unplugged
 )
 
 // Status is what a chassis says of itself.
@@ -284,12 +299,19 @@ const (
 	AttributeBootTimeout = "BootTimeout"
 )
 
+// USBPort is a chassis into which a USB stick can be plugged.
+type USBPort interface {
+	// USB returns the stick's drive: inserting an image plugs in a stick that has it, and
+	// ejecting unplugs the stick. Boot it with state.BootUSB.
+	USB() Drive
+}
+
 // BootOrderer is a chassis whose boot order can be set. Others have one that follows from
-// their hardware: disks, then NICs, then the drive.
+// their hardware: disks, then NICs, then the CD-ROM drive, then the USB stick.
 type BootOrderer interface {
 	// BootOrder is what starts without an override try, first to last, from memory: "disk0"
-	// is the first disk that the guest sees, "nic0" the first NIC, "cdrom" the drive. What it
-	// does not name comes last, in the order of others. Nil: it was not set.
+	// is the first disk that the guest sees, "nic0" the first NIC, "cdrom" the drive, "usb" the
+	// stick. What it does not name comes last, in the order of others. Nil: it was not set.
 	BootOrder() []string
 	// SetBootOrder sets it, from the next start on. It survives agent and host restarts.
 	SetBootOrder(ctx context.Context, order []string) error

@@ -35,8 +35,10 @@ type Chassis struct {
 	// held while others' writes are waited for: a test's clock stands still for those.
 	saving chan struct{}
 	gone   bool
-	// drive holds one while what is in the CD-ROM drive is changed.
-	drive chan struct{}
+	// Drive is the CD-ROM drive; usb takes sticks.
+	*Drive
+
+	usb *Drive
 	// setting holds one while what clients changed of the hardware is changed.
 	setting chan struct{}
 
@@ -63,8 +65,6 @@ type Chassis struct {
 	// guest's end is what a command to shut down asked for.
 	told      state.Power
 	softUntil time.Time
-	// fetching is the image on its way into the drive; nil: none.
-	fetching *fetching
 	// sample is what the guest had used when it was last asked, sampled what changes was
 	// then; load is what came of it.
 	sample  sample
@@ -79,7 +79,9 @@ type Chassis struct {
 }
 
 func newChassis(h *Host, uuid string, r row) *Chassis {
-	return &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1), drive: make(chan struct{}, 1), setting: make(chan struct{}, 1)}
+	c := &Chassis{host: h, uuid: uuid, line: line{host: h, uuid: uuid, end: time.Now().UnixNano()}, row: r, memory: map[string][]byte{}, power: state.PowerUnknown, told: state.PowerUnknown, saving: make(chan struct{}, 1), setting: make(chan struct{}, 1)}
+	c.Drive, c.usb = newDrive(c, driver.SlotCD), newDrive(c, driver.SlotUSB)
+	return c
 }
 
 // Status returns the state of the chassis, from memory.
@@ -95,7 +97,7 @@ func (c *Chassis) SetBoot(ctx context.Context, boot state.Boot) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !slices.Contains([]state.BootDevice{state.BootNone, state.BootPXE, state.BootDisk, state.BootCDROM, state.BootSetup, state.BootSafe}, boot.Device) {
+	if !slices.Contains([]state.BootDevice{state.BootNone, state.BootPXE, state.BootDisk, state.BootCDROM, state.BootUSB, state.BootSetup, state.BootSafe}, boot.Device) {
 		return fmt.Errorf("node %s: boot device %q: %w", c.uuid, boot.Device, state.ErrUnsupported)
 	}
 	return c.save(func(r *row) {
@@ -147,7 +149,7 @@ func (c *Chassis) remember(ctx context.Context, change func(*row)) {
 	}
 }
 
-// drop forgets the row for good, and deletes the image in the drive.
+// drop forgets the row for good, and deletes the images in the drives.
 func (c *Chassis) drop(ctx context.Context) error {
 	c.saving <- struct{}{}
 	defer func() { <-c.saving }()
@@ -155,7 +157,9 @@ func (c *Chassis) drop(ctx context.Context) error {
 	if err := c.host.store.drop(c.uuid); err != nil {
 		return err
 	}
-	c.removeImage(ctx, c.remembered().Media)
+	for _, d := range c.drives() {
+		c.removeImage(ctx, d.remembered())
+	}
 	return nil
 }
 
@@ -165,8 +169,10 @@ func (c *Chassis) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	if c.fetching != nil {
-		c.fetching.cancel(fmt.Errorf("%w: the node is being taken down", state.ErrBusy))
+	for _, d := range c.drives() {
+		if d.fetching != nil {
+			d.fetching.cancel(fmt.Errorf("%w: the node is being taken down", state.ErrBusy))
+		}
 	}
 	if c.job != nil {
 		c.job.cancel()

@@ -28,6 +28,8 @@ const (
 
 	ChassisInsert ChassisEventKind = "insert" // an image was put into the drive
 	ChassisEject  ChassisEventKind = "eject"  // the drive was emptied
+	ChassisPlug   ChassisEventKind = "plug"   // a USB stick was plugged in
+	ChassisUnplug ChassisEventKind = "unplug" // it was unplugged
 )
 
 // softTime is how long a guest may take to obey a command to shut down, so that its end

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,49 @@ type savedMedia struct {
 
 func (m *savedMedia) equal(o *savedMedia) bool { return m == o || m != nil && o != nil && *m == *o }
 
+// Drive is a drive of a chassis. It is safe for concurrent use.
+type Drive struct {
+	c    *Chassis
+	slot driver.Slot
+	// changing holds one while what is in the drive is changed.
+	changing chan struct{}
+	// fetching is the image on its way into the drive, nil: none; c.mu guards it.
+	fetching *fetching
+}
+
+func newDrive(c *Chassis, slot driver.Slot) *Drive {
+	return &Drive{c: c, slot: slot, changing: make(chan struct{}, 1)}
+}
+
+// What differs between drives.
+var (
+	// suffixes are of the images' files, so that people see what is what.
+	suffixes     = map[driver.Slot]string{driver.SlotCD: ".iso", driver.SlotUSB: ".img"}
+	driveNames   = map[driver.Slot]string{driver.SlotCD: "CD-ROM", driver.SlotUSB: "USB"}
+	insertEvents = map[driver.Slot]ChassisEventKind{driver.SlotCD: ChassisInsert, driver.SlotUSB: ChassisPlug}
+	ejectEvents  = map[driver.Slot]ChassisEventKind{driver.SlotCD: ChassisEject, driver.SlotUSB: ChassisUnplug}
+)
+
+// USB is where a USB stick is plugged in: inserting an image plugs one in that has it,
+// ejecting unplugs it. The CD-ROM drive is the Chassis' own.
+func (c *Chassis) USB() *Drive { return c.usb }
+
+func (c *Chassis) drives() []*Drive { return []*Drive{c.Drive, c.usb} }
+
+// in is what a row has of a slot.
+func (r *row) in(slot driver.Slot) **savedMedia {
+	if slot == driver.SlotUSB {
+		return &r.Stick
+	}
+	return &r.Media
+}
+
+// remembered is what is to be in the drive.
+func (d *Drive) remembered() *savedMedia {
+	r := d.c.remembered()
+	return *r.in(d.slot)
+}
+
 // fetching is an image on its way.
 type fetching struct {
 	cancel context.CancelCauseFunc
@@ -47,15 +92,15 @@ type fetching struct {
 var errSuperseded = fmt.Errorf("%w: another image, or none, was asked for meanwhile", state.ErrBusy)
 
 // Media returns what is in the drive, from memory.
-func (c *Chassis) Media() MediaStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (d *Drive) Media() MediaStatus {
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
 	var s MediaStatus
-	if m := c.row.Media; m != nil {
+	if m := *d.c.row.in(d.slot); m != nil {
 		s.Inserted, s.URL, s.Name = true, m.URL, nameOf(m.URL)
 	}
-	if c.fetching != nil {
-		s.Fetching, s.Fetched = true, c.fetching.count.Load()
+	if d.fetching != nil {
+		s.Fetching, s.Fetched = true, d.fetching.count.Load()
 	}
 	return s
 }
@@ -77,35 +122,35 @@ func nameOf(shown string) string {
 // waits for that; the end of ctx, EjectMedia or another InsertMedia ends the fetch. Errors:
 // state.ErrRefused (what asking again does not help with), state.ErrBusy,
 // state.ErrUnsupported, and what the image's server said.
-func (c *Chassis) InsertMedia(ctx context.Context, m Media) error {
-	if err := c.insertable(ctx, &m); err != nil {
-		return fmt.Errorf("node %s: insert media: %w", c.uuid, err)
+func (d *Drive) InsertMedia(ctx context.Context, m Media) error {
+	if err := d.insertable(ctx, &m); err != nil {
+		return fmt.Errorf("node %s: insert media: %w", d.c.uuid, err)
 	}
 	done := make(chan error, 1) // one result
-	if !c.host.start(func() { done <- c.insert(ctx, m) }) {
-		return fmt.Errorf("node %s: insert media: %w: the agent is stopping", c.uuid, state.ErrBusy)
+	if !d.c.host.start(func() { done <- d.insert(ctx, m) }) {
+		return fmt.Errorf("node %s: insert media: %w: the agent is stopping", d.c.uuid, state.ErrBusy)
 	}
 	if err := <-done; err != nil {
-		return fmt.Errorf("node %s: insert media: %w", c.uuid, err)
+		return fmt.Errorf("node %s: insert media: %w", d.c.uuid, err)
 	}
 	return nil
 }
 
-func (c *Chassis) insertable(ctx context.Context, m *Media) error {
-	if c.host.cfg.MediaDir == "" {
+func (d *Drive) insertable(ctx context.Context, m *Media) error {
+	if d.c.host.cfg.MediaDir == "" {
 		return fmt.Errorf("%w: this host takes no media", state.ErrUnsupported)
 	}
 	if _, _, err := m.location(); err != nil {
 		return err
 	}
-	if err := c.host.leaving(c.uuid); err != nil {
+	if err := d.c.host.leaving(d.c.uuid); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-func (c *Chassis) insert(ctx context.Context, m Media) (err error) {
-	ctx, end, err := c.beginFetch(ctx)
+func (d *Drive) insert(ctx context.Context, m Media) (err error) {
+	ctx, end, err := d.beginFetch(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,16 +159,16 @@ func (c *Chassis) insert(ctx context.Context, m Media) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := c.fetchImage(ctx, m)
+	file, err := d.fetchImage(ctx, m)
 	if err != nil {
 		return err
 	}
-	if err = c.take(ctx); err == nil {
-		defer c.release()
-		err = c.host.leaving(c.uuid)
+	if err = d.take(ctx); err == nil {
+		defer d.release()
+		err = d.c.host.leaving(d.c.uuid)
 	}
 	if err == nil {
-		err = c.setMedia(ctx, &savedMedia{File: file, URL: shown}, ChassisInsert)
+		err = d.setMedia(ctx, &savedMedia{File: file, URL: shown}, insertEvents[d.slot])
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(file))
@@ -132,54 +177,54 @@ func (c *Chassis) insert(ctx context.Context, m Media) (err error) {
 }
 
 // beginFetch ends the fetch that is under way.
-func (c *Chassis) beginFetch(ctx context.Context) (context.Context, func(), error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped {
+func (d *Drive) beginFetch(ctx context.Context) (context.Context, func(), error) {
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	if d.c.stopped {
 		return nil, nil, fmt.Errorf("%w: the node is being taken down", state.ErrBusy)
 	}
-	if c.fetching != nil {
-		c.fetching.cancel(errSuperseded)
+	if d.fetching != nil {
+		d.fetching.cancel(errSuperseded)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &fetching{cancel: cancel}
-	c.fetching = f
+	d.fetching = f
 	return ctx, func() {
 		cancel(nil)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.fetching == f {
-			c.fetching = nil
+		d.c.mu.Lock()
+		defer d.c.mu.Unlock()
+		if d.fetching == f {
+			d.fetching = nil
 		}
 	}, nil
 }
 
 // stopFetch ends the fetch that is under way, if any.
-func (c *Chassis) stopFetch() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.fetching != nil {
-		c.fetching.cancel(errSuperseded)
+func (d *Drive) stopFetch() {
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	if d.fetching != nil {
+		d.fetching.cancel(errSuperseded)
 	}
 }
 
 // fetchImage returns the path of a file that is the image.
-func (c *Chassis) fetchImage(ctx context.Context, m Media) (file string, err error) {
-	c.mu.Lock()
-	f := c.fetching
-	c.mu.Unlock()
+func (d *Drive) fetchImage(ctx context.Context, m Media) (file string, err error) {
+	d.c.mu.Lock()
+	f := d.fetching
+	d.c.mu.Unlock()
 	if f == nil {
 		return "", errSuperseded
 	}
 	// The users of hypervisors pass through it to files that they are given.
-	if err := os.MkdirAll(c.host.cfg.MediaDir, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.MkdirAll(d.c.host.cfg.MediaDir, 0o711); err != nil { //nolint:gosec // see above
 		return "", fmt.Errorf("media directory: %w", err)
 	}
-	to, err := os.CreateTemp(c.host.cfg.MediaDir, c.uuid+".*.iso")
+	to, err := os.CreateTemp(d.c.host.cfg.MediaDir, d.c.uuid+".*"+suffixes[d.slot])
 	if err != nil {
 		return "", fmt.Errorf("media: %w", err)
 	}
-	err = c.host.fetcher.fetch(ctx, m, to, &f.count)
+	err = d.c.host.fetcher.fetch(ctx, m, to, &f.count)
 	if err = errors.Join(err, to.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(to.Name()))
 	}
@@ -188,71 +233,71 @@ func (c *Chassis) fetchImage(ctx context.Context, m Media) (file string, err err
 
 // EjectMedia empties the drive, whatever the guest says, and ends a fetch; an empty drive
 // is no error. Errors: state.ErrBusy, state.ErrUnsupported.
-func (c *Chassis) EjectMedia(ctx context.Context) error {
+func (d *Drive) EjectMedia(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {
-		c.stopFetch()
-		err = c.take(ctx)
+		d.stopFetch()
+		err = d.take(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("node %s: eject media: %w", c.uuid, err)
+		return fmt.Errorf("node %s: eject media: %w", d.c.uuid, err)
 	}
-	defer c.release()
-	if c.remembered().Media == nil {
+	defer d.release()
+	if d.remembered() == nil {
 		return nil
 	}
-	if err := c.setMedia(ctx, nil, ChassisEject); err != nil {
-		return fmt.Errorf("node %s: eject media: %w", c.uuid, err)
+	if err := d.setMedia(ctx, nil, ejectEvents[d.slot]); err != nil {
+		return fmt.Errorf("node %s: eject media: %w", d.c.uuid, err)
 	}
 	return nil
 }
 
 // take makes the drive the caller's until release.
-func (c *Chassis) take(ctx context.Context) error {
+func (d *Drive) take(ctx context.Context) error {
 	select {
-	case c.drive <- struct{}{}:
+	case d.changing <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	if ctx.Err() != nil {
-		c.release()
+		d.release()
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-func (c *Chassis) release() { <-c.drive }
+func (d *Drive) release() { <-d.changing }
 
 // setMedia changes what is in the drive, which is the caller's. It is remembered first:
 // if the agent ends meanwhile, a pass makes the drive so. What fails leaves it as it was, or
 // a pass does.
-func (c *Chassis) setMedia(ctx context.Context, next *savedMedia, kind ChassisEventKind) error {
-	old := c.remembered().Media
-	if err := c.save(func(r *row) { r.Media = next }); err != nil {
+func (d *Drive) setMedia(ctx context.Context, next *savedMedia, kind ChassisEventKind) error {
+	old := d.remembered()
+	if err := d.c.save(func(r *row) { *r.in(d.slot) = next }); err != nil {
 		return err
 	}
-	if err := c.tellDrive(ctx, next); err != nil {
-		c.remember(ctx, func(r *row) { r.Media = old })
-		c.host.wakeSoon()
+	if err := d.tellDrive(ctx, next); err != nil {
+		d.c.remember(ctx, func(r *row) { *r.in(d.slot) = old })
+		d.c.host.wakeSoon()
 		return err
 	}
-	c.removeImage(ctx, old)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tell(kind, true)
+	d.c.removeImage(ctx, old)
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	d.c.tell(kind, true)
 	return nil
 }
 
 // tellDrive makes the driver's drive what it should be. What was begun is not cut short by
 // who asked for it.
-func (c *Chassis) tellDrive(ctx context.Context, m *savedMedia) error {
-	d, err := c.host.driverOf(c.driverName())
+func (d *Drive) tellDrive(ctx context.Context, m *savedMedia) error {
+	provider, err := d.c.host.driverOf(d.c.driverName())
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mediaTimeout)
 	defer cancel()
-	err = d.SetMedia(ctx, c.uuid, m.file())
+	err = provider.SetMedia(ctx, d.c.uuid, d.slot, m.file())
 	if errors.Is(err, state.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", state.ErrBusy, err)
 	}
@@ -278,37 +323,37 @@ func (c *Chassis) removeImage(ctx context.Context, m *savedMedia) {
 
 // drifted reports whether the drive of an instance is not as it should be, while nobody
 // is changing it. Media that are not ours, a person's, are left alone.
-func (c *Chassis) drifted(i driver.Instance) bool {
-	if c.host.cfg.MediaDir == "" || len(c.drive) > 0 {
+func (d *Drive) drifted(i driver.Instance) bool {
+	if d.c.host.cfg.MediaDir == "" || len(d.changing) > 0 {
 		return false
 	}
-	want := c.remembered().Media.file()
+	want := d.remembered().file()
 	if want == "" {
-		return strings.HasPrefix(i.Media, c.host.cfg.MediaDir+string(filepath.Separator))
+		return strings.HasPrefix(i.In(d.slot), d.c.host.cfg.MediaDir+string(filepath.Separator))
 	}
-	return i.Media != want
+	return i.In(d.slot) != want
 }
 
 // mendDrive makes the drive as it should be. An image that is gone is not in it.
-func (c *Chassis) mendDrive(ctx context.Context) error {
+func (d *Drive) mendDrive(ctx context.Context) error {
 	select {
-	case c.drive <- struct{}{}:
+	case d.changing <- struct{}{}:
 	default:
 		return nil // somebody changes it
 	}
-	defer c.release()
-	m := c.remembered().Media
+	defer d.release()
+	m := d.remembered()
 	if m != nil {
 		if _, err := os.Stat(m.File); errors.Is(err, os.ErrNotExist) {
 			m = nil
-			if err := c.save(func(r *row) { r.Media = nil }); err != nil {
+			if err := d.c.save(func(r *row) { *r.in(d.slot) = nil }); err != nil {
 				return err
 			}
 		}
 	}
-	c.host.driverWrites.Add(1)
-	if err := c.tellDrive(ctx, m); err != nil {
-		return fmt.Errorf("CD-ROM drive: %w", err)
+	d.c.host.driverWrites.Add(1)
+	if err := d.tellDrive(ctx, m); err != nil {
+		return fmt.Errorf("%s drive: %w", driveNames[d.slot], err)
 	}
 	return nil
 }
@@ -325,11 +370,13 @@ func (h *Host) sweepMedia() error {
 	}
 	inserted := map[string]bool{}
 	for _, c := range h.all() {
-		inserted[c.remembered().Media.file()] = true
+		for _, d := range c.drives() {
+			inserted[d.remembered().file()] = true
+		}
 	}
 	for _, f := range files {
 		file := filepath.Join(h.cfg.MediaDir, f.Name())
-		if !inserted[file] && f.Type().IsRegular() && strings.HasSuffix(file, ".iso") {
+		if !inserted[file] && f.Type().IsRegular() && slices.Contains(slices.Collect(maps.Values(suffixes)), filepath.Ext(file)) {
 			if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return fmt.Errorf("media: %w", err)
 			}

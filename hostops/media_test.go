@@ -13,25 +13,47 @@ import (
 	"testing"
 	"time"
 
+	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
 
-// withDrive is a host that runs, with a node whose drive takes media, in real time: there
-// is a real server of images.
-func withDrive(t *testing.T, test func(t *testing.T, e *env, c *Chassis, url string)) {
-	t.Helper()
-	e := newEnv(t)
-	e.config.MediaDir, e.config.MediaLocal = filepath.Join(t.TempDir(), "media"), true
-	e.restart()
-	e.place(node("a"))
-	e.run()
-	eventually(t, 10*time.Second, "ready", func() bool { return e.allReady(1) })
-	test(t, e, e.chassis("a"), serve(t, false).URL)
-	e.close()
+// driveEnv is an env in which a drive of node "a" is tested.
+type driveEnv struct {
+	*env
+	slot driver.Slot
 }
 
+// withDrive is a host that runs, with a node whose drives take media, in real time: there
+// is a real server of images. The test is of each drive.
+func withDrive(t *testing.T, test func(t *testing.T, e driveEnv, d *Drive, url string)) {
+	t.Helper()
+	for _, slot := range []driver.Slot{driver.SlotCD, driver.SlotUSB} {
+		t.Run(string(slot), func(t *testing.T) {
+			e := driveEnv{newEnv(t), slot}
+			e.config.MediaDir, e.config.MediaLocal = filepath.Join(t.TempDir(), "media"), true
+			e.restart()
+			e.place(node("a"))
+			e.run()
+			eventually(t, 10*time.Second, "ready", func() bool { return e.allReady(1) })
+			test(t, e, e.drive(), serve(t, false).URL)
+			e.close()
+		})
+	}
+}
+
+func (e driveEnv) drive() *Drive {
+	c := e.chassis("a")
+	if e.slot == driver.SlotUSB {
+		return c.USB()
+	}
+	return c.Drive
+}
+
+// in is the file in the drive.
+func (e driveEnv) in() string { return e.nodes.media("a", e.slot) }
+
 // images are the files of the media directory.
-func (e *env) images() []string {
+func (e driveEnv) images() []string {
 	e.t.Helper()
 	files, err := filepath.Glob(filepath.Join(e.config.MediaDir, "*"))
 	if err != nil {
@@ -41,13 +63,16 @@ func (e *env) images() []string {
 }
 
 // wantDrive fails the test unless the drive, and what is on disk, are as they should be.
-func (e *env) wantDrive(what, url string) {
+func (e driveEnv) wantDrive(what, url string) {
 	e.t.Helper()
 	want := MediaStatus{Inserted: url != "", URL: url, Name: nameOf(url)}
-	if got := e.chassis("a").Media(); got != want {
+	if got := e.drive().Media(); got != want {
 		e.t.Errorf("%s: media %+v, want %+v", what, got, want)
 	}
-	files, in := e.images(), e.nodes.media("a")
+	files, in, other := e.images(), e.in(), e.nodes.media("a", map[driver.Slot]driver.Slot{driver.SlotCD: driver.SlotUSB, driver.SlotUSB: driver.SlotCD}[e.slot])
+	if other != "" {
+		e.t.Errorf("%s: %q in the other drive", what, other)
+	}
 	switch {
 	case url == "" && (len(files) > 0 || in != ""):
 		e.t.Errorf("%s: %q in the drive, files %q; want none", what, in, files)
@@ -57,13 +82,13 @@ func (e *env) wantDrive(what, url string) {
 }
 
 func TestMediaStayUntilTheyAreEjected(t *testing.T) {
-	withDrive(t, func(t *testing.T, e *env, c *Chassis, url string) {
+	withDrive(t, func(t *testing.T, e driveEnv, c *Drive, url string) {
 		e.wantDrive("at first", "")
 		if err := c.InsertMedia(t.Context(), Media{URL: strings.Replace(url, "//", "//u:p@", 1) + "/secret.iso"}); err != nil {
 			t.Fatal(err)
 		}
 		e.wantDrive("inserted", url+"/secret.iso")
-		got, err := os.ReadFile(e.nodes.media("a"))
+		got, err := os.ReadFile(e.in())
 		if err != nil || !bytes.Equal(got[:5000], pattern(5000)) || len(got)%sector != 0 {
 			t.Errorf("the image has %d bytes, %v", len(got), err)
 		}
@@ -86,7 +111,7 @@ func TestMediaStayUntilTheyAreEjected(t *testing.T) {
 		e.restart()
 		e.run()
 		e.wantDrive("after a restart", url+"/a.iso")
-		c = e.chassis("a")
+		c = e.drive()
 		for range 2 {
 			if err := c.EjectMedia(t.Context()); err != nil {
 				t.Fatal(err)
@@ -102,22 +127,22 @@ func TestMediaStayUntilTheyAreEjected(t *testing.T) {
 }
 
 func TestADriveThatIsNotAsItWasLeftIsMended(t *testing.T) {
-	withDrive(t, func(t *testing.T, e *env, c *Chassis, url string) {
+	withDrive(t, func(t *testing.T, e driveEnv, c *Drive, url string) {
 		if err := c.InsertMedia(t.Context(), Media{URL: url + "/a.iso"}); err != nil {
 			t.Fatal(err)
 		}
-		file := e.nodes.media("a")
+		file := e.in()
 		e.nodes.undefine("a")
-		eventually(t, 10*time.Second, "the image is in the drive of a node that was made anew", func() bool { return e.nodes.media("a") == file })
+		eventually(t, 10*time.Second, "the image is in the drive of a node that was made anew", func() bool { return e.in() == file })
 		set := func(path string) {
 			t.Helper()
-			if err := e.nodes.SetMedia(t.Context(), "a", path); err != nil {
+			if err := e.nodes.SetMedia(t.Context(), "a", e.slot, path); err != nil {
 				t.Fatal(err)
 			}
 			e.host.wakeSoon()
 		}
 		set("")
-		eventually(t, 10*time.Second, "the image is back", func() bool { return e.nodes.media("a") == file })
+		eventually(t, 10*time.Second, "the image is back", func() bool { return e.in() == file })
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
@@ -126,18 +151,18 @@ func TestADriveThatIsNotAsItWasLeftIsMended(t *testing.T) {
 		e.wantDrive("without its file", "")
 		// What an eject that was cut short leaves, and what a person puts in.
 		set(filepath.Join(e.config.MediaDir, "a.1.iso"))
-		eventually(t, 10*time.Second, "an image of ours that nobody asked for is out", func() bool { return e.nodes.media("a") == "" })
+		eventually(t, 10*time.Second, "an image of ours that nobody asked for is out", func() bool { return e.in() == "" })
 		set("/home/me/mine.iso")
 		passes := e.host.Stats().Passes
 		eventually(t, 20*time.Second, "two passes", func() bool { return e.host.Stats().Passes > passes+1 })
-		if got := e.nodes.media("a"); got != "/home/me/mine.iso" {
+		if got := e.in(); got != "/home/me/mine.iso" {
 			t.Errorf("in the drive is %q, want what a person put in", got)
 		}
 	})
 }
 
 func TestADriverThatDoesNotTakeMediaLeavesAllAsItWas(t *testing.T) {
-	withDrive(t, func(t *testing.T, e *env, c *Chassis, url string) {
+	withDrive(t, func(t *testing.T, e driveEnv, c *Drive, url string) {
 		if err := c.InsertMedia(t.Context(), Media{URL: url + "/a.iso"}); err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +206,7 @@ func slowImages(t *testing.T) (url string, asked chan string) {
 }
 
 func TestAFetchEndsWhenItIsNotWantedAnyLonger(t *testing.T) {
-	withDrive(t, func(t *testing.T, e *env, c *Chassis, url string) {
+	withDrive(t, func(t *testing.T, e driveEnv, c *Drive, url string) {
 		slow, asked := slowImages(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		for _, test := range []struct {
@@ -219,13 +244,13 @@ func TestAFetchEndsWhenItIsNotWantedAnyLonger(t *testing.T) {
 				t.Errorf("%s: %v is busy: %t", test.name, err, busy)
 			}
 			e.wantDrive("after "+test.name, test.in)
-			c = e.chassis("a")
+			c = e.drive()
 		}
 	})
 }
 
 func TestManyMayUseOneDrive(t *testing.T) {
-	withDrive(t, func(t *testing.T, e *env, c *Chassis, url string) {
+	withDrive(t, func(t *testing.T, e driveEnv, c *Drive, url string) {
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {

@@ -116,7 +116,7 @@ func TestMemoryMovesWithItsNode(t *testing.T) {
 		e.place(withDisk("a"))
 		e.mustPass()
 		keep(t, e.chassis("a"), "ipmi/sel", "\x00events")
-		if err := e.chassis("a").save(func(r *row) { r.Media = &savedMedia{File: "/media/a.iso"} }); err != nil {
+		if err := e.chassis("a").save(func(r *row) { r.Media, r.Stick = &savedMedia{File: "/media/a.iso"}, &savedMedia{File: "/media/a.img"} }); err != nil {
 			t.Fatal(err)
 		}
 		e.startMove("a", "peer-2")
@@ -129,7 +129,7 @@ func TestMemoryMovesWithItsNode(t *testing.T) {
 			t.Errorf("as it was read before: %+v, %v", old, err)
 		}
 
-		if old.Media != nil {
+		if old.Media != nil || old.Stick != nil {
 			t.Errorf("an image that stays behind goes along: %+v", old.Media)
 		}
 

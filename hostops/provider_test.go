@@ -48,8 +48,8 @@ type guest struct {
 	pending []string
 	boot    state.Boot
 	// began is what it was last started from.
-	began driver.Spec
-	media string
+	began      driver.Spec
+	media, usb string
 	// cpu is what it used since it began.
 	cpu time.Duration
 }
@@ -104,7 +104,7 @@ func (p *provider) Instances(context.Context) ([]driver.Instance, error) {
 	}
 	var out []driver.Instance
 	for _, g := range p.nodes {
-		i := driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending), Media: g.media}
+		i := driver.Instance{UUID: g.spec.UUID, Name: g.spec.Name, Epoch: g.spec.Epoch, Power: g.power, Digest: g.digest, Pending: slices.Clone(g.pending), Media: g.media, USB: g.usb}
 		if p.firmware != nil {
 			i.Firmware = p.firmware(g)
 		}
@@ -282,7 +282,7 @@ func (p *provider) count() int {
 }
 
 // SetMedia records "media a path".
-func (p *provider) SetMedia(ctx context.Context, uuid, path string) error {
+func (p *provider) SetMedia(ctx context.Context, uuid string, slot driver.Slot, path string) error {
 	if err := p.enter(ctx, "media", uuid, "media "+uuid+" "+path); err != nil {
 		return err
 	}
@@ -292,7 +292,11 @@ func (p *provider) SetMedia(ctx context.Context, uuid, path string) error {
 	if g == nil {
 		return state.ErrNotFound
 	}
-	g.media = path
+	if slot == driver.SlotUSB {
+		g.usb = path
+	} else {
+		g.media = path
+	}
 	return nil
 }
 
@@ -319,12 +323,12 @@ func (p *provider) works(uuid string, cpu time.Duration) {
 	p.nodes[uuid].cpu += cpu
 }
 
-// media is the file in a node's drive.
-func (p *provider) media(uuid string) string {
+// media is the file in a node's slot.
+func (p *provider) media(uuid string, slot driver.Slot) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if g := p.nodes[uuid]; g != nil {
-		return g.media
+		return driver.Instance{Media: g.media, USB: g.usb}.In(slot)
 	}
 	return ""
 }

@@ -186,14 +186,16 @@ func (h *Host) tend(ctx context.Context, found []*finding) {
 
 func (c *Chassis) needsTending(f *finding) bool {
 	r := c.remembered()
-	return r.HostBoot != c.host.cfg.BootID || f.node.RestartIndex > r.Restarted || c.drifted(f.instance)
+	return r.HostBoot != c.host.cfg.BootID || f.node.RestartIndex > r.Restarted || slices.ContainsFunc(c.drives(), func(d *Drive) bool { return d.drifted(f.instance) })
 }
 
-// tend sees to the drive first: the node may be started from it.
+// tend sees to the drives first: the node may be started from one.
 func (c *Chassis) tend(ctx context.Context, f *finding) error {
-	if c.drifted(f.instance) {
-		if err := c.mendDrive(ctx); err != nil {
-			return err
+	for _, d := range c.drives() {
+		if d.drifted(f.instance) {
+			if err := d.mendDrive(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if c.remembered().HostBoot != c.host.cfg.BootID {

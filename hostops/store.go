@@ -50,6 +50,8 @@ type row struct {
 	Setup string `json:"setup,omitempty"`
 	// Media is what is in the CD-ROM drive; nil: nothing.
 	Media *savedMedia `json:"media,omitempty"`
+	// Stick is what is plugged in as a USB stick.
+	Stick *savedMedia `json:"stick,omitempty"`
 }
 
 // savedBoot is state.Boot as the file has it.
@@ -69,7 +71,7 @@ func newRow(hostBoot string) row {
 
 func (r row) equal(o row) bool {
 	started := r.Started == o.Started || r.Started != nil && o.Started != nil && *r.Started == *o.Started
-	return started && r.Media.equal(o.Media) && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
+	return started && r.Media.equal(o.Media) && r.Stick.equal(o.Stick) && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
 		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted && r.Relinked == o.Relinked && r.Setup == o.Setup
 }
 

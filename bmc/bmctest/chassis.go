@@ -35,9 +35,8 @@ type Chassis struct {
 	now      func() time.Time
 	// guests are the guest's ends of consoles, the last one's last.
 	guests []net.Conn
-	// media is what is in the drive; inserted, all that ever was.
-	media    bmc.MediaStatus
-	inserted []bmc.Media
+	// cd and usb are the drives.
+	cd, usb drive
 }
 
 var _ bmc.Chassis = (*Chassis)(nil)
@@ -45,11 +44,14 @@ var _ bmc.Chassis = (*Chassis)(nil)
 // NewChassis returns a chassis that is off, without override, and restores power
 // as it was.
 func NewChassis() *Chassis {
-	return &Chassis{now: time.Now, status: bmc.Status{Power: state.PowerOff, Policy: state.RestorePrevious},
+	c := &Chassis{now: time.Now, status: bmc.Status{Power: state.PowerOff, Policy: state.RestorePrevious},
 		kept: map[string][]byte{}, subs: map[int]func(bmc.Event){}, hardware: bmc.Hardware{
 			UUID: "6b1f9a3e-8f0a-5c57-9d0e-2f6a4e1c7b10", Name: "node0", MemoryMB: 2048, VCPUs: 2, Arch: "x86_64", BootMode: state.BootUEFI,
 			NICs:  []bmc.NIC{{MAC: "52:54:00:00:00:01", Physnet: "physnet1"}, {MAC: "52:54:00:00:00:02", Physnet: "physnet2"}},
 			Disks: []bmc.Disk{{CapacityBytes: 10 << 30}}}}
+	c.cd = drive{chassis: c, insert: bmc.EventInsert, eject: bmc.EventEject}
+	c.usb = drive{chassis: c, insert: bmc.EventPlug, eject: bmc.EventUnplug}
+	return c
 }
 
 // SetClock says by which clock events happen.

@@ -35,7 +35,9 @@ func Conform(t *testing.T, newChassis func(t *testing.T) bmc.Chassis) {
 		{"it tells every subscriber what happens, in order", tellsEvents},
 		{"it says what it consists of", saysHardware},
 		{"several consoles are attached while it is on", attachesConsoles},
-		{"its drive takes media and lets go of them", hasDrive},
+		{"its drive takes media and lets go of them", func(t *testing.T, c bmc.Chassis) { hasDrive(t, c, state.BootCDROM) }},
+		{"its USB port takes sticks and lets go of them", func(t *testing.T, c bmc.Chassis) { hasDrive(t, c, state.BootUSB) }},
+		{"its drives are two", hasTwoDrives},
 		{"a request whose context has ended returns", returnsWhenCancelled},
 		{"it may be used by many at a time", isConcurrent},
 	} {
@@ -174,10 +176,19 @@ func keepsPersistentOverride(t *testing.T, c bmc.Chassis) {
 
 func takesOverrideBack(t *testing.T, c bmc.Chassis) {
 	t.Helper()
-	boot(t, c, state.Boot{Device: state.BootCDROM, Persistent: true})
-	boot(t, c, state.Boot{})
-	if got := c.Status().Boot.Device; got != state.BootNone {
-		t.Errorf("boot device: got %q, want none", got)
+	for _, device := range []state.BootDevice{state.BootCDROM, state.BootUSB} {
+		if bmc.DriveOf(c, device) == nil {
+			continue
+		}
+		want := state.Boot{Device: device, Persistent: true}
+		boot(t, c, want)
+		if got := c.Status().Boot; got != want {
+			t.Errorf("override: got %+v, want %+v", got, want)
+		}
+		boot(t, c, state.Boot{})
+		if got := c.Status().Boot.Device; got != state.BootNone {
+			t.Errorf("boot device: got %q, want none", got)
+		}
 	}
 }
 

@@ -195,7 +195,60 @@ func attachesConsoles(t *testing.T, c bmc.Chassis) {
 	}
 }
 
-func hasDrive(t *testing.T, c bmc.Chassis) {
+func hasDrive(t *testing.T, c bmc.Chassis, device state.BootDevice) {
+	t.Helper()
+	d := bmc.DriveOf(c, device)
+	if d == nil {
+		t.Skip("this chassis has no such drive")
+	}
+	url := serveImages(t)
+	insert := func(url string) error { return insertInto(t, d, url) }
+	if got := d.Media(); got.Inserted {
+		t.Errorf("media %+v in a new chassis", got)
+	}
+	err := insert(url + "/boot/a.iso")
+	if errors.Is(err, state.ErrUnsupported) {
+		t.Skip("this chassis has no drive: ", err)
+	}
+	if err != nil {
+		t.Fatalf("insert media: %v", err)
+	}
+	want := bmc.MediaStatus{Inserted: true, URL: url + "/boot/a.iso", Name: "a.iso"}
+	if got := d.Media(); got != want {
+		t.Errorf("media: got %+v, want %+v", got, want)
+	}
+	power(t, c, state.ActionOn)
+	eventually(t, c, "on", isOn)
+	if err := insert(strings.Replace(url, "http://", "http://u:p@", 1) + "/b.iso"); err != nil {
+		t.Fatalf("insert other media while it is on: %v", err)
+	}
+	want.URL, want.Name = url+"/b.iso", "b.iso"
+	if got := d.Media(); got != want {
+		t.Errorf("media: got %+v, want %+v", got, want)
+	}
+	for _, url := range []string{"file:///etc/passwd", "ftp://host/a.iso", "a.iso", "", "http://"} {
+		if err := insert(url); !errors.Is(err, state.ErrRefused) {
+			t.Errorf("insert %q: got %v, want %v", url, err, state.ErrRefused)
+		}
+	}
+	if got := d.Media(); got != want {
+		t.Errorf("media after what was refused: got %+v, want %+v", got, want)
+	}
+	for range 2 {
+		if err := ask(t, "eject media", d.EjectMedia); err != nil {
+			t.Fatalf("eject media: %v", err)
+		}
+		if got := d.Media(); got != (bmc.MediaStatus{}) {
+			t.Errorf("media after the eject: got %+v, want none", got)
+		}
+	}
+	if err := insert(fmt.Sprint(url, "/boot/a.iso")); err != nil {
+		t.Errorf("insert media again: %v", err)
+	}
+}
+
+// serveImages returns the URL of a server that has every image.
+func serveImages(t *testing.T) string {
 	t.Helper()
 	images := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, ".iso") {
@@ -204,50 +257,39 @@ func hasDrive(t *testing.T, c bmc.Chassis) {
 		}
 		http.NotFound(w, r)
 	}))
-	defer images.Close()
-	insert := func(url string) error {
-		return ask(t, "insert media", func(ctx context.Context) error { return c.InsertMedia(ctx, bmc.Media{URL: url}) })
+	t.Cleanup(images.Close)
+	return images.URL
+}
+
+func insertInto(t *testing.T, d bmc.Drive, url string) error {
+	t.Helper()
+	return ask(t, "insert media", func(ctx context.Context) error { return d.InsertMedia(ctx, bmc.Media{URL: url}) })
+}
+
+// hasTwoDrives checks that what is done to one drive leaves the other alone.
+func hasTwoDrives(t *testing.T, c bmc.Chassis) {
+	t.Helper()
+	cd, usb := bmc.DriveOf(c, state.BootCDROM), bmc.DriveOf(c, state.BootUSB)
+	if usb == nil {
+		t.Skip("this chassis has no USB port")
 	}
-	if got := c.Media(); got.Inserted {
-		t.Errorf("media %+v in a new chassis", got)
-	}
-	err := insert(images.URL + "/boot/a.iso")
-	if errors.Is(err, state.ErrUnsupported) {
-		t.Skip("this chassis has no drive: ", err)
-	}
-	if err != nil {
-		t.Fatalf("insert media: %v", err)
-	}
-	want := bmc.MediaStatus{Inserted: true, URL: images.URL + "/boot/a.iso", Name: "a.iso"}
-	if got := c.Media(); got != want {
-		t.Errorf("media: got %+v, want %+v", got, want)
-	}
-	power(t, c, state.ActionOn)
-	eventually(t, c, "on", isOn)
-	if err := insert(strings.Replace(images.URL, "http://", "http://u:p@", 1) + "/b.iso"); err != nil {
-		t.Fatalf("insert other media while it is on: %v", err)
-	}
-	want.URL, want.Name = images.URL+"/b.iso", "b.iso"
-	if got := c.Media(); got != want {
-		t.Errorf("media: got %+v, want %+v", got, want)
-	}
-	for _, url := range []string{"file:///etc/passwd", "ftp://host/a.iso", "a.iso", "", "http://"} {
-		if err := insert(url); !errors.Is(err, state.ErrRefused) {
-			t.Errorf("insert %q: got %v, want %v", url, err, state.ErrRefused)
+	url := serveImages(t)
+	for d, file := range map[bmc.Drive]string{cd: "/cd.iso", usb: "/usb.iso"} {
+		err := insertInto(t, d, url+file)
+		if errors.Is(err, state.ErrUnsupported) {
+			t.Skip("this chassis takes no media: ", err)
+		}
+		if err != nil {
+			t.Fatalf("insert %s: %v", file, err)
 		}
 	}
-	if got := c.Media(); got != want {
-		t.Errorf("media after what was refused: got %+v, want %+v", got, want)
+	if a, b := cd.Media().Name, usb.Media().Name; a != "cd.iso" || b != "usb.iso" {
+		t.Errorf("in the drives are %q and %q", a, b)
 	}
-	for range 2 {
-		if err := ask(t, "eject media", c.EjectMedia); err != nil {
-			t.Fatalf("eject media: %v", err)
-		}
-		if got := c.Media(); got != (bmc.MediaStatus{}) {
-			t.Errorf("media after the eject: got %+v, want none", got)
-		}
+	if err := ask(t, "eject media", cd.EjectMedia); err != nil {
+		t.Fatal(err)
 	}
-	if err := insert(fmt.Sprint(images.URL, "/boot/a.iso")); err != nil {
-		t.Errorf("insert media again: %v", err)
+	if cd.Media().Inserted || !usb.Media().Inserted {
+		t.Errorf("after one was emptied: %+v and %+v", cd.Media(), usb.Media())
 	}
 }

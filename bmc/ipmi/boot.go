@@ -7,6 +7,7 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/types"
 
+	"tenks/bmc"
 	"tenks/raftfsm/state"
 )
 
@@ -101,8 +102,9 @@ func (b *bootOptions) flagsFor(override state.Boot) []byte {
 	return flagsOf(override)
 }
 
-// selectors maps the boot devices of IPMI to ours; a remote medium is our CD-ROM.
-// The rest (diagnostic partition, floppies) is not supported.
+// selectors maps the boot devices of IPMI to ours; a remote medium is our CD-ROM, primary
+// removable media (the floppies of old) our USB stick. The rest (diagnostic partition) is
+// not supported.
 var selectors = map[types.BootDeviceSelector]state.BootDevice{
 	types.BootDeviceSelectorNoOverride:         state.BootNone,
 	types.BootDeviceSelectorForcePXE:           state.BootPXE,
@@ -112,6 +114,8 @@ var selectors = map[types.BootDeviceSelector]state.BootDevice{
 	types.BootDeviceSelectorForceBIOSSetup:     state.BootSetup,
 	types.BootDeviceSelectorForceRemoteCDROM:   state.BootCDROM,
 	types.BootDeviceSelectorForceRemoteMedia:   state.BootCDROM,
+	types.BootDeviceSelectorForceFloppy:        state.BootUSB,
+	types.BootDeviceSelectorForceRemoteFloppy:  state.BootUSB,
 }
 
 // overrideOf says what five bytes of boot flags ask for.
@@ -133,6 +137,10 @@ func overrideOf(flags []byte) (state.Boot, error) {
 // flagsOf is the other direction, for an override that did not come from here.
 func flagsOf(b state.Boot) []byte {
 	f := types.BootOptionParam_BootFlags{BootFlagsValid: true, Persist: b.Persistent, BIOSBootType: types.BIOSBootType(b.EFI)}
+	if b.Device == state.BootUSB {
+		f.BootDeviceSelector = types.BootDeviceSelectorForceFloppy
+		return f.Pack()
+	}
 	for selector := types.BootDeviceSelectorNoOverride; selector <= types.BootDeviceSelectorForceBIOSSetup; selector++ {
 		if device, ok := selectors[selector]; ok && device == b.Device {
 			f.BootDeviceSelector = selector
@@ -242,6 +250,9 @@ func setBootFlags(ctx context.Context, c *call, flags []byte) error {
 	override, err := overrideOf(flags)
 	if err != nil {
 		return err
+	}
+	if override.Device == state.BootUSB && bmc.DriveOf(c.chassis, state.BootUSB) == nil {
+		return badField // no stick can be plugged in
 	}
 	if err := c.chassis.SetBoot(ctx, override); err != nil {
 		return err

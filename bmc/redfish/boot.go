@@ -15,9 +15,9 @@ import (
 )
 
 // bootDevices are the boot devices by their BootSourceOverrideTarget. UefiHttp is not
-// among them: it is the drive with an image from HttpBootUri, or the network.
+// among them: it is the CD-ROM drive with an image from HttpBootUri, or the network.
 var bootDevices = map[string]state.BootDevice{
-	targetNone: state.BootNone, "Pxe": state.BootPXE, "Hdd": state.BootDisk, "Cd": state.BootCDROM, "BiosSetup": state.BootSetup,
+	targetNone: state.BootNone, "Pxe": state.BootPXE, "Hdd": state.BootDisk, "Cd": state.BootCDROM, "Usb": state.BootUSB, "BiosSetup": state.BootSetup,
 }
 
 const (
@@ -32,13 +32,19 @@ const (
 	overrideContinuous = "Continuous"
 )
 
-func bootTargets(mode state.BootMode) []string {
+func (r *Request) bootTargets(mode state.BootMode) []string {
 	out := []string{targetNone, "Pxe", "Hdd", "Cd", "BiosSetup"}
+	if r.hasUSB() {
+		out = append(out, "Usb")
+	}
 	if mode == state.BootUEFI {
 		out = append(out, targetHTTP)
 	}
 	return out
 }
+
+// hasUSB says whether a stick can be plugged in.
+func (r *Request) hasUSB() bool { return bmc.DriveOf(r.Chassis(), state.BootUSB) != nil }
 
 func bootMode(mode state.BootMode) string {
 	if mode == state.BootUEFI {
@@ -83,7 +89,7 @@ var overrides = []string{overrideDisabled, overrideOnce, overrideContinuous}
 
 func bootRules() Rules {
 	return Rules{
-		"BootSourceOverrideTarget":  {Kind: String, ValuesFor: func(r *Request) []string { return bootTargets(r.bestMode()) }},
+		"BootSourceOverrideTarget":  {Kind: String, ValuesFor: func(r *Request) []string { return r.bootTargets(r.bestMode()) }},
 		"BootSourceOverrideEnabled": {Kind: String, Values: overrides},
 		"BootSourceOverrideMode":    {Kind: String, ValuesFor: func(r *Request) []string { return r.bootModes() }},
 		"BootOrder":                 {Kind: List, Max: 256, Elements: &Rule{Kind: String, ValuesFor: (*Request).optionNames}},
@@ -131,7 +137,7 @@ func bootObject(r *Request, hardware bmc.Hardware, status bmc.Status, set settin
 		uri = set.BootURI
 	}
 	return Object{
-		{"BootSourceOverrideTarget", o.target}, {"BootSourceOverrideTarget@Redfish.AllowableValues", bootTargets(hardware.BootMode)},
+		{"BootSourceOverrideTarget", o.target}, {"BootSourceOverrideTarget@Redfish.AllowableValues", r.bootTargets(hardware.BootMode)},
 		{"BootSourceOverrideEnabled", o.enabled}, {"BootSourceOverrideEnabled@Redfish.AllowableValues", overrides},
 		{"BootSourceOverrideMode", bootMode(hardware.BootMode)}, {"BootSourceOverrideMode@Redfish.AllowableValues", r.bootModes()},
 		{"HttpBootUri", uri}, {"BootOrder", r.bootOrder()},
@@ -215,7 +221,7 @@ func insertBootImage(r *Request, uri string) error {
 	want := wanted{Media: bmc.Media{URL: uri}}
 	u.User, u.Fragment = nil, ""
 	want.shown = u.String()
-	in, err := r.Service.beginInsert(r.System, want)
+	in, err := r.Service.beginInsert(r.System, slotCD, want)
 	if err != nil {
 		return err
 	}
@@ -242,7 +248,8 @@ func insertBootImage(r *Request, uri string) error {
 // bmc.BootOrderer.
 type bootOption struct{ name, alias, word string }
 
-// bootOptions are disks, the drive, and interfaces. Their places are their names.
+// bootOptions are disks, the drive, interfaces, and the USB stick, which has the last place,
+// plugged in or not. Their places are their names.
 func (r *Request) bootOptions() []bootOption {
 	var out []bootOption
 	for i := range r.guestDisks() {
@@ -251,6 +258,9 @@ func (r *Request) bootOptions() []bootOption {
 	out = append(out, bootOption{"CD-ROM Drive", "Cd", "cdrom"})
 	for i, nic := range r.Chassis().Hardware().NICs {
 		out = append(out, bootOption{"Network " + nic.MAC, "Pxe", "nic" + strconv.Itoa(i)})
+	}
+	if r.hasUSB() {
+		out = append(out, bootOption{"USB Stick", "Usb", "usb"})
 	}
 	return out
 }
@@ -277,7 +287,7 @@ func (r *Request) bootOrder() []string {
 		if i := slices.Index(words, o.word); i >= 0 {
 			return i
 		}
-		return len(words) + slices.Index([]string{"Hdd", "Pxe", "Cd"}, o.alias)
+		return len(words) + slices.Index([]string{"Hdd", "Pxe", "Cd", "Usb"}, o.alias)
 	}
 	return slices.SortedStableFunc(slices.Values(names), func(a, b string) int { return place(a) - place(b) })
 }

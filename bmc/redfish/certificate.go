@@ -72,8 +72,10 @@ func getCertificateLocations(r *Request) (Object, error) {
 		for _, c := range r.Service.listenerChain(id) {
 			all = append(all, link(here+c.ID))
 		}
-		for _, c := range recall[mediaSettings](sys, mediaKey).Certificates {
-			all = append(all, link(systemsPath+"/"+id+"/VirtualMedia/Cd/Certificates/"+c.ID))
+		for _, s := range slotsOf(sys.Chassis) {
+			for _, c := range s.settings(sys).Certificates {
+				all = append(all, link(systemsPath+"/"+id+"/VirtualMedia/"+s.id+"/Certificates/"+c.ID))
+			}
 		}
 	}
 	return Object{{"Id", "CertificateLocations"}, {"Name", "Certificate Locations"}, {"Links", Object{{"Certificates", all}, {"Certificates@odata.count", len(all)}}}}, nil

@@ -16,18 +16,21 @@ const (
 	// mediaWait is how long an answer waits for an image; then it is a task. Clients that
 	// take a 202 for the end wait for an answer for 60 s (sushy from 5.0 on) or for ever.
 	mediaWait = 50 * time.Second
-	// startWait is how long a start from the drive waits for the image that is on its way.
+	// startWait is how long a start from a drive waits for the image that is on its way.
 	startWait = 50 * time.Second
 	// mediaMost is how long an image may take.
 	mediaMost = 2 * time.Hour
 )
 
-// insertions are the images on their way into drives, by system, and what became of the
-// last one.
+// insertions are the images on their way into drives, and what became of the last one of
+// each.
 type insertions struct {
 	mu sync.Mutex // guards the rest, and the insertions' untold
-	by map[string]*insertion
+	by map[driveKey]*insertion
 }
+
+// driveKey is a drive of a system.
+type driveKey struct{ system, slot string }
 
 // An insertion is shared by all who ask for the same image while it is fetched.
 type insertion struct {
@@ -40,13 +43,13 @@ type insertion struct {
 	untold bool
 }
 
-// beginInsert begins to put an image into the drive, in place of one that is on its way; the
+// beginInsert begins to put an image into a drive, in place of one that is on its way; the
 // same one again is joined. It goes on without the client.
-func (s *Service) beginInsert(sys System, want wanted) (*insertion, error) {
-	is := &s.insertions
+func (s *Service) beginInsert(sys System, slot mediaSlot, want wanted) (*insertion, error) {
+	is, key := &s.insertions, driveKey{sys.ID, slot.id}
 	is.mu.Lock()
 	defer is.mu.Unlock()
-	if in := is.by[sys.ID]; in != nil && !in.ended() && reflect.DeepEqual(in.want.Media, want.Media) {
+	if in := is.by[key]; in != nil && !in.ended() && reflect.DeepEqual(in.want.Media, want.Media) {
 		return in, nil
 	}
 	in := &insertion{want: want, done: make(chan struct{}), untold: true}
@@ -55,7 +58,7 @@ func (s *Service) beginInsert(sys System, want wanted) (*insertion, error) {
 		ctx, in.cancel = context.WithTimeout(ctx, mediaMost)
 		defer in.cancel()
 		close(begun)
-		in.err = s.insertImage(ctx, sys, want)
+		in.err = s.insertImage(ctx, sys, slot, want)
 		close(in.done)
 	})
 	if !started {
@@ -63,9 +66,9 @@ func (s *Service) beginInsert(sys System, want wanted) (*insertion, error) {
 	}
 	<-begun
 	if is.by == nil {
-		is.by = map[string]*insertion{}
+		is.by = map[driveKey]*insertion{}
 	}
-	is.by[sys.ID] = in
+	is.by[key] = in
 	return in, nil
 }
 
@@ -88,10 +91,10 @@ func (is *insertions) told(in *insertion) error {
 
 // of returns the insertion that a start has to know of: under way, or failed with nobody
 // told.
-func (is *insertions) of(system string) *insertion {
+func (is *insertions) of(system string, slot mediaSlot) *insertion {
 	is.mu.Lock()
 	defer is.mu.Unlock()
-	in := is.by[system]
+	in := is.by[driveKey{system, slot.id}]
 	if in == nil || in.ended() && (in.err == nil || !in.untold) {
 		return nil
 	}
@@ -99,28 +102,29 @@ func (is *insertions) of(system string) *insertion {
 }
 
 // last says that an insertion is the last one that was asked for.
-func (is *insertions) last(system string, in *insertion) bool {
+func (is *insertions) last(system string, slot mediaSlot, in *insertion) bool {
 	is.mu.Lock()
 	defer is.mu.Unlock()
-	return is.by[system] == in
+	return is.by[driveKey{system, slot.id}] == in
 }
 
 // forget has starts know of no insertion any more: the drive is to be empty.
-func (is *insertions) forget(system string) {
+func (is *insertions) forget(system string, slot mediaSlot) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
-	delete(is.by, system)
+	delete(is.by, driveKey{system, slot.id})
 }
 
-// awaitMedia has a start from the drive wait for the image on its way there. sushy takes
+// awaitMedia has a start from a drive wait for the image on its way there. sushy takes
 // the 202 of InsertMedia for its end, so that Ironic would start from an empty drive; for
 // the same reason an image that failed meanwhile keeps the node from starting, once.
 func awaitMedia(r *Request) error {
 	wait := time.NewTimer(startWait)
 	defer wait.Stop()
-	for r.Chassis().Status().Boot.Device == state.BootCDROM {
-		in := r.Service.insertions.of(r.System.ID)
-		if in == nil {
+	for {
+		slot, fromDrive := slotOf(r.Chassis().Status().Boot.Device)
+		in := r.Service.insertions.of(r.System.ID, slot)
+		if !fromDrive || in == nil {
 			break
 		}
 		select {
@@ -131,7 +135,7 @@ func awaitMedia(r *Request) error {
 			return unavailable(busyRetry)
 		}
 		err := r.Service.insertions.told(in)
-		if err == nil || errors.Is(err, context.Canceled) || !r.Service.insertions.last(r.System.ID, in) {
+		if err == nil || errors.Is(err, context.Canceled) || !r.Service.insertions.last(r.System.ID, slot, in) {
 			continue // ended by somebody: by another image, or none
 		}
 		if errors.Is(err, state.ErrBusy) {

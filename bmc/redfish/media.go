@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,10 +15,50 @@ import (
 	"tenks/raftfsm/state"
 )
 
-// mediaKey is where what clients set of the drive is kept.
-const mediaKey = "redfish/media"
+// A mediaSlot is one of a system's drives.
+type mediaSlot struct {
+	id, name string
+	types    []string
+	// device is the drive as bmc.DriveOf knows it; key is where what clients set of it is
+	// kept.
+	device state.BootDevice
+	key    string
+}
 
-// mediaSettings is what clients set of the drive, besides what is in it.
+var (
+	slotCD  = mediaSlot{id: "Cd", name: "Virtual CD", types: []string{"CD", "DVD"}, device: state.BootCDROM, key: "redfish/media"}
+	slotUSB = mediaSlot{id: "USB", name: "Virtual USB Stick", types: []string{"USBStick"}, device: state.BootUSB, key: "redfish/media-usb"}
+)
+
+// slotsOf are the drives that a chassis has.
+func slotsOf(c bmc.Chassis) []mediaSlot {
+	return slices.DeleteFunc([]mediaSlot{slotCD, slotUSB}, func(s mediaSlot) bool { return bmc.DriveOf(c, s.device) == nil })
+}
+
+// slotOf is the slot of a boot device that takes media.
+func slotOf(device state.BootDevice) (s mediaSlot, ok bool) {
+	switch device {
+	case slotCD.device:
+		return slotCD, true
+	case slotUSB.device:
+		return slotUSB, true
+	case state.BootNone, state.BootPXE, state.BootDisk, state.BootSetup, state.BootSafe:
+	}
+	return s, false
+}
+
+// drive is the slot's, which it has while the resource is there; one that went meanwhile
+// is busy.
+func (s mediaSlot) drive(c bmc.Chassis) (bmc.Drive, error) {
+	if d := bmc.DriveOf(c, s.device); d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("virtual media %s: %w", s.id, state.ErrBusy)
+}
+
+func (s mediaSlot) settings(sys System) mediaSettings { return recall[mediaSettings](sys, s.key) }
+
+// mediaSettings is what clients set of a drive, besides what is in it.
 type mediaSettings struct {
 	// Verify is VerifyCertificate; Certificates are what it trusts, by ID, none: the host's.
 	Verify       bool `json:",omitempty"`
@@ -29,35 +70,66 @@ type mediaSettings struct {
 	Image string `json:",omitempty"`
 }
 
-// mediaTable has the CD-ROM drive under the system and, for old clients, under its
-// manager. A USB stick is left out: no chassis has one.
+// mediaTable has the CD-ROM drive and the USB stick under the system and, for old clients,
+// under its manager.
 func mediaTable() []Resource {
 	return append(mediaRows(systemsPath+"/{system}", ConfigureComponents), mediaRows(managersPath+"/{system}", ConfigureManager)...)
 }
 
 func mediaRows(parent string, change Privilege) []Resource {
-	base := parent + "/VirtualMedia"
 	rows := []Resource{
-		{Path: base, Type: "#VirtualMediaCollection.VirtualMediaCollection", Link: "VirtualMedia", Name: "Virtual Media",
-			Members: func(*Request) ([]string, error) { return []string{"Cd"}, nil }},
-		{Path: base + "/Cd", Type: "#VirtualMedia.v1_6_3.VirtualMedia", Get: getMedia, Writable: mediaRules(false), Patch: patchMedia, Change: change,
-			Actions: []Action{
-				{Name: "VirtualMedia.InsertMedia", Parameters: mediaRules(true), Do: insertMedia},
-				{Name: "VirtualMedia.EjectMedia", Do: func(r *Request, _ Values) (*Result, error) { return nil, ejectMedia(r, "") }},
+		{Path: parent + "/VirtualMedia", Type: "#VirtualMediaCollection.VirtualMediaCollection", Link: "VirtualMedia", Name: "Virtual Media",
+			Members: func(r *Request) (ids []string, _ error) {
+				for _, s := range slotsOf(r.Chassis()) {
+					ids = append(ids, s.id)
+				}
+				return ids, nil
 			}},
 	}
-	if parent == managersPath+"/{system}" {
-		return rows // the schema has certificates under the system only
+	for _, s := range []mediaSlot{slotCD, slotUSB} {
+		rows = append(rows, s.row(parent, change))
+		if parent == systemsPath+"/{system}" { // the schema has certificates there only
+			rows = append(rows, s.certificateRows(parent, change)...)
+		}
 	}
-	return append(rows, certificateRows(base+"/Cd/Certificates", change, certificateStore{
-		all: func(r *Request) []keptCertificate { return recall[mediaSettings](r.System, mediaKey).Certificates },
+	return rows
+}
+
+func (s mediaSlot) row(parent string, change Privilege) Resource {
+	return Resource{Path: parent + "/VirtualMedia/" + s.id, Type: "#VirtualMedia.v1_6_3.VirtualMedia", Change: change,
+		Present: func(r *Request) bool { return bmc.DriveOf(r.Chassis(), s.device) != nil },
+		Get:     s.get, Writable: mediaRules(false), Patch: s.patch,
+		Actions: []Action{
+			{Name: "VirtualMedia.InsertMedia", Parameters: mediaRules(true), Do: s.insert},
+			{Name: "VirtualMedia.EjectMedia", Do: func(r *Request, _ Values) (*Result, error) { return nil, s.eject(r, "") }},
+		}}
+}
+
+func (s mediaSlot) certificateRows(parent string, change Privilege) []Resource {
+	rows := certificateRows(parent+"/VirtualMedia/"+s.id+"/Certificates", change, certificateStore{
+		all: func(r *Request) []keptCertificate { return s.settings(r.System).Certificates },
 		revise: func(r *Request, change func([]keptCertificate, int) ([]keptCertificate, int, error)) error {
-			return revise(r.Context(), r.Service, r.System, mediaKey, func(m *mediaSettings) (err error) {
+			return s.revise(r, func(m *mediaSettings) (err error) {
 				m.Certificates, m.Last, err = change(m.Certificates, m.Last)
 				return err
 			})
 		},
-	})...)
+	})
+	for i := range rows {
+		rows[i].Present = s.with(rows[i].Present)
+	}
+	return rows
+}
+
+// with is present where the drive is, too.
+func (s mediaSlot) with(present func(*Request) bool) func(*Request) bool {
+	return func(r *Request) bool {
+		return bmc.DriveOf(r.Chassis(), s.device) != nil && (present == nil || present(r))
+	}
+}
+
+func (s mediaSlot) revise(r *Request, change func(*mediaSettings) error) error {
+	return revise(r.Context(), r.Service, r.System, s.key, change)
 }
 
 // mediaRules are those of PATCH, or of InsertMedia.
@@ -74,8 +146,12 @@ func mediaRules(action bool) Rules {
 	return rules
 }
 
-func getMedia(r *Request) (Object, error) {
-	is, set := r.Chassis().Media(), recall[mediaSettings](r.System, mediaKey)
+func (s mediaSlot) get(r *Request) (Object, error) {
+	d, err := s.drive(r.Chassis())
+	if err != nil {
+		return nil, err
+	}
+	is, set := d.Media(), s.settings(r.System)
 	image, name, connected, user, protocol := any(nil), any(nil), "NotConnected", any(nil), any(nil)
 	shown := set.Image
 	if is.Inserted {
@@ -91,9 +167,9 @@ func getMedia(r *Request) (Object, error) {
 			user = set.UserName
 		}
 	}
-	return Object{{"Id", "Cd"}, {"Name", "Virtual CD"}, {"MediaTypes", []string{"CD", "DVD"}}, {"ConnectedVia", connected}, {"Inserted", is.Inserted},
+	return Object{{"Id", s.id}, {"Name", s.name}, {"MediaTypes", s.types}, {"ConnectedVia", connected}, {"Inserted", is.Inserted},
 		{"Image", image}, {"ImageName", name}, {"WriteProtected", true}, {"UserName", user}, {"Password", nil},
-		{"Certificates", link(r.systemPath() + "/VirtualMedia/Cd/Certificates")},
+		{"Certificates", link(r.systemPath() + "/VirtualMedia/" + s.id + "/Certificates")},
 		{"TransferMethod", "Upload"}, {"TransferProtocolType", protocol}, {"VerifyCertificate", set.Verify}, {"Status", healthy()}}, nil
 }
 
@@ -131,7 +207,7 @@ func wantedImage(v Values, image, action string) (wanted, error) {
 		return fail(http.StatusBadRequest, msg("ActionParameterValueConflict", name, value).about(name))
 	}
 	if protected, given := v.Bool("WriteProtected"); given && !protected {
-		return wanted{}, incorrect("WriteProtected", "false") // a CD-ROM is never written
+		return wanted{}, incorrect("WriteProtected", "false") // no drive is ever written
 	}
 	protocol, given := v.String("TransferProtocolType")
 	if given && !strings.Contains(image, "://") {
@@ -157,41 +233,45 @@ func wantedImage(v Values, image, action string) (wanted, error) {
 	return out, nil
 }
 
-func insertMedia(r *Request, v Values) (*Result, error) {
+func (s mediaSlot) insert(r *Request, v Values) (*Result, error) {
 	image, _ := v.String("Image")
 	want, err := wantedImage(v, image, "InsertMedia")
 	if err != nil {
 		return nil, err
 	}
 	if inserted, given := v.Bool("Inserted"); given && !inserted {
-		return nil, parkImage(r, want)
+		return nil, s.park(r, want)
 	}
-	return fetchMedia(r, want)
+	return s.fetch(r, want)
 }
 
-// parkImage has an image in the resource that is not inserted.
-func parkImage(r *Request, want wanted) error {
-	if err := ejectMedia(r, want.shown); err != nil {
+// park has an image in the resource that is not inserted.
+func (s mediaSlot) park(r *Request, want wanted) error {
+	if err := s.eject(r, want.shown); err != nil {
 		return err
 	}
-	return revise(r.Context(), r.Service, r.System, mediaKey, func(m *mediaSettings) error {
+	return s.revise(r, func(m *mediaSettings) error {
 		m.UserName = want.Username
 		return nil
 	})
 }
 
-// ejectMedia empties the drive; the image stays one that is not inserted unless it is
+// eject empties the drive; the image stays one that is not inserted unless it is
 // empty.
-func ejectMedia(r *Request, image string) error {
-	if err := r.Chassis().EjectMedia(r.Context()); err != nil {
+func (s mediaSlot) eject(r *Request, image string) error {
+	d, err := s.drive(r.Chassis())
+	if err != nil {
 		return err
 	}
-	r.Service.insertions.forget(r.System.ID)
-	set := recall[mediaSettings](r.System, mediaKey)
+	if err := d.EjectMedia(r.Context()); err != nil {
+		return err
+	}
+	r.Service.insertions.forget(r.System.ID, s)
+	set := s.settings(r.System)
 	if set.Image == image && (image != "" || set.UserName == "") {
 		return nil
 	}
-	return revise(r.Context(), r.Service, r.System, mediaKey, func(m *mediaSettings) error {
+	return s.revise(r, func(m *mediaSettings) error {
 		if m.Image = image; image == "" {
 			m.UserName = ""
 		}
@@ -199,13 +279,13 @@ func ejectMedia(r *Request, image string) error {
 	})
 }
 
-// fetchMedia inserts an image. What takes long, or is asked for with "Prefer:
+// fetch inserts an image. What takes long, or is asked for with "Prefer:
 // respond-async" (RFC 7240), becomes a task. It goes on without the client.
-func fetchMedia(r *Request, want wanted) (*Result, error) {
-	set := recall[mediaSettings](r.System, mediaKey)
+func (s mediaSlot) fetch(r *Request, want wanted) (*Result, error) {
+	set := s.settings(r.System)
 	want.VerifyCertificate, want.CACert = set.Verify, bundle(set.Certificates)
 	is := &r.Service.insertions
-	in, err := r.Service.beginInsert(r.System, want)
+	in, err := r.Service.beginInsert(r.System, s, want)
 	if err != nil {
 		return nil, err
 	}
@@ -250,12 +330,16 @@ func asyncAfter(r *http.Request) time.Duration {
 	return wait
 }
 
-// insertImage puts an image into the drive, and remembers whose it is.
-func (s *Service) insertImage(ctx context.Context, sys System, want wanted) error {
-	if err := sys.Chassis.InsertMedia(ctx, want.Media); err != nil {
+// insertImage puts an image into a drive, and remembers whose it is.
+func (s *Service) insertImage(ctx context.Context, sys System, slot mediaSlot, want wanted) error {
+	d, err := slot.drive(sys.Chassis)
+	if err == nil {
+		err = d.InsertMedia(ctx, want.Media)
+	}
+	if err != nil {
 		return fmt.Errorf("system %s: %w", sys.ID, err)
 	}
-	return revise(ctx, s, sys, mediaKey, func(m *mediaSettings) error {
+	return revise(ctx, s, sys, slot.key, func(m *mediaSettings) error {
 		m.Image, m.UserName = "", want.Username
 		return nil
 	})
@@ -275,10 +359,10 @@ func (w wanted) refused(err error) error {
 	return fail(http.StatusBadRequest, msg("ActionParameterValueError", "Image", w.action).about("Image"))
 }
 
-// patchMedia does what the actions do: an Image is inserted unless Inserted is false.
-func patchMedia(r *Request, v Values) error {
+// patch does what the actions do: an Image is inserted unless Inserted is false.
+func (s mediaSlot) patch(r *Request, v Values) error {
 	if verify, given := v.Bool("VerifyCertificate"); given {
-		err := revise(r.Context(), r.Service, r.System, mediaKey, func(m *mediaSettings) error {
+		err := s.revise(r, func(m *mediaSettings) error {
 			m.Verify = verify
 			return nil
 		})
@@ -290,28 +374,32 @@ func patchMedia(r *Request, v Values) error {
 	name, isName := image.(string)
 	switch {
 	case !given:
-		return patchInserted(r, v)
+		return s.patchInserted(r, v)
 	case !isName:
-		return ejectMedia(r, "")
+		return s.eject(r, "")
 	}
 	want, err := wantedImage(v, name, "")
 	if err != nil {
 		return err
 	}
 	if inserted, given := v.Bool("Inserted"); given && !inserted {
-		return parkImage(r, want)
+		return s.park(r, want)
 	}
-	r.Instead, err = fetchMedia(r, want)
+	r.Instead, err = s.fetch(r, want)
 	return err
 }
 
 // patchInserted takes the image out, or puts the one that was taken out in.
-func patchInserted(r *Request, v Values) error {
-	is, parked := r.Chassis().Media(), recall[mediaSettings](r.System, mediaKey).Image
+func (s mediaSlot) patchInserted(r *Request, v Values) error {
+	d, err := s.drive(r.Chassis())
+	if err != nil {
+		return err
+	}
+	is, parked := d.Media(), s.settings(r.System).Image
 	inserted, given := v.Bool("Inserted")
 	switch {
 	case given && !inserted && is.Inserted:
-		return ejectMedia(r, is.URL)
+		return s.eject(r, is.URL)
 	case given && inserted && !is.Inserted && parked == "":
 		return fail(http.StatusBadRequest, msg("PropertyMissing", "Image").about("Image"))
 	case given && inserted && !is.Inserted:
@@ -319,9 +407,9 @@ func patchInserted(r *Request, v Values) error {
 		if err != nil {
 			return err
 		}
-		r.Instead, err = fetchMedia(r, want)
+		r.Instead, err = s.fetch(r, want)
 		return err
 	}
-	_, err := wantedImage(v, "http://localhost", "") // what there is beside the image
+	_, err = wantedImage(v, "http://localhost", "") // what there is beside the image
 	return err
 }

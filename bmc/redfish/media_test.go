@@ -55,7 +55,7 @@ func TestVirtualMedia(t *testing.T) {
 	if len(list) != 3 || list[0].Username != "u" || list[0].Password.Reveal() != "hidden pw" || list[0].VerifyCertificate || list[1].URL != "https://u:p@192.0.2.9/b.iso" {
 		t.Errorf("inserted %+v", list)
 	}
-	if kept := string(f.chassis[first].Recall(mediaKey)); strings.Contains(kept, "hidden") {
+	if kept := string(f.chassis[first].Recall(slotCD.key)); strings.Contains(kept, "hidden") {
 		t.Errorf("kept the password: %s", kept)
 	}
 }

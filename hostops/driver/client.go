@@ -3,11 +3,13 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"google.golang.org/grpc"
 
 	pb "tenks/hostops/driver/driverpb"
+	"tenks/raftfsm/state"
 )
 
 // client is a driver process seen from the agent. It implements Driver.
@@ -48,8 +50,16 @@ func (c client) Power(ctx context.Context, uuid string, req PowerRequest) error 
 	return fromStatus(err)
 }
 
-func (c client) SetMedia(ctx context.Context, uuid, path string) error {
-	_, err := c.pb.SetMedia(ctx, &pb.SetMediaRequest{Uuid: uuid, Path: path})
+func (c client) SetMedia(ctx context.Context, uuid string, slot Slot, path string) (err error) {
+	r := &pb.SetMediaRequest{Uuid: uuid, Path: path}
+	switch slot {
+	case SlotCD:
+		_, err = c.pb.SetMedia(ctx, r)
+	case SlotUSB:
+		_, err = c.pb.SetUSB(ctx, r)
+	default:
+		return fmt.Errorf("driver: slot %q: %w", slot, state.ErrUnsupported)
+	}
 	return fromStatus(err)
 }
 

@@ -35,12 +35,12 @@ func infoFromPB(r *pb.InfoReply) Info {
 }
 
 func instanceToPB(i Instance) *pb.Instance {
-	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media, Firmware: i.Firmware}
+	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media, Usb: i.USB, Firmware: i.Firmware}
 }
 
 func instanceFromPB(i *pb.Instance) Instance {
 	return Instance{UUID: i.GetUuid(), Name: i.GetName(), Epoch: i.GetEpoch(), Power: state.Power(i.GetPower()),
-		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia(), Firmware: i.GetFirmware()}
+		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia(), USB: i.GetUsb(), Firmware: i.GetFirmware()}
 }
 
 func loadToPB(l Load) *pb.Load {

@@ -56,11 +56,11 @@ type Operator interface {
 	// return once the guest has been told. On when on and off when off are no
 	// errors. Errors: state.ErrWrongState, state.ErrNotFound, state.ErrUnsupported.
 	Power(ctx context.Context, uuid string, req PowerRequest) error
-	// SetMedia puts a file, read only, into the node's CD-ROM drive, at once also where the
+	// SetMedia puts a file, read only, into one of the node's drives, at once also where the
 	// guest runs, and in place of what is there; an empty path empties it. The guest is not
 	// asked. It may be repeated, and stays over power cycles. A file that is gone is an
 	// empty drive at the next power-on. Errors: state.ErrNotFound, state.ErrUnsupported.
-	SetMedia(ctx context.Context, uuid, path string) error
+	SetMedia(ctx context.Context, uuid string, slot Slot, path string) error
 	// Loads returns what every running guest of ours used, in no order, in one cheap call.
 	// Errors: state.ErrUnsupported.
 	Loads(ctx context.Context) ([]Load, error)
@@ -74,6 +74,16 @@ type Operator interface {
 	// missed. Calls are made one at a time.
 	Watch(ctx context.Context, on func(Event)) error
 }
+
+// Slot is where a node takes media.
+type Slot string
+
+// The slots. The CD-ROM drive is always there; a USB stick is plugged in with its medium,
+// and unplugged with it.
+const (
+	SlotCD  Slot = "cdrom"
+	SlotUSB Slot = "usb"
+)
 
 // A Breaker is a console that can send a break, the signal of a serial line that is no
 // byte: what Console returns may be one. It is in order with what is written, and not called
@@ -128,11 +138,20 @@ type Instance struct {
 	Digest string
 	// Pending says, in words, what becomes effective at the next power-on.
 	Pending []string
-	// Media is the file in the CD-ROM drive; empty: none.
-	Media string
+	// Media is the file in the CD-ROM drive, USB the one that is plugged in as a stick;
+	// empty: none.
+	Media, USB string
 	// Firmware is what is known of the firmware and its variables as they are now, by words
 	// of the driver's; nil: nothing.
 	Firmware map[string]string
+}
+
+// In is the file in a slot; empty: none.
+func (i Instance) In(slot Slot) string {
+	if slot == SlotUSB {
+		return i.USB
+	}
+	return i.Media
 }
 
 // Load is what a guest used since it began.

@@ -146,11 +146,19 @@ func (s *server) Power(ctx context.Context, r *pb.PowerRequest) (*pb.PowerReply,
 }
 
 func (s *server) SetMedia(ctx context.Context, r *pb.SetMediaRequest) (*pb.SetMediaReply, error) {
+	return s.setMedia(ctx, SlotCD, r)
+}
+
+func (s *server) SetUSB(ctx context.Context, r *pb.SetMediaRequest) (*pb.SetMediaReply, error) {
+	return s.setMedia(ctx, SlotUSB, r)
+}
+
+func (s *server) setMedia(ctx context.Context, slot Slot, r *pb.SetMediaRequest) (*pb.SetMediaReply, error) {
 	d, err := s.get()
 	if err != nil {
 		return nil, err
 	}
-	return &pb.SetMediaReply{}, toStatus(d.SetMedia(ctx, r.GetUuid(), r.GetPath()))
+	return &pb.SetMediaReply{}, toStatus(d.SetMedia(ctx, r.GetUuid(), slot, r.GetPath()))
 }
 
 func (s *server) Loads(ctx context.Context, _ *pb.LoadsRequest) (*pb.LoadsReply, error) {

@@ -24,7 +24,7 @@ type Setup struct {
 	// BIOS are attributes of the firmware setup, by name.
 	BIOS map[string]string `json:"bios,omitempty"`
 	// Order is what a start without an override tries, first to last: "disk0" is the first
-	// disk that the guest sees, "nic0" the first NIC, "cdrom" the drive. What it does not
+	// disk that the guest sees, "nic0" the first NIC, "cdrom" the drive, "usb" the stick. What it does not
 	// name comes last, as it would be without it.
 	Order []string `json:"order,omitempty"`
 }

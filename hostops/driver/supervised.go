@@ -54,8 +54,8 @@ func (s *Supervisor) Power(ctx context.Context, uuid string, req PowerRequest) e
 }
 
 // SetMedia implements Driver.
-func (s *Supervisor) SetMedia(ctx context.Context, uuid, path string) error {
-	return s.call(ctx, s.timing.write, func(ctx context.Context, c client) error { return c.SetMedia(ctx, uuid, path) })
+func (s *Supervisor) SetMedia(ctx context.Context, uuid string, slot Slot, path string) error {
+	return s.call(ctx, s.timing.write, func(ctx context.Context, c client) error { return c.SetMedia(ctx, uuid, slot, path) })
 }
 
 // Loads implements Driver.

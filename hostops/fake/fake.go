@@ -66,8 +66,9 @@ type node struct {
 	// Staged says that the node is still to be imported.
 	Staged bool       `json:"staged,omitempty"`
 	Boot   state.Boot `json:"boot"`
-	// Media is the file in the CD-ROM drive.
+	// Media is the file in the CD-ROM drive, USB the one that is a USB stick.
 	Media string `json:"media,omitempty"`
+	USB   string `json:"usb,omitempty"`
 	// Keys are those in the firmware's variables, as a start leaves them; empty: default.
 	Keys string `json:"keys,omitempty"`
 	// Began is when the running guest was started.
@@ -233,7 +234,7 @@ func (n *node) instance() driver.Instance {
 	if n.Staged {
 		return driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power}
 	}
-	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest, Media: n.Media}
+	i := driver.Instance{UUID: n.Spec.UUID, Name: n.Spec.Name, Epoch: n.Spec.Epoch, Power: n.Power, Digest: n.Digest, Media: n.Media, USB: n.USB}
 	if n.Spec.Machine.BootMode == state.BootUEFI {
 		i.Firmware = n.firmware()
 	}

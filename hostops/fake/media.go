@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"tenks/hostops/driver"
@@ -12,10 +13,13 @@ import (
 const idle = 50
 
 // SetMedia implements driver.Driver.
-func (d *Driver) SetMedia(ctx context.Context, uuid, path string) error {
+func (d *Driver) SetMedia(ctx context.Context, uuid string, slot driver.Slot, path string) error {
+	if slot != driver.SlotCD && slot != driver.SlotUSB {
+		return fmt.Errorf("fake: slot %q: %w", slot, state.ErrUnsupported)
+	}
 	d.mu.Lock()
 	n, err := d.mine(uuid)
-	same := err == nil && n.Media == path
+	same := err == nil && *n.slot(slot) == path
 	d.mu.Unlock()
 	if err != nil || same {
 		return err
@@ -28,9 +32,16 @@ func (d *Driver) SetMedia(ctx context.Context, uuid, path string) error {
 		if err != nil {
 			return nil, err
 		}
-		n.Media = path
+		*n.slot(slot) = path
 		return []driver.Event{{Type: driver.EventChanged, UUID: uuid}}, nil
 	})
+}
+
+func (n *node) slot(slot driver.Slot) *string {
+	if slot == driver.SlotUSB {
+		return &n.USB
+	}
+	return &n.Media
 }
 
 // Loads implements driver.Driver.

@@ -15,7 +15,8 @@ const menuTimeout = "60000"
 
 // bootOrder is what a domain boots from.
 type bootOrder struct {
-	// Devices are names of disks ("vda", "sda" for the CD-ROM) and MACs of NICs.
+	// Devices are names of disks ("vda", "sda" for the CD-ROM, "sdb" for a USB stick) and MACs
+	// of NICs.
 	Devices []string
 	// Menu shows the firmware's menu and waits there.
 	Menu bool
@@ -31,15 +32,15 @@ func (o bootOrder) equal(p bootOrder) bool {
 // orderOf decides what the devices of d boot in which order. An override puts devices of
 // its kind before all others.
 func orderOf(d *libvirtxml.Domain, b state.Boot, s starting) bootOrder {
-	disks, nics, cds := bootable(d)
-	first := map[state.BootDevice][]string{state.BootPXE: nics, state.BootDisk: disks, state.BootCDROM: cds}[b.Device]
-	all := s.sort(disks, nics, cds)
-	has := func(of []string, want bool) func(string) bool {
-		return func(dev string) bool { return slices.Contains(of, dev) != want }
+	of := bootable(d)
+	first := of[b.Device]
+	all := s.sort(of)
+	has := func(some []string, want bool) func(string) bool {
+		return func(dev string) bool { return slices.Contains(some, dev) != want }
 	}
 	o := bootOrder{Devices: slices.Concat(slices.DeleteFunc(slices.Clone(all), has(first, true)), slices.DeleteFunc(slices.Clone(all), has(first, false)))}
 	if s.NoNetwork {
-		o.Devices = slices.DeleteFunc(o.Devices, has(nics, false))
+		o.Devices = slices.DeleteFunc(o.Devices, has(of[state.BootPXE], false))
 	}
 	if o.Menu = b.Device == state.BootSetup; !o.Menu {
 		o.Wait = s.Wait
@@ -47,23 +48,28 @@ func orderOf(d *libvirtxml.Domain, b state.Boot, s starting) bootOrder {
 	return o
 }
 
-func bootable(d *libvirtxml.Domain) (disks, nics, cds []string) {
+// bootable are the devices of a domain by what starts from them.
+func bootable(d *libvirtxml.Domain) map[state.BootDevice][]string {
+	of := map[state.BootDevice][]string{}
 	for _, k := range d.Devices.Disks {
 		if k.Target == nil {
 			continue
 		}
-		if k.Device == "cdrom" {
-			cds = append(cds, k.Target.Dev)
-			continue
+		kind := state.BootDisk
+		switch {
+		case k.Device == "cdrom":
+			kind = state.BootCDROM
+		case isStick(k):
+			kind = state.BootUSB
 		}
-		disks = append(disks, k.Target.Dev)
+		of[kind] = append(of[kind], k.Target.Dev)
 	}
 	for _, n := range d.Devices.Interfaces {
 		if n.MAC != nil {
-			nics = append(nics, n.MAC.Address)
+			of[state.BootPXE] = append(of[state.BootPXE], n.MAC.Address)
 		}
 	}
-	return disks, nics, cds
+	return of
 }
 
 // setOrder writes an order into a domain.

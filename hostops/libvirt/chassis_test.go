@@ -106,12 +106,17 @@ func bootableISO(text string) []byte {
 	entry[32] = 0x88                                    // bootable, without emulation
 	binary.LittleEndian.PutUint16(entry[38:], 4)
 	binary.LittleEndian.PutUint32(entry[40:], boot)
+	copy(iso[boot*sector:], bootSector(text))
+	return iso
+}
+
+// bootSector writes a text to the first serial port and halts.
+func bootSector(text string) []byte {
 	code := []byte{0xba, 0xf8, 0x03} // mov dx, 0x3f8
 	for i := range len(text) {
 		code = append(code, 0xb0, text[i], 0xee) // mov al, …; out dx, al
 	}
-	copy(iso[boot*sector:], append(code, 0xf4, 0xeb, 0xfd)) // hlt; jmp hlt
-	return iso
+	return append(code, 0xf4, 0xeb, 0xfd) // hlt; jmp hlt
 }
 
 // screen reads a console into memory.

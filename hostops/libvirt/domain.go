@@ -14,6 +14,7 @@ const (
 	// maxDisks is how many disks get a letter of their own.
 	maxDisks   = 26
 	cdromDev   = "sda"
+	stickDev   = "sdb"
 	formatRaw  = "raw"
 	formatQcow = "qcow2"
 )
@@ -155,6 +156,9 @@ func carry(d, old *libvirtxml.Domain) {
 	}
 	for i := range d.Devices.Disks {
 		carryDisk(&d.Devices.Disks[i], old.Devices.Disks)
+	}
+	if k := stick(old); k != nil { // the BMC's business, as the medium in the drive
+		d.Devices.Disks = append(d.Devices.Disks, *k)
 	}
 	for i := range d.Devices.Interfaces {
 		n := &d.Devices.Interfaces[i]

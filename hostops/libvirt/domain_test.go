@@ -106,7 +106,7 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 
 func TestBootOrder(t *testing.T) {
 	nics := []string{"52:54:00:00:00:01", "52:54:00:00:00:02"}
-	disks, cd := []string{"vda", "vdb"}, []string{"sda"}
+	disks, cd, usb := []string{"vda", "vdb"}, []string{"sda"}, []string{"sdb"}
 	for _, c := range []struct {
 		device state.BootDevice
 		want   []string
@@ -125,7 +125,33 @@ func TestBootOrder(t *testing.T) {
 			if got := getOrder(d); !got.equal(bootOrder{Devices: c.want, Menu: c.menu}) {
 				t.Errorf("order %+v, want %v, menu %t", got, c.want, c.menu)
 			}
+			plugStick(d, "/a.img")
+			if got := getOrder(d).Devices; !slices.Equal(got, append(slices.Clone(c.want), usb...)) {
+				t.Errorf("a stick that is plugged in makes the order %v, want it last", got)
+			}
+			setOrder(d, orderOf(d, state.Boot{Device: c.device}, starting{}))
+			if got := getOrder(d).Devices; !slices.Equal(got, append(slices.Clone(c.want), usb...)) {
+				t.Errorf("order with a stick %v, want it last", got)
+			}
 		})
+	}
+	d := build(t, blueprintOf(spec()), nil)
+	setOrder(d, orderOf(d, state.Boot{Device: state.BootUSB}, starting{}))
+	if got := getOrder(d).Devices; !slices.Equal(got, slices.Concat(disks, nics, cd)) {
+		t.Errorf("from a stick that is not there: order %v", got)
+	}
+	plugStick(d, "/a.img")
+	setOrder(d, orderOf(d, state.Boot{Device: state.BootUSB}, starting{}))
+	if got := getOrder(d).Devices; !slices.Equal(got, slices.Concat(usb, disks, nics, cd)) {
+		t.Errorf("from the stick: order %v", got)
+	}
+	plugStick(d, "/b.img") // in its place, which is free now
+	if got := getOrder(d).Devices; !slices.Equal(got, slices.Concat(disks, nics, cd, usb)) {
+		t.Errorf("with another stick: order %v", got)
+	}
+	o := orderOf(d, state.Boot{}, starting{Order: []string{"usb", "cdrom"}, NoNetwork: true})
+	if !slices.Equal(o.Devices, slices.Concat(usb, cd, disks)) {
+		t.Errorf("the order that was set: %v", o.Devices)
 	}
 }
 

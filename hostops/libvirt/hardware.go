@@ -70,7 +70,7 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 func disksOf(all []libvirtxml.DomainDisk) []disk {
 	var out []disk
 	for _, k := range all {
-		if k.Device == "cdrom" || k.Target == nil {
+		if k.Device == "cdrom" || k.Target == nil || isStick(k) {
 			continue
 		}
 		one := disk{Dev: k.Target.Dev, Serial: k.Serial}
@@ -209,8 +209,8 @@ type view struct {
 	order bootOrder
 	// taps are the host's ends of the NICs of a running guest, "" where there is none.
 	taps []string
-	// media is the file in the CD-ROM drive.
-	media string
+	// media is the file in the CD-ROM drive, usb the one on the USB stick.
+	media, usb string
 }
 
 // viewOf reads an XML document of a domain.
@@ -222,7 +222,7 @@ func viewOf(text string) (view, error) {
 	if d.Devices == nil {
 		d.Devices = &libvirtxml.DomainDeviceList{}
 	}
-	v := view{hardware: hardwareOf(d), order: getOrder(d), media: mediaIn(drive(d))}
+	v := view{hardware: hardwareOf(d), order: getOrder(d), media: mediaIn(drive(d)), usb: mediaIn(stick(d))}
 	for _, n := range d.Devices.Interfaces {
 		tap := ""
 		if n.Target != nil {

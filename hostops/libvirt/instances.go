@@ -178,7 +178,7 @@ func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec recor
 	if err != nil {
 		return i, false, err
 	}
-	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest, Media: next.media}
+	i = driver.Instance{UUID: uuid, Name: name, Epoch: next.mark.Epoch, Power: state.PowerOff, Digest: next.mark.Digest, Media: next.media, USB: next.usb}
 	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
 		i.Digest = ""
 	}
@@ -201,7 +201,7 @@ func (d *Driver) runningInstance(dom *lv.Domain, i driver.Instance, next view, r
 	if err != nil {
 		return i, false, err
 	}
-	i.Power, i.Media = state.PowerOn, now.media
+	i.Power, i.Media, i.USB = state.PowerOn, now.media, now.usb
 	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec), pendingKeys(rec))
 	if i.Firmware != nil && now.hardware.Secure && d.vars.enforces(nvramPath(rec)) {
 		i.Firmware[driver.FirmwareSecureBoot] = driver.SecureBootEnforced

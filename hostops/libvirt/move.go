@@ -234,6 +234,7 @@ func noted(notes []byte) (*found, error) {
 		}
 	}
 	f.def.Devices.Emulator = ""
+	plugStick(f.def, "")
 	for i := range f.def.Devices.Disks { // what is in the drive is a file of the other host
 		if f.def.Devices.Disks[i].Device == "cdrom" {
 			f.def.Devices.Disks[i].Source = nil

@@ -9,14 +9,47 @@ import (
 	"time"
 
 	lv "libvirt.org/go/libvirt"
+	"libvirt.org/go/libvirtxml"
 
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
 
+// device is how media get into a domain.
+type device struct {
+	name string
+	// in is what a domain has; live changes it under a running guest, next in a definition.
+	in   func(*libvirtxml.Domain) string
+	live func(f *found, live *libvirtxml.Domain, path string) error
+	next func(d *libvirtxml.Domain, path string) error
+}
+
+var devices = map[driver.Slot]device{
+	driver.SlotCD: {
+		name: "CD-ROM drive", in: func(d *libvirtxml.Domain) string { return mediaIn(drive(d)) }, live: loadLive,
+		next: func(d *libvirtxml.Domain, path string) error {
+			k := drive(d)
+			if k == nil {
+				return fmt.Errorf("it has none: %w", state.ErrUnsupported)
+			}
+			load(k, path)
+			return nil
+		}},
+	driver.SlotUSB: {
+		name: "USB stick", in: func(d *libvirtxml.Domain) string { return mediaIn(stick(d)) }, live: plugLive,
+		next: func(d *libvirtxml.Domain, path string) error {
+			plugStick(d, path)
+			return nil
+		}},
+}
+
 // SetMedia implements driver.Driver. A running guest's drive is opened by force: a guest
 // that has locked it does not keep a medium in.
-func (d *Driver) SetMedia(ctx context.Context, uuid, path string) error {
+func (d *Driver) SetMedia(ctx context.Context, uuid string, slot driver.Slot, path string) error {
+	dev, able := devices[slot]
+	if !able {
+		return fmt.Errorf("libvirt: node %s: slot %q: %w", uuid, slot, state.ErrUnsupported)
+	}
 	if path != "" && !filepath.IsAbs(path) {
 		return fmt.Errorf("libvirt: node %s: media %q: must be an absolute path", uuid, path)
 	}
@@ -30,18 +63,20 @@ func (d *Driver) SetMedia(ctx context.Context, uuid, path string) error {
 		}
 		defer f.free()
 		if f.running {
-			if err := setLive(f, path); err != nil {
-				return fmt.Errorf("domain %s: CD-ROM drive: %w", f.def.Name, err)
+			live, _, err := f.live()
+			if err == nil && dev.in(live) != path {
+				err = dev.live(f, live, path)
+			}
+			if err != nil {
+				return fmt.Errorf("domain %s: %s: %w", f.def.Name, dev.name, err)
 			}
 		}
-		k := drive(f.def)
-		switch {
-		case k == nil:
-			return fmt.Errorf("domain %s: CD-ROM drive: it has none: %w", f.def.Name, state.ErrUnsupported)
-		case !f.persistent, mediaIn(k) == path: // the next Ensure defines it, with what is live
+		if !f.persistent || dev.in(f.def) == path { // the next Ensure defines it, with what is live
 			return nil
 		}
-		load(k, path)
+		if err := dev.next(f.def, path); err != nil {
+			return fmt.Errorf("domain %s: %s: %w", f.def.Name, dev.name, err)
+		}
 		dom, err := define(s, f.def)
 		if err != nil {
 			return err
@@ -50,18 +85,11 @@ func (d *Driver) SetMedia(ctx context.Context, uuid, path string) error {
 	})
 }
 
-// setLive changes what is in a running guest's drive.
-func setLive(f *found, path string) error {
-	live, _, err := f.live()
-	if err != nil {
-		return err
-	}
+// loadLive changes what is in a running guest's drive.
+func loadLive(f *found, live *libvirtxml.Domain, path string) error {
 	k := drive(live)
 	if k == nil {
 		return fmt.Errorf("the running guest has none: power cycle it: %w", state.ErrUnsupported)
-	}
-	if mediaIn(k) == path {
-		return nil
 	}
 	load(k, path)
 	text, err := k.Marshal()
@@ -72,6 +100,36 @@ func setLive(f *found, path string) error {
 		return fmt.Errorf("change media: %w", err)
 	}
 	return nil // one that went off meanwhile has it from its next start on
+}
+
+// plugLive changes what stick a running guest has. A stick goes at once, as in hardware:
+// unlike a NIC, it does not wait for the guest to let go of it.
+func plugLive(f *found, live *libvirtxml.Domain, path string) error {
+	if old := stick(live); old != nil {
+		text, err := old.Marshal()
+		if err != nil {
+			return err
+		}
+		if err := f.dom.DetachDeviceFlags(text, lv.DOMAIN_DEVICE_MODIFY_LIVE); err != nil && !gone(err) {
+			return fmt.Errorf("unplug: %w", err)
+		}
+	}
+	plugStick(live, path)
+	k := stick(live)
+	switch {
+	case k == nil:
+		return nil
+	case !hasUSB(live):
+		return fmt.Errorf("the running guest has no USB controller: power cycle it: %w", state.ErrUnsupported)
+	}
+	text, err := k.Marshal()
+	if err != nil {
+		return err
+	}
+	if err := f.dom.AttachDeviceFlags(text, lv.DOMAIN_DEVICE_MODIFY_LIVE); err != nil && !gone(err) {
+		return fmt.Errorf("plug in: %w", err)
+	}
+	return nil // as in loadLive
 }
 
 // Loads implements driver.Driver. libvirtd is asked once, and asks no guest.

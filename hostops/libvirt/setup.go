@@ -8,6 +8,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
 )
 
 // maxBootTimeout is the longest wait of the boot menu, in seconds: menuTimeout is another
@@ -37,15 +38,18 @@ func startingOf(s driver.Setup) starting {
 }
 
 // sort puts those of devices first that the order names, in its order.
-func (s starting) sort(disks, nics, cds []string) []string {
+func (s starting) sort(of map[state.BootDevice][]string) []string {
+	disks, nics, cds, sticks := of[state.BootDisk], of[state.BootPXE], of[state.BootCDROM], of[state.BootUSB]
 	names := map[string]string{}
 	for kind, devices := range map[string][]string{"disk": disks, "nic": nics} {
 		for i, dev := range devices {
 			names[kind+strconv.Itoa(i)] = dev
 		}
 	}
-	if len(cds) > 0 {
-		names["cdrom"] = cds[0]
+	for name, devices := range map[string][]string{"cdrom": cds, "usb": sticks} {
+		if len(devices) > 0 {
+			names[name] = devices[0]
+		}
 	}
 	var out []string
 	for _, name := range s.Order {
@@ -53,7 +57,7 @@ func (s starting) sort(disks, nics, cds []string) []string {
 			out = append(out, dev)
 		}
 	}
-	for _, dev := range slices.Concat(disks, nics, cds) {
+	for _, dev := range slices.Concat(disks, nics, cds, sticks) {
 		if !slices.Contains(out, dev) {
 			out = append(out, dev)
 		}

@@ -46,6 +46,7 @@ const (
 	BootPXE   BootDevice = "pxe"
 	BootDisk  BootDevice = "disk"
 	BootCDROM BootDevice = "cdrom"
+	BootUSB   BootDevice = "usb"
 	BootSetup BootDevice = "bios"
 	BootSafe  BootDevice = "safe"
 )

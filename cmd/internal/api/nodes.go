@@ -196,7 +196,7 @@ func (s *Server) power(w http.ResponseWriter, r *http.Request) error {
 // bootDevices are the words of the API.
 var bootDevices = map[string]state.BootDevice{
 	"none": state.BootNone, "": state.BootNone, "pxe": state.BootPXE, "disk": state.BootDisk,
-	"cdrom": state.BootCDROM, "bios": state.BootSetup,
+	"cdrom": state.BootCDROM, "usb": state.BootUSB, "bios": state.BootSetup,
 }
 
 func (s *Server) boot(w http.ResponseWriter, r *http.Request) error {

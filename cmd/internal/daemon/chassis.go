@@ -109,12 +109,25 @@ func (c chassis) InsertMedia(ctx context.Context, m bmc.Media) error {
 
 func (c chassis) Media() bmc.MediaStatus { return bmc.MediaStatus(c.Chassis.Media()) }
 
+// drive gives a host's drive the type that protocols expect.
+type drive struct{ *hostops.Drive }
+
+func (d drive) InsertMedia(ctx context.Context, m bmc.Media) error {
+	return d.Drive.InsertMedia(ctx, hostops.Media(m))
+}
+
+func (d drive) Media() bmc.MediaStatus { return bmc.MediaStatus(d.Drive.Media()) }
+
+// USB implements bmc.USBPort.
+func (c chassis) USB() bmc.Drive { return drive{c.Chassis.USB()} }
+
 // What the guest's hardware can be made besides: SetAttributes, BootOrder and SetBootOrder
 // are the host's own.
 var (
 	_ bmc.BIOSer      = chassis{}
 	_ bmc.BootOrderer = chassis{}
 	_ bmc.RAID        = chassis{}
+	_ bmc.USBPort     = chassis{}
 )
 
 // SetVolumes implements bmc.RAID.

@@ -415,6 +415,7 @@ type Instance struct {
 	Pending       []string               `protobuf:"bytes,6,rep,name=pending,proto3" json:"pending,omitempty"`
 	Media         string                 `protobuf:"bytes,7,opt,name=media,proto3" json:"media,omitempty"`                                                                                 // the file in the CD-ROM drive; empty: none
 	Firmware      map[string]string      `protobuf:"bytes,8,rep,name=firmware,proto3" json:"firmware,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what is known of it as it is now
+	Usb           string                 `protobuf:"bytes,9,opt,name=usb,proto3" json:"usb,omitempty"`                                                                                     // the file that is plugged in as a USB stick; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +504,13 @@ func (x *Instance) GetFirmware() map[string]string {
 		return x.Firmware
 	}
 	return nil
+}
+
+func (x *Instance) GetUsb() string {
+	if x != nil {
+		return x.Usb
+	}
+	return ""
 }
 
 type EnsureRequest struct {
@@ -641,7 +649,7 @@ type Setup struct {
 	KeysAt        uint64                 `protobuf:"varint,3,opt,name=keys_at,json=keysAt,proto3" json:"keys_at,omitempty"` // counts how often they were set
 	Volumes       []*RAIDVolume          `protobuf:"bytes,4,rep,name=volumes,proto3" json:"volumes,omitempty"`
 	Bios          map[string]string      `protobuf:"bytes,5,rep,name=bios,proto3" json:"bios,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Order         []string               `protobuf:"bytes,6,rep,name=order,proto3" json:"order,omitempty"` // disk0, nic0, cdrom, ...
+	Order         []string               `protobuf:"bytes,6,rep,name=order,proto3" json:"order,omitempty"` // disk0, nic0, cdrom, usb, ...
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1024,7 +1032,7 @@ func (x *Port) GetLink() string {
 
 type Boot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // empty, pxe, disk, cdrom, bios, safe
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // empty, pxe, disk, cdrom, usb, bios, safe
 	Persistent    bool                   `protobuf:"varint,2,opt,name=persistent,proto3" json:"persistent,omitempty"`
 	Efi           bool                   `protobuf:"varint,3,opt,name=efi,proto3" json:"efi,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1505,7 +1513,7 @@ func (x *Load) GetVcpus() int64 {
 type SetMediaRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // a file on the hypervisor; empty: the drive is emptied
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"` // a file on the hypervisor; empty: the drive is emptied, or the stick unplugged
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1977,7 +1985,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
 	"\x10InstancesRequest\"I\n" +
 	"\x0eInstancesReply\x127\n" +
-	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xa8\x02\n" +
+	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xba\x02\n" +
 	"\bInstance\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1986,7 +1994,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12\x18\n" +
 	"\apending\x18\x06 \x03(\tR\apending\x12\x14\n" +
 	"\x05media\x18\a \x01(\tR\x05media\x12C\n" +
-	"\bfirmware\x18\b \x03(\v2'.tenks.driver.v1.Instance.FirmwareEntryR\bfirmware\x1a;\n" +
+	"\bfirmware\x18\b \x03(\v2'.tenks.driver.v1.Instance.FirmwareEntryR\bfirmware\x12\x10\n" +
+	"\x03usb\x18\t \x01(\tR\x03usb\x1a;\n" +
 	"\rFirmwareEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x02\n" +
@@ -2089,7 +2098,7 @@ const file_driver_proto_rawDesc = "" +
 	"\vConsoleData\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x14\n" +
-	"\x05break\x18\x03 \x01(\bR\x05break2\xfc\a\n" +
+	"\x05break\x18\x03 \x01(\bR\x05break2\xc8\b\n" +
 	"\x06Driver\x12O\n" +
 	"\tConfigure\x12!.tenks.driver.v1.ConfigureRequest\x1a\x1f.tenks.driver.v1.ConfigureReply\x12@\n" +
 	"\x04Ping\x12\x1c.tenks.driver.v1.PingRequest\x1a\x1a.tenks.driver.v1.PingReply\x12@\n" +
@@ -2101,7 +2110,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x05Watch\x12\x1d.tenks.driver.v1.WatchRequest\x1a\x16.tenks.driver.v1.Event0\x01\x12I\n" +
 	"\aConsole\x12\x1c.tenks.driver.v1.ConsoleData\x1a\x1c.tenks.driver.v1.ConsoleData(\x010\x01\x12C\n" +
 	"\x05Loads\x12\x1d.tenks.driver.v1.LoadsRequest\x1a\x1b.tenks.driver.v1.LoadsReply\x12L\n" +
-	"\bSetMedia\x12 .tenks.driver.v1.SetMediaRequest\x1a\x1e.tenks.driver.v1.SetMediaReply\x12I\n" +
+	"\bSetMedia\x12 .tenks.driver.v1.SetMediaRequest\x1a\x1e.tenks.driver.v1.SetMediaReply\x12J\n" +
+	"\x06SetUSB\x12 .tenks.driver.v1.SetMediaRequest\x1a\x1e.tenks.driver.v1.SetMediaReply\x12I\n" +
 	"\aLuggage\x12\x1f.tenks.driver.v1.LuggageRequest\x1a\x1d.tenks.driver.v1.LuggageReply\x12D\n" +
 	"\x05Stage\x12\x1e.tenks.driver.v1.EnsureRequest\x1a\x1b.tenks.driver.v1.StageReply\x12F\n" +
 	"\x06Import\x12\x1e.tenks.driver.v1.ImportRequest\x1a\x1c.tenks.driver.v1.ImportReplyB\x1fZ\x1dtenks/hostops/driver/driverpbb\x06proto3"
@@ -2188,25 +2198,27 @@ var file_driver_proto_depIdxs = []int32{
 	34, // 24: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
 	23, // 25: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
 	26, // 26: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
-	28, // 27: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
-	9,  // 28: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
-	32, // 29: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
-	1,  // 30: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
-	3,  // 31: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
-	5,  // 32: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
-	7,  // 33: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
-	10, // 34: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
-	18, // 35: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
-	20, // 36: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
-	22, // 37: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
-	34, // 38: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
-	24, // 39: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
-	27, // 40: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
-	29, // 41: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
-	31, // 42: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
-	33, // 43: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
-	30, // [30:44] is the sub-list for method output_type
-	16, // [16:30] is the sub-list for method input_type
+	26, // 27: tenks.driver.v1.Driver.SetUSB:input_type -> tenks.driver.v1.SetMediaRequest
+	28, // 28: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
+	9,  // 29: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
+	32, // 30: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
+	1,  // 31: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
+	3,  // 32: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
+	5,  // 33: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
+	7,  // 34: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
+	10, // 35: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
+	18, // 36: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
+	20, // 37: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
+	22, // 38: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
+	34, // 39: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
+	24, // 40: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
+	27, // 41: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
+	27, // 42: tenks.driver.v1.Driver.SetUSB:output_type -> tenks.driver.v1.SetMediaReply
+	29, // 43: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
+	31, // 44: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
+	33, // 45: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
+	31, // [31:46] is the sub-list for method output_type
+	16, // [16:31] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name

@@ -38,6 +38,7 @@ const (
 	Driver_Console_FullMethodName   = "/tenks.driver.v1.Driver/Console"
 	Driver_Loads_FullMethodName     = "/tenks.driver.v1.Driver/Loads"
 	Driver_SetMedia_FullMethodName  = "/tenks.driver.v1.Driver/SetMedia"
+	Driver_SetUSB_FullMethodName    = "/tenks.driver.v1.Driver/SetUSB"
 	Driver_Luggage_FullMethodName   = "/tenks.driver.v1.Driver/Luggage"
 	Driver_Stage_FullMethodName     = "/tenks.driver.v1.Driver/Stage"
 	Driver_Import_FullMethodName    = "/tenks.driver.v1.Driver/Import"
@@ -64,6 +65,9 @@ type DriverClient interface {
 	Loads(ctx context.Context, in *LoadsRequest, opts ...grpc.CallOption) (*LoadsReply, error)
 	// SetMedia puts an image into a node's CD-ROM drive, or empties it.
 	SetMedia(ctx context.Context, in *SetMediaRequest, opts ...grpc.CallOption) (*SetMediaReply, error)
+	// SetUSB plugs an image in as a USB stick, or unplugs it. It is a call of its own so that
+	// a driver that knows no stick answers UNIMPLEMENTED, and takes it for no CD-ROM.
+	SetUSB(ctx context.Context, in *SetMediaRequest, opts ...grpc.CallOption) (*SetMediaReply, error)
 	// Luggage, Stage and Import move a node that is off to another host. A driver
 	// that cannot do that answers UNIMPLEMENTED.
 	Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error)
@@ -201,6 +205,16 @@ func (c *driverClient) SetMedia(ctx context.Context, in *SetMediaRequest, opts .
 	return out, nil
 }
 
+func (c *driverClient) SetUSB(ctx context.Context, in *SetMediaRequest, opts ...grpc.CallOption) (*SetMediaReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetMediaReply)
+	err := c.cc.Invoke(ctx, Driver_SetUSB_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *driverClient) Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LuggageReply)
@@ -252,6 +266,9 @@ type DriverServer interface {
 	Loads(context.Context, *LoadsRequest) (*LoadsReply, error)
 	// SetMedia puts an image into a node's CD-ROM drive, or empties it.
 	SetMedia(context.Context, *SetMediaRequest) (*SetMediaReply, error)
+	// SetUSB plugs an image in as a USB stick, or unplugs it. It is a call of its own so that
+	// a driver that knows no stick answers UNIMPLEMENTED, and takes it for no CD-ROM.
+	SetUSB(context.Context, *SetMediaRequest) (*SetMediaReply, error)
 	// Luggage, Stage and Import move a node that is off to another host. A driver
 	// that cannot do that answers UNIMPLEMENTED.
 	Luggage(context.Context, *LuggageRequest) (*LuggageReply, error)
@@ -299,6 +316,9 @@ func (UnimplementedDriverServer) Loads(context.Context, *LoadsRequest) (*LoadsRe
 }
 func (UnimplementedDriverServer) SetMedia(context.Context, *SetMediaRequest) (*SetMediaReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetMedia not implemented")
+}
+func (UnimplementedDriverServer) SetUSB(context.Context, *SetMediaRequest) (*SetMediaReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetUSB not implemented")
 }
 func (UnimplementedDriverServer) Luggage(context.Context, *LuggageRequest) (*LuggageReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Luggage not implemented")
@@ -510,6 +530,24 @@ func _Driver_SetMedia_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Driver_SetUSB_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetMediaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).SetUSB(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_SetUSB_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).SetUSB(ctx, req.(*SetMediaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Driver_Luggage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LuggageRequest)
 	if err := dec(in); err != nil {
@@ -606,6 +644,10 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetMedia",
 			Handler:    _Driver_SetMedia_Handler,
+		},
+		{
+			MethodName: "SetUSB",
+			Handler:    _Driver_SetUSB_Handler,
 		},
 		{
 			MethodName: "Luggage",

@@ -54,6 +54,7 @@ func Conform(t *testing.T, open func(t *testing.T) Setup) {
 		{"opens a watch with ready, tells every watcher, and ends it without an error", (*suite).watch},
 		{"attaches to the console of a running guest only", (*suite).console},
 		{"puts media into the drive and takes them out, on or off", (*suite).media},
+		{"plugs a USB stick in and unplugs it, on or off", (*suite).stick},
 		{"puts disks together to volumes, and apart, from the next start on", (*suite).raid},
 		{"takes what clients of the BMC changed with the next start", (*suite).setup},
 		{"says what running guests used", (*suite).loads},

@@ -17,14 +17,20 @@ func (s *suite) image(name string) string {
 	return path
 }
 
-func (s *suite) media() {
+// media are what every slot does.
+func (s *suite) media() { s.slot(driver.SlotCD) }
+
+func (s *suite) stick() { s.slot(driver.SlotUSB) }
+
+func (s *suite) slot(slot driver.Slot) {
+	s.Helper()
 	spec := s.made(0)
 	a, b := s.image("a.iso"), s.image("b.iso")
 	set := func(path string) {
 		s.Helper()
 		for range 2 {
-			s.must("set media", s.Driver.SetMedia(s.Context(), spec.UUID, path))
-			if got := s.there(spec).Media; got != path {
+			s.must("set media", s.Driver.SetMedia(s.Context(), spec.UUID, slot, path))
+			if got := s.there(spec).In(slot); got != path {
 				s.Errorf("media %q, want %q", got, path)
 			}
 		}
@@ -36,14 +42,14 @@ func (s *suite) media() {
 	more.Machine.MemoryMB *= 2
 	s.must("ensure a change", s.Driver.Ensure(s.Context(), more))
 	spec = more
-	if got := s.there(spec).Media; got != a {
+	if got := s.there(spec).In(slot); got != a {
 		s.Errorf("media %q after the node was changed, want %q", got, a)
 	}
 	s.power(spec, state.ActionOn)
 	set(a)
 	set(b)
 	s.power(spec, state.ActionCycle)
-	if got := s.there(spec).Media; got != b {
+	if got := s.there(spec).In(slot); got != b {
 		s.Errorf("media %q after a power cycle, want %q", got, b)
 	}
 	set("")
@@ -54,8 +60,12 @@ func (s *suite) media() {
 	s.must("remove the file", os.Remove(b))
 	s.power(spec, state.ActionOn) // as with an empty drive
 	s.wantPower(spec, state.PowerOn)
-	s.must("set media", s.Driver.SetMedia(s.Context(), spec.UUID, ""))
-	s.wants("media of no node", s.Driver.SetMedia(s.Context(), absent, a), state.ErrNotFound)
+	s.must("set media", s.Driver.SetMedia(s.Context(), spec.UUID, slot, ""))
+	if got := s.there(spec); got.Media != "" || got.USB != "" {
+		s.Errorf("media %q and %q, want none", got.Media, got.USB)
+	}
+	s.wants("another slot", s.Driver.SetMedia(s.Context(), spec.UUID, "slot", a), state.ErrUnsupported)
+	s.wants("media of no node", s.Driver.SetMedia(s.Context(), absent, slot, a), state.ErrNotFound)
 }
 
 func (s *suite) loads() {
