@@ -349,6 +349,7 @@ func TestAnOverrideSetElsewhereIsShown(t *testing.T) {
 		{Device: state.BootSafe}:                                "01 05 80 0c 00 00 00",
 		{Device: state.BootCDROM, Persistent: true}:             "01 05 c0 14 00 00 00",
 		{Device: state.BootSetup, Persistent: false, EFI: true}: "01 05 a0 18 00 00 00",
+		{Device: state.BootUSB, Persistent: true, EFI: true}:    "01 05 e0 3c 00 00 00",
 	} {
 		if err := l.chassis.SetBoot(context.Background(), boot); err != nil {
 			t.Fatal(err)

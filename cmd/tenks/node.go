@@ -176,7 +176,7 @@ func (t *tool) powerNodes(ctx context.Context, word string, nodes []string) erro
 
 func (t *tool) nodeBoot() *cobra.Command {
 	var r api.BootRequest
-	c := &cobra.Command{Use: "boot NODE pxe|disk|cdrom|bios|none", Short: "set what a node boots from next",
+	c := &cobra.Command{Use: "boot NODE pxe|disk|cdrom|usb|bios|none", Short: "set what a node boots from next",
 		Args:    args(2, 2, "a node and a device"),
 		Example: "  tenks node boot tk0 pxe\n  tenks node boot tk0 disk --persistent",
 		RunE: func(c *cobra.Command, a []string) error {

@@ -89,6 +89,7 @@ var calls = []Call{
 	{Name: "insert_media(username, password)", Where: "boot _insert_vmedia_in_resource"},
 	{Name: "BadRequestError of insert_media", Where: "boot _insert_vmedia_in_resource"},
 	{Name: "eject_media", Where: "boot _eject_vmedia_from_resource"},
+	{Name: "insert_media(USBSTICK)", Where: "boot _insert_vmedia"},
 
 	{Name: "bios.attributes", Where: "bios cache_bios_settings"},
 	{Name: "bios.get_attribute_registry", Where: "bios cache_bios_settings"},

@@ -141,8 +141,8 @@ func (f *fish) clock() {
 	}))
 }
 
-// drive is the drive for CDs, of the system or its manager.
-func (f *fish) drive(ofManager bool) (*redfish.VirtualMedia, error) {
+// drive is the drive for media of a type, of the system or its manager.
+func (f *fish) drive(ofManager bool, kind redfish.VirtualMediaType) (*redfish.VirtualMedia, error) {
 	n, err := f.node()
 	if err != nil {
 		return nil, err
@@ -160,23 +160,23 @@ func (f *fish) drive(ofManager bool) (*redfish.VirtualMedia, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(all, func(v *redfish.VirtualMedia) bool { return slices.Contains(v.MediaTypes, redfish.CDMediaType) })
+	i := slices.IndexFunc(all, func(v *redfish.VirtualMedia) bool { return slices.Contains(v.MediaTypes, kind) })
 	if i < 0 {
-		return nil, fmt.Errorf("no drive for CDs among %d", len(all))
+		return nil, fmt.Errorf("no drive for %s among %d", kind, len(all))
 	}
 	return all[i], nil
 }
 
 // inserted puts the image in, by insert, and ejects it.
-func (f *fish) inserted(ofManager bool, insert func(*redfish.VirtualMedia) error) error {
-	d, err := f.drive(ofManager)
+func (f *fish) inserted(ofManager bool, kind redfish.VirtualMediaType, insert func(*redfish.VirtualMedia) error) error {
+	d, err := f.drive(ofManager, kind)
 	if err != nil {
 		return err
 	}
 	if err = insert(d); err != nil {
 		return err
 	}
-	if d, err = f.drive(ofManager); err != nil {
+	if d, err = f.drive(ofManager, kind); err != nil {
 		return err
 	}
 	if err = errors.Join(same("inserted", d.Inserted, true), same("image", d.Image, f.Image)); err != nil {
@@ -185,7 +185,7 @@ func (f *fish) inserted(ofManager bool, insert func(*redfish.VirtualMedia) error
 	if err = d.EjectMedia(); err != nil {
 		return err
 	}
-	if d, err = f.drive(ofManager); err != nil {
+	if d, err = f.drive(ofManager, kind); err != nil {
 		return err
 	}
 	return errors.Join(same("inserted", d.Inserted, false), same("image", d.Image, ""))
@@ -194,10 +194,10 @@ func (f *fish) inserted(ofManager bool, insert func(*redfish.VirtualMedia) error
 // media is what boot.py does.
 func (f *fish) media() {
 	insert := func(d *redfish.VirtualMedia) error { return d.InsertMedia(f.Image, true, true) }
-	f.call("manager virtual_media", func() error { return f.inserted(true, insert) })
-	f.call("system virtual_media", func() error { return f.inserted(false, insert) })
+	f.call("manager virtual_media", func() error { return f.inserted(true, redfish.CDMediaType, insert) })
+	f.call("system virtual_media", func() error { return f.inserted(false, redfish.CDMediaType, insert) })
 	f.call("insert_media", func() error {
-		return f.inserted(false, func(d *redfish.VirtualMedia) error {
+		return f.inserted(false, redfish.CDMediaType, func(d *redfish.VirtualMedia) error {
 			n, err := f.node()
 			if err != nil {
 				return err
@@ -207,19 +207,20 @@ func (f *fish) media() {
 		})
 	})
 	f.call("eject_media", func() error {
-		d, err := f.drive(false)
+		d, err := f.drive(false, redfish.CDMediaType)
 		if err != nil {
 			return err
 		}
 		return d.EjectMedia() // of what is empty
 	})
+	f.call("insert_media(USBSTICK)", func() error { return f.inserted(false, redfish.USBStickMediaType, insert) })
 	f.call("insert_media(username, password)", func() error {
-		return f.inserted(false, func(d *redfish.VirtualMedia) error {
+		return f.inserted(false, redfish.CDMediaType, func(d *redfish.VirtualMedia) error {
 			return d.InsertMediaConfig(redfish.VirtualMediaConfig{Image: f.Image, Inserted: true, WriteProtected: true, UserName: "u", Password: "p"})
 		})
 	})
 	f.call("BadRequestError of insert_media", func() error {
-		d, err := f.drive(false)
+		d, err := f.drive(false, redfish.CDMediaType)
 		if err != nil {
 			return err
 		}

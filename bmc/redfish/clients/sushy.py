@@ -86,9 +86,9 @@ def boot(target, enabled):
     same((b.target, b.enabled), (target, enabled))
 
 
-def device_of(resource):
-    """The drive for CDs, as _has_vmedia_device finds it."""
-    return next(m for m in resource.get_members() if sushy.VIRTUAL_MEDIA_CD in m.media_types)
+def device_of(resource, kind=sushy.VIRTUAL_MEDIA_CD):
+    """The drive of a kind, as _has_vmedia_device finds it."""
+    return next(m for m in resource.get_members() if kind in m.media_types)
 
 
 def system_media():
@@ -465,6 +465,18 @@ def _():
     device_of(system_media()).eject_media()
     d = device_of(system_media())
     same((bool(d.inserted), d.image or None), (False, None))
+
+
+@call("insert_media(USBSTICK)")
+def _():
+    def stick():
+        return device_of(system_media(), sushy.VIRTUAL_MEDIA_USBSTICK)
+
+    stick().insert_media(t["Image"], inserted=True, write_protected=True)
+    same((stick().inserted, stick().image), (True, t["Image"]))
+    assert not device_of(system_media()).inserted
+    stick().eject_media()
+    assert not stick().inserted
 
 
 @call("insert_media(username, password)")

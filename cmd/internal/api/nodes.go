@@ -206,7 +206,7 @@ func (s *Server) boot(w http.ResponseWriter, r *http.Request) error {
 	}
 	device, ok := bootDevices[req.Device]
 	if !ok {
-		return fail(http.StatusBadRequest, fmt.Errorf("boot device %q: not one of none, pxe, disk, cdrom, bios", req.Device))
+		return fail(http.StatusBadRequest, fmt.Errorf("boot device %q: not one of none, pxe, disk, cdrom, usb, bios", req.Device))
 	}
 	n, c, err := s.findChassis(r)
 	if err != nil {
