@@ -39,7 +39,7 @@ func TestUSBStick(t *testing.T) {
 		{name: "of the stick alone", method: get, path: cd + "/Certificates", status: 200, has: map[string]any{"Members@odata.count": 0.0}},
 		{name: "start from it", method: patch, path: sys1, status: 200, has: map[string]any{"Boot/BootSourceOverrideTarget": "Usb", "Boot/BootOrder/3": "Boot0001", "Boot/BootOrder/4": "Boot0004"},
 			body: `{"Boot":{"BootSourceOverrideTarget":"Usb","BootSourceOverrideEnabled":"Once"}}`},
-		{name: "its boot option", method: get, path: sys1 + "/BootOptions/Boot0005", status: 200, has: map[string]any{"Alias": "Usb", "Name": "USB Stick"}},
+		{name: "its boot option", method: get, path: sys1 + "/BootOptions/Boot0004", status: 200, has: map[string]any{"Alias": "Usb", "Name": "USB Stick"}},
 	})
 	if got := c.Status().Boot; got != (state.Boot{Device: state.BootUSB, EFI: true}) {
 		t.Errorf("boot %+v", got)
