@@ -69,9 +69,11 @@ func newRow(hostBoot string) row {
 	return row{Version: rowVersion, Policy: state.RestorePrevious, Power: state.PowerOff, HostBoot: hostBoot}
 }
 
+func (r row) sameMedia(o row) bool { return r.Media.equal(o.Media) && r.Stick.equal(o.Stick) }
+
 func (r row) equal(o row) bool {
 	started := r.Started == o.Started || r.Started != nil && o.Started != nil && *r.Started == *o.Started
-	return started && r.Media.equal(o.Media) && r.Stick.equal(o.Stick) && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
+	return started && r.sameMedia(o) && r.Version == o.Version && r.Boot == o.Boot && r.Policy == o.Policy && r.Power == o.Power &&
 		r.OnByCommand == o.OnByCommand && r.HostBoot == o.HostBoot && r.Starting == o.Starting && r.Restarted == o.Restarted && r.Relinked == o.Relinked && r.Setup == o.Setup
 }
 

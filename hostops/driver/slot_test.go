@@ -41,7 +41,7 @@ func TestADriverThatKnowsNoStickTakesItForNoCD(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // to a pipe
+	defer conn.Close()
 	c := client{pb.NewDriverClient(conn)}
 	for slot, want := range map[Slot]error{SlotUSB: state.ErrUnsupported, "slot": state.ErrUnsupported, "": state.ErrUnsupported, SlotCD: nil} {
 		if err := c.SetMedia(t.Context(), "a", slot, "/media/"+string(slot)); !errors.Is(err, want) {
