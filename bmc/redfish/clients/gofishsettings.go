@@ -160,7 +160,13 @@ func (f *fish) raid() {
 			return err
 		}
 		times, err := s.GetOperationApplyTimeValues()
-		return errors.Join(err, same("Immediate", slices.Contains(times, common.ImmediateOperationApplyTime), true),
+		n, failed := f.node()
+		if failed != nil {
+			return failed
+		}
+		// A controller that makes volumes real changes them while the machine is off.
+		runs := f.Guest && n.PowerState == redfish.OnPowerState
+		return errors.Join(err, same("Immediate", slices.Contains(times, common.ImmediateOperationApplyTime), !runs),
 			same("OnReset", slices.Contains(times, common.OnResetOperationApplyTime), true))
 	})
 	f.call("volume raid_type, name, capacity_bytes", func() error {
