@@ -23,6 +23,7 @@ func FuzzLuggage(f *testing.F) {
 	add(api.Luggage{Files: []api.LuggageFile{{Name: "../../etc/passwd", Size: 1}}})
 	add(api.Luggage{Files: []api.LuggageFile{{Name: "a", Size: 1<<63 - 1, Data: [][2]int64{{1<<63 - api.MoveChunk, api.MoveChunk - 1}}}}})
 	add(api.Luggage{Files: []api.LuggageFile{{Name: "a", Size: 1 << 62, Data: [][2]int64{{0, 1 << 62}}}}})
+	add(api.Luggage{Files: []api.LuggageFile{{Name: "a", Size: 7, Data: [][2]int64{{0, 1}}}}})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var l api.Luggage
 		if json.Unmarshal(b, &l) != nil || checkLuggage(l) != nil {

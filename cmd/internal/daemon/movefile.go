@@ -204,7 +204,9 @@ func checkLuggage(l api.Luggage) error {
 			if d[0] < at || d[0]%api.MoveChunk != 0 || d[1] <= 0 || d[1] > f.Size-d[0] {
 				return fmt.Errorf("file %s: parts %v", f.Name, f.Data)
 			}
-			at = d[0] + d[1]
+			if at = d[0] + d[1]; at%api.MoveChunk != 0 && at != f.Size {
+				return fmt.Errorf("file %s: parts %v of %d bytes: one ends within a chunk", f.Name, f.Data, f.Size)
+			}
 			if left -= d[1]; left < 0 {
 				return fmt.Errorf("file %s: more than %d bytes to move", f.Name, int64(maxData))
 			}

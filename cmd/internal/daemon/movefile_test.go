@@ -147,6 +147,7 @@ func TestLuggageThatNoPeerSendsIsRefused(t *testing.T) {
 		"wraps around":     func(f *api.LuggageFile) { f.Data = [][2]int64{{4 * mib, 1<<63 - 1}} },
 		"not a chunk":      func(f *api.LuggageFile) { f.Data = [][2]int64{{1, 4 * mib}} },
 		"nothing":          func(f *api.LuggageFile) { f.Data = [][2]int64{{0, 0}} },
+		"within a chunk":   func(f *api.LuggageFile) { f.Data = [][2]int64{{0, 1}} },
 		"twice":            func(f *api.LuggageFile) { f.Data = [][2]int64{{0, 8 * mib}, {4 * mib, 8 * mib}} },
 		"before the start": func(f *api.LuggageFile) { f.Data = [][2]int64{{-4 * mib, 8 * mib}} },
 	} {
