@@ -199,17 +199,25 @@ func checkLuggage(l api.Luggage) error {
 			return fmt.Errorf("file %q of %d bytes: not one that a node has", f.Name, f.Size)
 		}
 		names[f.Name] = true
-		at := int64(0)
+		if err := checkParts(f); err != nil {
+			return err
+		}
 		for _, d := range f.Data {
-			if d[0] < at || d[0]%api.MoveChunk != 0 || d[1] <= 0 || d[1] > f.Size-d[0] {
-				return fmt.Errorf("file %s: parts %v", f.Name, f.Data)
-			}
-			if at = d[0] + d[1]; at%api.MoveChunk != 0 && at != f.Size {
-				return fmt.Errorf("file %s: parts %v of %d bytes: one ends within a chunk", f.Name, f.Data, f.Size)
-			}
 			if left -= d[1]; left < 0 {
 				return fmt.Errorf("file %s: more than %d bytes to move", f.Name, int64(maxData))
 			}
+		}
+	}
+	return nil
+}
+
+// checkParts wants whole chunks, in order, but for the end of the file.
+func checkParts(f api.LuggageFile) error {
+	at := int64(0)
+	for _, d := range f.Data {
+		begins := d[0] >= at && d[0]%api.MoveChunk == 0 && d[1] > 0 && d[1] <= f.Size-d[0]
+		if at = d[0] + d[1]; !begins || at%api.MoveChunk != 0 && at != f.Size {
+			return fmt.Errorf("file %s: parts %v of %d bytes: not chunks in order", f.Name, f.Data, f.Size)
 		}
 	}
 	return nil
