@@ -147,19 +147,24 @@ func (t *tool) nodePower() *cobra.Command {
 }
 
 func (t *tool) powerNodes(ctx context.Context, word string, nodes []string) error {
+	return t.eachChassis(nodes, func(name string) (api.Chassis, error) {
+		if word == "status" {
+			return t.client().Chassis(ctx, name)
+		}
+		return t.client().Power(ctx, name, word)
+	})
+}
+
+// eachChassis calls do for nodes, one after the other until one fails, and prints what
+// power they have then.
+func (t *tool) eachChassis(nodes []string, do func(name string) (api.Chassis, error)) error {
 	type row struct {
 		Node string `json:"node"`
 		api.Chassis
 	}
 	rows := []row{}
 	for _, name := range nodes {
-		var ch api.Chassis
-		var err error
-		if word == "status" {
-			ch, err = t.client().Chassis(ctx, name)
-		} else {
-			ch, err = t.client().Power(ctx, name, word)
-		}
+		ch, err := do(name)
 		if err != nil {
 			return err
 		}

@@ -97,23 +97,5 @@ func (t *tool) pduTurn(word, short string) *cobra.Command {
 }
 
 func (t *tool) turnOutlets(ctx context.Context, word string, nodes []string) error {
-	type row struct {
-		Node string `json:"node"`
-		api.Chassis
-	}
-	rows := []row{}
-	for _, name := range nodes {
-		ch, err := t.client().Outlet(ctx, name, word)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, row{name, ch})
-	}
-	return t.print(rows, func() table {
-		tab := table{}
-		for _, r := range rows {
-			tab.row(r.Node, r.Power)
-		}
-		return tab
-	})
+	return t.eachChassis(nodes, func(name string) (api.Chassis, error) { return t.client().Outlet(ctx, name, word) })
 }
