@@ -87,5 +87,8 @@ var versions = []version{
 		"apply-cluster.Change[0].BMC.IPMI15",
 		"apply-cluster.Cluster.BMC.IPMI15",
 		"apply-cluster.Create[0].BMC.IPMI15",
+	}}, {"v18", samplesV18, dumpV18, []string{
+		"apply-cluster.Cluster.Specs[0].Nodes",
+		"apply-cluster.Create[0].Origin",
 	}},
 }

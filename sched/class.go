@@ -44,6 +44,8 @@ type demand struct {
 	// address is the one that the node's BMC has already, and allPool the pool that it is to
 	// get one of.
 	address, allPool string
+	// pinned is the ID of the only host that it may be on; empty: any.
+	pinned string
 }
 
 // pooled nodes' BMCs have an address of their own.
@@ -67,7 +69,7 @@ func (cs *classes) of(n *state.Node) *class {
 		d.shared = n.Machine.IronicDriver
 	}
 	pool := poolOf(n)
-	d.address, d.allPool = n.BMCAddress, pool.String()
+	d.address, d.allPool, d.pinned = n.BMCAddress, pool.String(), n.Pinned()
 	c, ok := cs.all[d]
 	if !ok {
 		c = &class{demand: d, pool: pool, stretches: map[*host]*stretch{}, physnets: n.Machine.Physnets, labels: labels, counts: cs.spread(n)}

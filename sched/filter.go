@@ -16,6 +16,7 @@ var filters = []struct {
 	refuse func(h *host, c *class) string
 }{
 	{"peer", byPeer},
+	{"origin", byOrigin},
 	{"driver", byDriver},
 	{"physnets", byPhysnets},
 	{"vcpus", byVCPUs},
@@ -39,6 +40,13 @@ func refuse(h *host, c *class) refusal {
 }
 
 func byPeer(h *host, _ *class) string { return h.peer.Refuses() }
+
+func byOrigin(h *host, c *class) string {
+	if c.pinned == "" || c.pinned == h.ID {
+		return ""
+	}
+	return "is not where the node was before"
+}
 
 func byDriver(h *host, c *class) string { return among(c.driver, h.Drivers) }
 

@@ -76,12 +76,16 @@ func (h *host) take(c *class, n *state.Node, port int) state.NodePlacement {
 	return out
 }
 
-// lastPort is the port that a node's BMC had where it was last; 0: none.
+// lastPort is the port that a node's BMC had where it was last, or before it was declared;
+// 0: none.
 func lastPort(n *state.Node) int {
-	if n.LastPlacement == nil {
-		return 0
+	switch {
+	case n.LastPlacement != nil:
+		return n.LastPlacement.BMC.Port
+	case n.Origin != nil:
+		return n.Origin.BMCPort
 	}
-	return n.LastPlacement.BMC.Port
+	return 0
 }
 
 // freePort returns the lowest free BMC port; both ends of the range are in it.

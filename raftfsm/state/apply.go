@@ -317,7 +317,7 @@ func (c PlaceNodes) apply(t *tx) error {
 
 func (t *tx) placeNode(p NodePlacement, hosts map[string]bool) {
 	old, ok := first[*Node](t.Txn, tableNodes, "id", p.UUID)
-	if !ok || old.Placement != nil || old.Removing {
+	if !ok || old.Placement != nil || old.Removing || old.Pinned() != "" && old.Pinned() != p.Hypervisor {
 		return
 	}
 	h, ok := first[*Hypervisor](t.Txn, tableHypervisors, "id", p.Hypervisor)

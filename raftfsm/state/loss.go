@@ -165,6 +165,7 @@ func (t *tx) unplace(old *Node, reason string) {
 	n.Past = withPast(old.Past, old.Placement.Hypervisor)
 	n.endMove()
 	n.Placement, n.Unplaced, n.Host = nil, reason, HostStatus{}
+	n.Origin = old.Origin.elsewhere()
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
 	t.event(EventNodeDisplaced, n.Cluster, n.Name, "%s", reason)

@@ -205,6 +205,7 @@ func (c FinishMove) apply(t *tx) error {
 	n.Past = withPast(withoutPast(old.Past, to), from)
 	n.Discard = withPast(withoutPast(old.Discard, to), from)
 	n.Move, n.Unplaced, n.Host = nil, "", HostStatus{}
+	n.Origin = old.Origin.elsewhere()
 	n.Lost, n.LostReason = false, ""
 	if peer, ok := t.peerOf(to); ok {
 		n.loseWith(peer)

@@ -83,6 +83,8 @@ type Spec struct {
 	StopAfterMilli int64
 	// PDU names one of the cluster's, whose outlets the nodes are plugged into; empty: none.
 	PDU string
+	// Nodes are those that are made first, and how; others are named by Prefix.
+	Nodes []NamedNode `json:",omitempty"`
 }
 
 // LossPolicy says what becomes of a node whose host is lost.
@@ -251,6 +253,8 @@ type Node struct {
 	// wherever the node is; empty: none yet, or a port of the host.
 	BMCPool    AddressPool
 	BMCAddress string
+	// Origin is what the node has from before it was declared here; nil: nothing.
+	Origin *Origin `json:",omitempty"`
 
 	// Placement is nil until the node is scheduled.
 	Placement *Placement
