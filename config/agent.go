@@ -17,8 +17,9 @@ type Agent struct {
 	Labels    map[string]string
 	// Physnets by name.
 	Physnets map[string]Physnet
-	// BridgeType is "linux".
+	// BridgeType is BridgeLinux or BridgeOVS: what the bridges are that Tenks makes.
 	BridgeType string
+	OVS        AgentOVS
 	// Drivers maps the drivers to offer ("libvirt", "fake") to their options, with
 	// defaults filled in. Empty: the peer is no hypervisor.
 	Drivers    map[string]map[string]string
@@ -26,6 +27,26 @@ type Agent struct {
 	BMC        AgentBMC
 	Mesh       AgentMesh
 	Backup     AgentBackup
+}
+
+// The types of bridges.
+const (
+	BridgeLinux = "linux"
+	BridgeOVS   = "openvswitch"
+)
+
+// The datapaths of Open vSwitch bridges: the kernel's module, and the one in ovs-vswitchd.
+const (
+	DatapathSystem = "system"
+	DatapathNetdev = "netdev"
+)
+
+// AgentOVS is the host's Open vSwitch.
+type AgentOVS struct {
+	// DB is where its database listens: "unix:" and an absolute path.
+	DB string
+	// Datapath is DatapathSystem or DatapathNetdev, for bridges that Tenks makes.
+	Datapath string
 }
 
 // AgentBackup is how often an agent keeps a backup of the mesh's state beside it.
@@ -110,7 +131,8 @@ func LoadAgent(name string, data []byte) (Agent, error) {
 func agentBase() Agent {
 	return Agent{
 		DataDir:    "/var/lib/tenks",
-		BridgeType: "linux",
+		BridgeType: BridgeLinux,
+		OVS:        AgentOVS{DB: "unix:/run/openvswitch/db.sock", Datapath: DatapathSystem},
 		Drivers:    map[string]map[string]string{"libvirt": libvirtBase()},
 		Overcommit: Overcommit{VCPUs: 4, Memory: 1, Disk: 2},
 		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000, SNMPPort: 1610, MediaSize: 16 << 30},
@@ -144,7 +166,8 @@ func agentFile() shape[Agent] {
 			func(a *Agent) *map[string]Physnet { return &a.Physnets }, mapOf(1000, plainName, orNothing(physnet()))),
 		opt("bridge_type", "Type of the bridges that Tenks makes.",
 			func(a *Agent) *string { return &a.BridgeType },
-			choice([]string{"linux"}, map[string]string{"openvswitch": "linux"})),
+			choice([]string{BridgeLinux, BridgeOVS}, nil)),
+		opt("ovs", "The host's Open vSwitch.", func(a *Agent) *AgentOVS { return &a.OVS }, agentOVS()),
 		opt("drivers", "What embodies nodes here.",
 			func(a *Agent) *map[string]map[string]string { return &a.Drivers }, drivers()),
 		opt("overcommit", "Factors on what the host has.",
@@ -161,6 +184,15 @@ func physnet() shape[Physnet] {
 			func(p *Physnet) *string { return &p.Device }, also(text(device), notDots)),
 		later[Physnet]("vlan"),
 		later[Physnet]("vxlan"),
+	)
+}
+
+func agentOVS() shape[AgentOVS] {
+	base := func() AgentOVS { return agentBase().OVS }
+	return object(base,
+		opt("db", "Where its database listens.", func(o *AgentOVS) *string { return &o.DB }, text(ovsDB)),
+		opt("datapath", "Datapath of the bridges that Tenks makes: the kernel's, or in userspace.",
+			func(o *AgentOVS) *string { return &o.Datapath }, choice([]string{DatapathSystem, DatapathNetdev}, nil)),
 	)
 }
 

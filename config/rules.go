@@ -72,6 +72,10 @@ var (
 		re: regexp.MustCompile(`^[^\s/:]+$`), most: 15,
 		want: "the name of a network device",
 	}
+	ovsDB = pattern{
+		re: regexp.MustCompile(`^unix:/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]$`), most: 112,
+		want: "unix: and the absolute path of a socket, such as unix:/run/openvswitch/db.sock",
+	}
 	libvirtURI = pattern{
 		re: regexp.MustCompile(`^(qemu(\+unix)?|test):///\S+$`), most: 1024,
 		want: "the URI of a libvirt on this host, such as qemu:///system",
