@@ -194,7 +194,7 @@ func (h *host) applyAgain(t *testing.T, ironic *ironiclab.Ironic, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writes, err := ironic.Writes()
+	writes, err := ironic.Writes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func (h *host) applyAgain(t *testing.T, ironic *ironiclab.Ironic, file string) {
 			t.Errorf("a second apply:\n%s", out)
 		}
 	}
-	after, err := ironic.Writes()
+	after, err := ironic.Writes(t.Context())
 	if err != nil || !slices.Equal(writes, after) {
 		t.Errorf("Ironic was written to: %v, %v", after[min(len(writes), len(after)):], err)
 	}

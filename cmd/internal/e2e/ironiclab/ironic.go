@@ -3,6 +3,7 @@ package ironiclab
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed" // the configuration
 	"encoding/json"
 	"fmt"
@@ -305,16 +306,37 @@ func (i *Ironic) SetPower(ctx context.Context, uuid, target string) error {
 // request is a line of the API server's log: `… "POST /v1/nodes HTTP/1.1" status: 201 …`.
 var request = regexp.MustCompile(`"(POST|PUT|PATCH|DELETE) (\S+) HTTP/[\d.]+" status: (\d+)`)
 
-// Writes returns the API requests so far that could change something, as "PUT /v1/…
-// 202", oldest first; those of Call too.
-func (i *Ironic) Writes() ([]string, error) {
-	log, err := os.ReadFile(i.Log)
+// Writes returns the API requests that were answered before it was called and that could
+// change something, as "PUT /v1/… 202", oldest first; those of Call too.
+func (i *Ironic) Writes(ctx context.Context) ([]string, error) {
+	log, err := i.settled(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, m := range request.FindAllStringSubmatch(string(log), -1) {
+	for _, m := range request.FindAllStringSubmatch(log, -1) {
 		out = append(out, strings.Join(m[1:], " "))
 	}
 	return out, nil
+}
+
+// logTimeout bounds how long Ironic takes to log a request that it has answered.
+const logTimeout = time.Minute
+
+// settled returns the log once it has the lines of all requests that were answered by now.
+// Ironic logs a request after it has answered, and one after the other: the line of a request
+// that is made here comes after those of the earlier ones.
+func (i *Ironic) settled(ctx context.Context) (log string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	mark := "/v1/nodes?fields=uuid&description_contains=" + rand.Text() // no node has that
+	if err := i.Call(ctx, "GET", mark, nil, nil); err != nil {
+		return "", err
+	}
+	err = await(ctx, "the log to have "+mark, func() (bool, error) {
+		b, err := os.ReadFile(i.Log)
+		log = string(b)
+		return strings.Contains(log, `"GET `+mark+" "), err
+	})
+	return log, err
 }

@@ -154,7 +154,7 @@ func (m *mesh) available() bool {
 
 func writes(t *testing.T, i *Ironic) []string {
 	t.Helper()
-	w, err := i.Writes()
+	w, err := i.Writes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func TestIntegrationIronicRunsInANetworkNamespace(t *testing.T) {
 	if err := i.Call(t.Context(), "POST", "/v1/nodes", map[string]any{"name": "n", "driver": "fake-hardware"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := i.Writes(); err != nil || len(got) != 1 || got[0] != "POST /v1/nodes 201" {
+	if got, err := i.Writes(t.Context()); err != nil || len(got) != 1 || got[0] != "POST /v1/nodes 201" {
 		t.Errorf("Writes = %q, %v", got, err)
 	}
 	if err := i.Call(t.Context(), "GET", "/v1/nodes/none", nil, nil); err == nil || !strings.Contains(err.Error(), "HTTP 404") {
