@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func planTable(p api.Plan) table {
 	count := map[string]int{}
 	for _, s := range p.Steps {
 		count[s.Action]++
-		tab.row(s.Action, s.Node, s.Hypervisor, strings.Join(s.Reasons, "; "))
+		tab.row(s.Action, s.Node, s.Hypervisor, strings.Join(stepWhy(s), "; "))
 	}
 	for _, note := range p.Notes {
 		tab.row("note: " + note)
@@ -92,6 +93,24 @@ func planTable(p api.Plan) table {
 	tab.row(fmt.Sprintf("cluster %s: create %d, change %d, remove %d, unchanged %d",
 		p.Cluster, count["create"], count["change"], count["remove"], p.Unchanged))
 	return tab
+}
+
+// planTimes has the words for when a change takes effect.
+var planTimes = map[string]string{
+	"now": "now", "restart": "now: power cycle by --restart", "power-on": "a running node: at its next power-on",
+	"placement": "for nodes placed from now on",
+}
+
+// stepWhy says what of a node differs, and when it takes effect, or else the reasons.
+func stepWhy(s api.PlanStep) []string {
+	if len(s.Changes) == 0 {
+		return s.Reasons
+	}
+	var out []string
+	for _, c := range s.Changes {
+		out = append(out, fmt.Sprintf("%s (%s)", c.Text, cmp.Or(planTimes[c.When], c.When)))
+	}
+	return out
 }
 
 func (t *tool) applyCommand() *cobra.Command {

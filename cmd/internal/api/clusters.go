@@ -70,8 +70,12 @@ func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
 	v := &Plan{Cluster: p.Command.Cluster.Name, Steps: []PlanStep{}, Unchanged: p.Unchanged,
 		Notes: append([]string{}, p.Notes...), Changed: !p.Empty(snap)}
 	for _, st := range p.Steps {
-		v.Steps = append(v.Steps, PlanStep{Action: string(st.Action), Node: st.Node,
-			Hypervisor: hypervisorName(snap, st.Hypervisor), Reasons: st.Reasons})
+		step := PlanStep{Action: string(st.Action), Node: st.Node, Hypervisor: hypervisorName(snap, st.Hypervisor),
+			When: string(st.When), Reasons: append([]string{}, st.Reasons...), Changes: []PlanChange{}}
+		for _, d := range st.Changes {
+			step.Changes = append(step.Changes, PlanChange{Field: d.Field, Old: d.Old, New: d.New, When: string(d.When), Text: d.String()})
+		}
+		v.Steps = append(v.Steps, step)
 	}
 	v.Fingerprint = fingerprint(v, p.Command.Expect)
 	return v

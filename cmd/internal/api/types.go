@@ -140,10 +140,28 @@ type Plan struct {
 
 // PlanStep is what happens to one node.
 type PlanStep struct {
-	Action     string   `json:"action"`
-	Node       string   `json:"node"`
-	Hypervisor string   `json:"hypervisor"`
-	Reasons    []string `json:"reasons"`
+	// Action is create, change or remove.
+	Action     string `json:"action"`
+	Node       string `json:"node"`
+	Hypervisor string `json:"hypervisor"`
+	// When is the latest time at which a part of it takes effect, as in PlanChange.
+	When    string       `json:"when"`
+	Reasons []string     `json:"reasons"`
+	Changes []PlanChange `json:"changes"`
+}
+
+// PlanChange is one thing about a node that is to be another.
+type PlanChange struct {
+	// Field is a key of the cluster file, or a word like one.
+	Field string `json:"field"`
+	// Old and New are in words; both are empty where the value is a secret.
+	Old string `json:"old"`
+	New string `json:"new"`
+	// When is now, restart (now, by the power cycle that --restart asked for), power-on
+	// (a running node: at its next power-on) or placement (for nodes placed from now on).
+	When string `json:"when"`
+	// Text says all but when in one line.
+	Text string `json:"text"`
 }
 
 // DestroyRequest asks for a cluster, or single nodes, to go.

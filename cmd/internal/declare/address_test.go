@@ -41,7 +41,7 @@ func TestAPoolThatIsDeclaredLater(t *testing.T) {
 
 	p := m.do(withPool(demo(2), four))
 	expect("192.0.2.2", "192.0.2.4")
-	if got, want := strings.Join(p.Steps[0].Reasons, "; "), "BMC address a port of its host → 192.0.2.2 (now)"; got != want {
+	if got, want := strings.Join(texts(p.Steps[0]), "; "), "bmc.address a port of its host → 192.0.2.2"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if p := m.plan(withPool(demo(2), four), Options{}); !p.Empty(m.snap()) {

@@ -42,8 +42,12 @@ type Step struct {
 	Node   string
 	// Hypervisor is the ID of where a created node would go, or where the node is.
 	Hypervisor string
-	// Reasons say what is different, and when it takes effect.
+	// When is the latest time at which a part of it takes effect.
+	When When
+	// Reasons say why, or what a created node consists of.
 	Reasons []string
+	// Changes are what a change makes different.
+	Changes []Difference
 }
 
 // Plan is what an apply will do.
@@ -173,7 +177,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 		n.BMC.Password = p.want.BMC.Password
 	}
 	p.plan.Command.Create = append(p.plan.Command.Create, n)
-	p.plan.Steps = append(p.plan.Steps, Step{Action: Create, Node: n.Name, Reasons: []string{describe(machine, n.Outlet)}})
+	p.plan.Steps = append(p.plan.Steps, Step{Action: Create, Node: n.Name, When: Now, Reasons: []string{describe(machine, n.Outlet)}})
 	return nil
 }
 
@@ -186,24 +190,33 @@ func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) 
 		p.errs = append(p.errs, err)
 		return
 	}
-	reasons := differences(n, &c)
-	if len(reasons) == 0 && (!p.opt.Restart || len(n.Host.Pending) == 0) {
+	step := Step{Action: Change, Node: n.Name, Hypervisor: hypervisor(n), Changes: differences(n, &c)}
+	pending := n.Host.Pending
+	if len(step.Changes) == 0 && (!p.opt.Restart || len(pending) == 0) {
 		p.plan.Unchanged++
 		return
 	}
-	if p.opt.Restart && (len(n.Host.Pending) > 0 || needsRestart(n, &c)) {
+	if p.opt.Restart && (len(pending) > 0 || needsRestart(step.Changes)) {
 		c.Restart = true
-		reasons = append(reasons, "power cycle (--restart)")
+		restarted(step.Changes)
+	}
+	step.When = latest(step.Changes)
+	if len(step.Changes) > 0 {
+		step.Reasons = []string{"declared otherwise"}
+	}
+	if c.Restart && len(pending) > 0 {
+		step.When = ByRestart
+		step.Reasons = append(step.Reasons, "waits for a power cycle: "+strings.Join(pending, ", "))
 	}
 	p.plan.Command.Change = append(p.plan.Command.Change, c)
-	p.plan.Steps = append(p.plan.Steps, Step{Action: Change, Node: n.Name, Hypervisor: hypervisor(n), Reasons: reasons})
+	p.plan.Steps = append(p.plan.Steps, step)
 }
 
 func (p *planner) remove(nodes []*state.Node, why string) {
 	for _, n := range nodes {
 		p.plan.Command.Remove = append(p.plan.Command.Remove,
 			state.NodeRemoval{UUID: n.UUID, Force: p.opt.Force, Forget: p.opt.Forget})
-		p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Node: n.Name, Hypervisor: hypervisor(n), Reasons: []string{why}})
+		p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Node: n.Name, Hypervisor: hypervisor(n), When: Now, Reasons: []string{why}})
 	}
 }
 

@@ -83,6 +83,15 @@ func summary(p *Plan) []string {
 	return out
 }
 
+// texts are what a step changes, in words.
+func texts(s Step) []string {
+	var out []string
+	for _, d := range s.Changes {
+		out = append(out, d.String())
+	}
+	return out
+}
+
 func TestPlanCreatesNodesWithIdentitiesThatNobodyHas(t *testing.T) {
 	m := newMesh(t)
 	p := m.do(demo(3))
@@ -165,15 +174,15 @@ func TestPlanSaysWhatChangesAndWhen(t *testing.T) {
 		change func(*state.Machine)
 		want   string
 	}{
-		{"memory", func(m *state.Machine) { m.MemoryMB = 1024 }, "memory 512 MiB → 1024 MiB (a running node: at its next power-on)"},
-		{"vcpus", func(m *state.Machine) { m.VCPUs = 2 }, "vCPUs 1 → 2 (a running node: at its next power-on)"},
-		{"secure boot", func(m *state.Machine) { m.SecureBoot = true }, "secure_boot false → true (unless a client of the BMC has set it) (a running node: at its next power-on)"},
-		{"TPM", func(m *state.Machine) { m.TPM = state.TPM2 }, "TPM none → 2.0 (a running node: at its next power-on)"},
-		{"boot mode", func(m *state.Machine) { m.BootMode = state.BootBIOS }, "boot mode uefi → bios (a running node: at its next power-on)"},
+		{"memory", func(m *state.Machine) { m.MemoryMB = 1024 }, "memory 512 → 1024 MiB"},
+		{"vcpus", func(m *state.Machine) { m.VCPUs = 2 }, "vcpus 1 → 2"},
+		{"secure boot", func(m *state.Machine) { m.SecureBoot = true }, "secure_boot false → true (unless a client of the BMC has set it)"},
+		{"TPM", func(m *state.Machine) { m.TPM = state.TPM2 }, "tpm none → 2.0"},
+		{"boot mode", func(m *state.Machine) { m.BootMode = state.BootBIOS }, "boot_mode uefi → bios"},
 		{"volumes", func(m *state.Machine) { m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: 1 << 30}) },
-			"volumes [4 GiB] → [4 GiB, 1 GiB] (a running node: at its next power-on)"},
+			"volumes [4 GiB] → [4 GiB, 1 GiB]"},
 		{"networks", func(m *state.Machine) { m.Physnets = []string{"physnet1"} },
-			"physical networks [physnet1 physnet2] → [physnet1] (a running node: at its next power-on)"},
+			"physical_networks [physnet1 physnet2] → [physnet1]"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +194,7 @@ func TestPlanSaysWhatChangesAndWhen(t *testing.T) {
 			c.change(&typ)
 			want.Types["compute"] = typ
 			p := m.plan(want, Options{})
-			if len(p.Steps) != 1 || p.Steps[0].Action != Change || !slices.Contains(p.Steps[0].Reasons, c.want) {
+			if len(p.Steps) != 1 || p.Steps[0].Action != Change || p.Steps[0].When != AtPowerOn || !slices.Contains(texts(p.Steps[0]), c.want) {
 				t.Fatalf("steps %+v, want one change with %q", p.Steps, c.want)
 			}
 			if p.Command.Change[0].Restart {
@@ -328,15 +337,15 @@ func TestNodesKeepTheirOutlets(t *testing.T) {
 		t.Errorf("after one was removed and two were made: %s", diff)
 	}
 	p := m.do(plugged(4, "rack2"))
-	if want := "outlet 4 of rack1 → 4 of rack2 (now)"; len(p.Steps) != 4 || !slices.Contains(p.Steps[3].Reasons, want) {
+	if want := "outlet 4 of rack1 → 4 of rack2"; len(p.Steps) != 4 || !slices.Contains(texts(p.Steps[3]), want) {
 		t.Errorf("steps %+v, want %q", p.Steps, want)
 	}
 	p = m.do(plugged(4, "rack2", func(c *state.Cluster) { c.PDUs[1].Password = state.NewSecret("another password") }))
-	if want := "account of its PDU (now)"; len(p.Steps) != 4 || !slices.Equal(p.Steps[0].Reasons, []string{want}) {
+	if want := "pdu"; len(p.Steps) != 4 || !slices.Equal(texts(p.Steps[0]), []string{want}) {
 		t.Errorf("steps %+v, want %q", p.Steps, want)
 	}
 	p = m.do(plugged(4, ""))
-	if want := "outlet 1 of rack2 → none (now)"; len(p.Steps) != 4 || !slices.Equal(p.Steps[0].Reasons, []string{want}) {
+	if want := "outlet 1 of rack2 → none"; len(p.Steps) != 4 || !slices.Equal(texts(p.Steps[0]), []string{want}) {
 		t.Errorf("steps %+v, want %q", p.Steps, want)
 	}
 }
