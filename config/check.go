@@ -16,6 +16,7 @@ func (r *reader) checkCluster(c Cluster, root *node) {
 	r.checkDeploy(root)
 	r.checkPDUs(c, root)
 	r.checkIPMI15(c.BMC, root)
+	r.checkFlavors(c, root)
 	if at, ok := root.get("ironic"); ok && at.kind == mapping {
 		r.checkIronic(c.Ironic, at)
 	}

@@ -10,6 +10,7 @@ const (
 	maxPorts   = 32
 	maxTraits  = 50 // Ironic's MAX_TRAITS_PER_NODE
 	maxPDUs    = 1000
+	maxFlavors = 1000
 	maxMemory  = 1 << 43 // MiB; in bytes it just exceeds 63 bits
 )
 
@@ -27,6 +28,11 @@ type Cluster struct {
 	BMC                         BMC
 	// PDUs by name.
 	PDUs map[string]PDU
+	// Flavors are those that Nova has for the nodes; only with Ironic.Cloud.
+	Flavors []Flavor
+	// WaitForPlacement has whoever waits for the nodes wait until Placement offers them, too;
+	// only with Ironic.Cloud.
+	WaitForPlacement bool
 }
 
 // NodeType is the hardware of a node.
@@ -165,10 +171,13 @@ func clusterFile() shape[Cluster] {
 			func(c *Cluster) *BMC { return &c.BMC }, bmcAccount()),
 		opt("pdus", "Power distribution units, by name.",
 			func(c *Cluster) *map[string]PDU { return &c.PDUs }, mapOf(maxPDUs, plainName, pduAccount())),
-		later[Cluster]("nova_flavors"),
+		opt("nova_flavors", "Flavors that Nova has for the nodes. Only with ironic.cloud.",
+			func(c *Cluster) *[]Flavor { return &c.Flavors }, listOf(maxFlavors, flavor())),
+		opt("wait_for_placement", "Whether apply --wait waits until Placement offers the enrolled nodes. Only with ironic.cloud.",
+			func(c *Cluster) *bool { return &c.WaitForPlacement }, flag()),
 	).saying(schema{"dependentRequired": map[string][]string{
 		"deploy_kernel": {"deploy_ramdisk"}, "deploy_ramdisk": {"deploy_kernel"},
-	}})
+	}}).saying(flavorRules)
 }
 
 func nodeType() shape[NodeType] {

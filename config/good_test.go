@@ -43,7 +43,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 		DeployKernel: "http://192.0.2.10/ipa.kernel", DeployRamdisk: "http://192.0.2.10/ipa.initramfs",
 		BMC: BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password", KeyFile: "/etc/tenks/bmc-key", Addresses: []AddressRange{
 			{"192.0.2.100", "192.0.2.199"}, {"2001:db8::100", "2001:db8::1ff"}, {"198.51.100.1", "198.51.100.14"}}},
-		PDUs: map[string]PDU{"rack1": {CommunityFile: "/etc/tenks/rack1-community", User: "ironic", PasswordFile: "/etc/tenks/rack1-password"}},
+		PDUs:    map[string]PDU{"rack1": {CommunityFile: "/etc/tenks/rack1-community", User: "ironic", PasswordFile: "/etc/tenks/rack1-password"}},
+		Flavors: []Flavor{},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cluster.good.yml (-want +got):\n%s", diff)
@@ -68,6 +69,26 @@ func TestLoadClusterReadsNumbersSizesAndScalarsInTheirForms(t *testing.T) {
 	}
 	if diff := cmp.Diff(&Ironic{Cloud: "my cloud"}, got.Ironic); diff != "" {
 		t.Errorf("ironic (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoadClusterReadsFlavors(t *testing.T) {
+	got, err := LoadCluster("f", readFile(t, "testdata/cluster.flavors.good.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := 15
+	want := []Flavor{{ResourceClass: "my.compute", NodeType: "compute"}, {
+		ResourceClass: "my.compute", NodeType: "compute", Name: "gpu",
+		RequiredTraits: []string{"CUSTOM_GPU"}, ForbiddenTraits: []string{"CUSTOM_OLD"},
+		CustomSpecs: map[string]string{"capabilities:boot_option": "local", "hw:numa_nodes": "1"},
+		DiskGB:      &disk, EphemeralGB: 4, SwapMB: 512,
+	}}
+	if diff := cmp.Diff(want, got.Flavors); diff != "" || !got.WaitForPlacement {
+		t.Errorf("wait for placement %t, flavors (-want +got):\n%s", got.WaitForPlacement, diff)
+	}
+	if got.Flavors[0].Title() != "my.compute" || got.Flavors[1].Title() != "gpu" {
+		t.Errorf("names %q and %q", got.Flavors[0].Title(), got.Flavors[1].Title())
 	}
 }
 

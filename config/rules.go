@@ -47,6 +47,15 @@ var (
 		re: regexp.MustCompile(`^(CUSTOM_[A-Z0-9_]+|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+)$`), most: 255,
 		want: "a trait (CUSTOM_ and capitals, digits and _, or a standard one such as HW_CPU_X86_VMX)",
 	}
+	// What Nova takes as a flavor's name and as the key of an extra spec.
+	flavorName = pattern{
+		re: regexp.MustCompile(`^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$`), most: 255,
+		want: "the name of a flavor (no spaces at its ends)",
+	}
+	extraSpec = pattern{
+		re: regexp.MustCompile(`^[A-Za-z0-9_:. -]+$`), most: 255,
+		want: `the key of an extra spec (letters, digits, "_", ":", ".", "-" and spaces)`,
+	}
 	filePath = pattern{
 		re: regexp.MustCompile(`^/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]$`), most: 4095,
 		want: `an absolute path that does not end in "/"`,

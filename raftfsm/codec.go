@@ -110,6 +110,7 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"place-nodes":    body[state.PlaceNodes],
 	"report-host":    body[state.ReportHost],
 	"report-ironic":  body[state.ReportIronic],
+	"report-flavors": body[state.ReportFlavors],
 
 	"put-keys":        body[state.PutKeys],
 	"put-token":       body[state.PutToken],

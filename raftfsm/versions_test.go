@@ -91,4 +91,9 @@ var versions = []version{
 		"apply-cluster.Cluster.Specs[0].Nodes",
 		"apply-cluster.Create[0].Origin",
 	}},
+	{"v16", samplesV16, dumpV16, []string{
+		"apply-cluster.Cluster.FlavorStatus",
+		"apply-cluster.Cluster.Flavors",
+		"apply-cluster.Cluster.WaitForPlacement",
+	}},
 }

@@ -79,13 +79,16 @@ func (t *tool) planCommand() *cobra.Command {
 
 func planTable(p api.Plan) table {
 	tab := table{}
-	if len(p.Steps) > 0 {
+	if len(p.Steps)+len(p.Flavors) > 0 {
 		tab.head = []string{"ACTION", "NODE", "HYPERVISOR", "WHY"}
 	}
 	count := map[string]int{}
 	for _, s := range p.Steps {
 		count[s.Action]++
 		tab.row(s.Action, s.Node, s.Hypervisor, strings.Join(stepWhy(s), "; "))
+	}
+	for _, f := range p.Flavors {
+		tab.row(f.Action, "flavor "+f.Name, "", strings.Join(f.Reasons, "; "))
 	}
 	for _, note := range p.Notes {
 		tab.row("note: " + note)

@@ -11,6 +11,7 @@ const (
 	EventHypervisor     = "hypervisor-changed"
 	EventClusterApplied = "cluster-applied"
 	EventClusterRemoved = "cluster-removed"
+	EventFlavor         = "flavor"
 	EventNodeCreated    = "node-created"
 	EventNodeChanged    = "node-changed"
 	EventNodePlaced     = "node-placed"
@@ -114,8 +115,9 @@ func (c ApplyCluster) apply(t *tx) error {
 	}
 	cluster.Removing = false
 	cluster.CreateIndex, cluster.ModifyIndex = t.index, t.index
+	cluster.FlavorStatus = FlavorStatus{}
 	if exists {
-		cluster.CreateIndex = old.CreateIndex
+		cluster.CreateIndex, cluster.FlavorStatus = old.CreateIndex, old.FlavorStatus
 	}
 	t.put(tableClusters, &cluster)
 	t.event(EventClusterApplied, cluster.Name, "", "create %d, change %d, remove %d",
@@ -238,6 +240,9 @@ func (c RemoveCluster) apply(t *tx) error {
 	}
 	cluster := *old
 	cluster.Removing, cluster.ModifyIndex = true, t.index
+	if c.Forget || cluster.Ironic == nil {
+		cluster.FlavorStatus = FlavorStatus{} // they stay in Nova
+	}
 	t.put(tableClusters, &cluster)
 	var removals []NodeRemoval
 	for _, n := range byName(all[*Node](t.Txn, tableNodes, "cluster", c.Name)) {
@@ -295,7 +300,7 @@ func (n *Node) IronicDone() bool {
 
 func (t *tx) finishCluster(name string) {
 	c, ok := first[*Cluster](t.Txn, tableClusters, "id", name)
-	if !ok || !c.Removing || len(all[*Node](t.Txn, tableNodes, "cluster", name)) > 0 {
+	if !ok || !c.Removing || c.FlavorStatus.Begun || len(all[*Node](t.Txn, tableNodes, "cluster", name)) > 0 {
 		return
 	}
 	must(t.Delete(tableClusters, c))

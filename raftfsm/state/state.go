@@ -58,6 +58,12 @@ type Cluster struct {
 	// BMCPool has the addresses that each node's BMC gets one of; empty: BMCs have a port
 	// of their host.
 	BMCPool AddressPool
+	// Flavors are those that Nova, which is where Ironic is, has for the nodes, sorted by name.
+	Flavors []Flavor `json:",omitempty"`
+	// FlavorStatus is what became of them, and of those before.
+	FlavorStatus FlavorStatus `json:",omitzero"`
+	// WaitForPlacement has whoever waits for the nodes wait for Placement to offer them, too.
+	WaitForPlacement bool `json:",omitempty"`
 	// Source is the cluster file as it was applied.
 	Source string
 	// Removing is set once the cluster is being destroyed; the row goes with its

@@ -77,6 +77,9 @@ func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
 		}
 		v.Steps = append(v.Steps, step)
 	}
+	for _, f := range p.Flavors {
+		v.Flavors = append(v.Flavors, PlanFlavor{Action: string(f.Action), Name: f.Name, Reasons: f.Reasons})
+	}
 	v.Fingerprint = fingerprint(v, p.Command.Expect)
 	return v
 }
@@ -215,6 +218,7 @@ func clusterView(snap *state.Snapshot, c *state.Cluster) Cluster {
 	for _, spec := range c.Specs {
 		v.Wanted += spec.Count
 	}
+	addFlavors(&v, c)
 	for _, n := range snap.NodesOf(c.Name) {
 		phase, _ := n.Phase()
 		v.Nodes++

@@ -70,6 +70,22 @@ type Cluster struct {
 	ByPhase map[string]int `json:"by_phase"`
 	Ironic  string         `json:"ironic"`
 	Index   uint64         `json:"index"`
+	// Flavors are those in Nova, and those that shall be there.
+	Flavors []Flavor `json:"flavors,omitempty"`
+	// FlavorsReady says that Nova has what is declared; FlavorsReason what is in the way.
+	FlavorsReady  bool   `json:"flavors_ready"`
+	FlavorsReason string `json:"flavors_reason,omitempty"`
+	// WaitForPlacement says that whoever waits for the nodes waits for Placement, too.
+	WaitForPlacement bool `json:"wait_for_placement,omitempty"`
+}
+
+// Flavor is a flavor of Nova.
+type Flavor struct {
+	Name string `json:"name"`
+	// ID is Nova's; empty: it is not there yet.
+	ID string `json:"id"`
+	// Reason says why it is not as declared.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Status is "status -o json".
@@ -126,9 +142,11 @@ type PDUSecrets struct {
 
 // Plan is what an apply does or did.
 type Plan struct {
-	Cluster   string     `json:"cluster"`
-	Steps     []PlanStep `json:"steps"`
-	Unchanged int        `json:"unchanged"`
+	Cluster string     `json:"cluster"`
+	Steps   []PlanStep `json:"steps"`
+	// Flavors is what happens to flavors of Nova.
+	Flavors   []PlanFlavor `json:"flavors,omitempty"`
+	Unchanged int          `json:"unchanged"`
 	// Notes say what of the file has no effect.
 	Notes []string `json:"notes"`
 	// Changed says that applying it writes to the log.
@@ -162,6 +180,13 @@ type PlanChange struct {
 	When string `json:"when"`
 	// Text says all but when in one line.
 	Text string `json:"text"`
+}
+
+// PlanFlavor is what happens to one flavor.
+type PlanFlavor struct {
+	Action  string   `json:"action"`
+	Name    string   `json:"name"`
+	Reasons []string `json:"reasons"`
 }
 
 // DestroyRequest asks for a cluster, or single nodes, to go.

@@ -89,6 +89,7 @@ func convert(c config.Cluster) state.Cluster {
 	for name, t := range c.NodeTypes {
 		out.Types[name] = machine(t)
 	}
+	out.Flavors, out.WaitForPlacement = flavors(c), c.WaitForPlacement
 	seen := map[string]int{}
 	for _, s := range c.Specs {
 		key := s.Type + "/" + s.NodeNamePrefix

@@ -53,6 +53,8 @@ type Step struct {
 // Plan is what an apply will do.
 type Plan struct {
 	Steps []Step
+	// Flavors is what it does to flavors of Nova.
+	Flavors []FlavorStep
 	// Unchanged counts the nodes that stay as they are.
 	Unchanged int
 	// Notes say what of the declaration has no effect.
@@ -87,6 +89,9 @@ func (e *UnplacedError) Error() string {
 // when nodes fit nowhere (unless AllowUnplaced), others for what cannot be done to
 // nodes that exist.
 func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, error) {
+	if err := checkFlavors(snap, &want); err != nil {
+		return nil, err
+	}
 	p := &planner{snap: snap, want: want, opt: opt, ids: newIdentities(snap, opt.Random)}
 	if old, ok := snap.Cluster(want.Name); ok {
 		if old.Removing {
@@ -94,6 +99,8 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 		}
 		p.plan.Command.Expect = old.ModifyIndex
 	}
+	old, _ := snap.Cluster(want.Name)
+	p.plan.Flavors = flavorSteps(old, &want)
 	p.plan.Command.Cluster = want
 	var err error
 	if p.outlets, err = newOutlets(snap, &want); err != nil {

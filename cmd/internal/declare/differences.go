@@ -64,5 +64,6 @@ func sameCluster(a, b *state.Cluster) bool {
 	x, y := *a, *b
 	x.CreateIndex, x.ModifyIndex, y.CreateIndex, y.ModifyIndex = 0, 0, 0, 0
 	x.Source, y.Source = "", ""
+	x.FlavorStatus, y.FlavorStatus = state.FlavorStatus{}, state.FlavorStatus{}
 	return reflect.DeepEqual(x, y)
 }
