@@ -10,7 +10,8 @@ import (
 // addFlavors says which flavors a cluster has in Nova, and is to have.
 func addFlavors(v *Cluster, c *state.Cluster) {
 	v.WaitForPlacement = c.WaitForPlacement
-	v.FlavorsReady, v.FlavorsReason = c.FlavorsSettled()
+	settled, why := c.FlavorsSettled()
+	v.FlavorsPending, v.FlavorsReason = !settled, why
 	all := map[string]Flavor{}
 	for _, f := range c.Flavors {
 		all[f.Name] = Flavor{Name: f.Name}

@@ -72,9 +72,9 @@ type Cluster struct {
 	Index   uint64         `json:"index"`
 	// Flavors are those in Nova, and those that shall be there.
 	Flavors []Flavor `json:"flavors,omitempty"`
-	// FlavorsReady says that Nova has what is declared; FlavorsReason what is in the way.
-	FlavorsReady  bool   `json:"flavors_ready"`
-	FlavorsReason string `json:"flavors_reason,omitempty"`
+	// FlavorsPending says that Nova does not have what is declared; FlavorsReason what is in the way.
+	FlavorsPending bool   `json:"flavors_pending,omitempty"`
+	FlavorsReason  string `json:"flavors_reason,omitempty"`
 	// WaitForPlacement says that whoever waits for the nodes waits for Placement, too.
 	WaitForPlacement bool `json:"wait_for_placement,omitempty"`
 }
