@@ -5,7 +5,7 @@ import "tenks/raftfsm/state"
 // samplesV16 has the kind and the fields that came with flavors of Nova. It stays as it is,
 // like samplesV1.
 func samplesV16() map[string]state.Envelope {
-	apply := samplesV12()["apply-cluster"].Command.(state.ApplyCluster)
+	apply := samplesV18()["apply-cluster"].Command.(state.ApplyCluster)
 	apply.Cluster.Flavors, apply.Cluster.FlavorStatus, apply.Cluster.WaitForPlacement = []state.Flavor{flavorV16()}, flavorsV16(), true
 	out := map[string]state.Envelope{}
 	for _, c := range []state.Command{apply, state.ReportFlavors{Clusters: []state.ClusterFlavorReport{{Cluster: "demo", Status: flavorsV16()}}}} {
@@ -26,7 +26,7 @@ func flavorsV16() state.FlavorStatus {
 
 // dumpV16 is the state in the golden snapshot of version 16.
 func dumpV16() state.Dump {
-	d := dumpV12()
+	d := dumpV18()
 	apply := samplesV16()["apply-cluster"].Command.(state.ApplyCluster)
 	d.Clusters = []*state.Cluster{&apply.Cluster}
 	return d
