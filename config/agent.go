@@ -27,6 +27,16 @@ type Agent struct {
 	BMC        AgentBMC
 	Mesh       AgentMesh
 	Backup     AgentBackup
+	// VXLAN is where the overlays of this host end.
+	VXLAN AgentVXLAN
+}
+
+// AgentVXLAN is an endpoint of overlays (a VTEP, RFC 7348 §4).
+type AgentVXLAN struct {
+	// Address is an IP address of the host; empty: as Advertise.
+	Address string
+	// Port is a UDP port.
+	Port int
 }
 
 // The types of bridges.
@@ -65,8 +75,15 @@ type AgentMesh struct {
 
 // Physnet is how a host reaches a physical network.
 type Physnet struct {
-	// Device is an interface or bridge of the host; empty: the physnet is isolated.
+	// Device is an interface or bridge of the host; empty: the physnet is isolated, or an
+	// overlay.
 	Device string
+	// VLAN is one of Device's, 1 to 4094; 0: its untagged frames.
+	VLAN int
+	// VXLAN is the network identifier (VNI) of an overlay; 0: the physnet is none.
+	VXLAN int
+	// MTU is in bytes; 0: worked out.
+	MTU int
 }
 
 // Overcommit has the factors by which a hypervisor may be promised more than it
@@ -119,7 +136,7 @@ func LoadAgent(name string, data []byte) (Agent, error) {
 		return Agent{}, r.err()
 	}
 	a, _ := orNothing(agentFile()).read(r, root)
-	r.checkDevices(root)
+	r.checkPhysnets(a, root)
 	r.checkBMC(root)
 	if err := r.err(); err != nil {
 		return Agent{}, err
@@ -138,6 +155,7 @@ func agentBase() Agent {
 		BMC:        AgentBMC{IPMIPorts: PortRange{First: 6230, Last: 16229}, RedfishPort: 8000, SNMPPort: 1610, MediaSize: 16 << 30},
 		Mesh:       AgentMesh{Port: 7740, GossipPort: 7741},
 		Backup:     AgentBackup{Every: 24 * time.Hour, Keep: 7},
+		VXLAN:      AgentVXLAN{Port: 4789},
 	}
 }
 
@@ -175,15 +193,7 @@ func agentFile() shape[Agent] {
 		opt("bmc", "Where BMCs listen.", func(a *Agent) *AgentBMC { return &a.BMC }, agentBMC()),
 		opt("mesh", "Where this peer listens for others.", func(a *Agent) *AgentMesh { return &a.Mesh }, agentMesh()),
 		opt("backup", "Backups of the mesh's state on this host.", func(a *Agent) *AgentBackup { return &a.Backup }, agentBackup()),
-	)
-}
-
-func physnet() shape[Physnet] {
-	return object(zero[Physnet],
-		opt("device", "Interface or bridge of the host.",
-			func(p *Physnet) *string { return &p.Device }, also(text(device), notDots)),
-		later[Physnet]("vlan"),
-		later[Physnet]("vxlan"),
+		opt("vxlan", "Where this host's overlays end.", func(a *Agent) *AgentVXLAN { return &a.VXLAN }, agentVXLAN()),
 	)
 }
 
@@ -288,26 +298,6 @@ func (r *reader) checkBMC(root *node) {
 	network, hasNetwork := bmc.get("network")
 	if _, hasDevice := bmc.get("device"); hasNetwork && !hasDevice {
 		r.fault(network, "needs device too")
-	}
-}
-
-// checkDevices refuses a device that is plugged into two physnets.
-func (r *reader) checkDevices(root *node) {
-	physnets, ok := root.get("physnets")
-	if !ok {
-		return
-	}
-	users := map[string]*node{}
-	for _, p := range physnets.items {
-		d, ok := p.get("device")
-		if !ok || !d.isText() {
-			continue
-		}
-		if first, taken := users[d.text]; taken {
-			r.fault(d, "%s is the device of %s already: a physnet has its own", quote(d.text), first.path())
-			continue
-		}
-		users[d.text] = p
 	}
 }
 

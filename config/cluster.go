@@ -43,6 +43,9 @@ type NodeType struct {
 	Volumes  []Volume
 	// PhysicalNetworks has the physnet of each port, in order.
 	PhysicalNetworks []string
+	// Trunks has, for each of PhysicalNetworks, which tagged frames the port passes: TrunkAll,
+	// VLANs such as "100,200" (sorted), or "" where it is no trunk. Nil: none is.
+	Trunks []string
 	// IronicDriver is "ipmi", "redfish" or "snmp".
 	IronicDriver string
 	// BootMode is "uefi" or "bios".
@@ -53,6 +56,9 @@ type NodeType struct {
 	// TPM is "2.0"; empty: none.
 	TPM string
 }
+
+// TrunkAll is a trunk of all VLANs.
+const TrunkAll = "all"
 
 // Volume is one disk.
 type Volume struct {
@@ -189,8 +195,7 @@ func nodeType() shape[NodeType] {
 			func(t *NodeType) *int { return &t.VCPUs }, whole[int](1, 1024)),
 		opt("volumes", "Disks, in order. Absent: a diskless node.",
 			func(t *NodeType) *[]Volume { return &t.Volumes }, listOf(maxVolumes, volume())),
-		opt("physical_networks", "The physical network of each port, in order.",
-			func(t *NodeType) *[]string { return &t.PhysicalNetworks }, listOf(maxPorts, text(plainName))),
+		portNetworks(),
 		opt("ironic_driver", "Hardware type in Ironic, and so the protocol of the BMC; snmp: no BMC, only an outlet.",
 			func(t *NodeType) *string { return &t.IronicDriver },
 			choice([]string{"ipmi", "redfish", "snmp"}, nil)),

@@ -18,8 +18,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 	want := Cluster{
 		Name: "demo",
 		NodeTypes: map[string]NodeType{
-			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt", SecureBoot: true, TPM: "2.0"},
-			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt", TPM: "2.0"},
+			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, Trunks: []string{"", "100,200"}, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt", SecureBoot: true, TPM: "2.0"},
+			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, Trunks: []string{"", "100,200"}, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt", TPM: "2.0"},
 			"diskless":   {MemoryMB: 1024, VCPUs: 1, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
 		},
 		Specs: []Spec{{
@@ -123,7 +123,8 @@ func TestAgentManualShowsTheDefaults(t *testing.T) {
 	want.BMC.Device, want.BMC.Network = "eth3", "192.0.2.0/24"
 	want.BMC.TLSCert, want.BMC.TLSKey = "/etc/tenks/bmc.crt", "/etc/tenks/bmc.key"
 	want.Labels = map[string]string{"disk": "nvme", "gpu": "2"}
-	want.Physnets = map[string]Physnet{"physnet1": {Device: "eth1"}, "lab": {}}
+	want.Physnets = map[string]Physnet{"physnet1": {Device: "eth1"}, "storage": {Device: "eth1", VLAN: 200}, "tenant": {VXLAN: 5000}, "lab": {MTU: 9000}}
+	want.VXLAN.Address = "192.0.2.11"
 	want.Drivers["fake"] = map[string]string{"delay": "2s"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("agent.good.yml (-want +got):\n%s", diff)

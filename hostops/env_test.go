@@ -48,7 +48,7 @@ func newEnv(t *testing.T) *env {
 	e := &env{t: t, state: state.New(), links: newKernel(), nodes: newProvider()}
 	e.config = Config{Hypervisor: self, Mesh: mesh, Source: e.state, Report: e.report,
 		Drivers: map[string]driver.Driver{"test": e.nodes}, Health: map[string]func() error{"test": e.nodes.healthy}, Links: e.links,
-		Physnets: map[string]string{"p1": "", "p2": ""}, DB: filepath.Join(t.TempDir(), "host.db"), BootID: "boot-1",
+		Physnets: map[string]Physnet{"p1": {}, "p2": {}}, DB: filepath.Join(t.TempDir(), "host.db"), BootID: "boot-1",
 		Ready: e.ready, Log: slog.New(slog.DiscardHandler)}
 	for _, id := range []string{self, "peer-2"} {
 		e.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: id, Name: id}})

@@ -57,6 +57,18 @@ type Linker interface {
 	Watch(ctx context.Context, wake func()) error
 }
 
+// Physnet is how this host has a physical network; the zero value: isolated.
+type Physnet struct {
+	// Device is an interface or bridge of the host; empty: none.
+	Device string
+	// VLAN is one of Device's; 0: its untagged frames.
+	VLAN int
+	// VNI is that of an overlay between the hosts, without Device; 0: it is none.
+	VNI int
+	// MTU is in bytes; 0: worked out.
+	MTU int
+}
+
 // Config says what a Host is of. All fields are required unless they say otherwise.
 type Config struct {
 	// Hypervisor is this peer's ID.
@@ -78,8 +90,11 @@ type Config struct {
 	// each driver.
 	Health map[string]func() error
 	Links  Linker
-	// Physnets maps each physnet that this host offers to a device; empty: isolated.
-	Physnets map[string]string
+	// Physnets are those that this host offers, by name.
+	Physnets map[string]Physnet
+	// VXLAN is where overlays end here: an IP address of this host and a UDP port. Required
+	// if a physnet is one.
+	VXLAN state.Endpoint
 	// DB is the path of a file of our own, in a directory that exists.
 	DB string
 	// BootID identifies the host's present boot. When it changed since a node was

@@ -182,7 +182,7 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 // assign gives each used physnet the index of its bridge. What is there counts
 // first, then what was remembered, unless a foreign link took the name meanwhile.
 // Physnets that this host offers keep their index while no node uses them.
-func assign(used []string, remembered map[string]int, offered map[string]string, now link.Have) map[string]int {
+func assign(used []string, remembered map[string]int, offered map[string]Physnet, now link.Have) map[string]int {
 	known := now.Indices()
 	taken := slices.Collect(maps.Values(known))
 	for physnet, i := range remembered {

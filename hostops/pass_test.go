@@ -338,7 +338,7 @@ func TestWhatCannotBeDoneHereSaysWhyAndChangesNothing(t *testing.T) {
 
 func TestAMissingDeviceIsTheErrorOfNodesOnItsPhysnetOnly(t *testing.T) {
 	simulate(t, func(t *testing.T, e *env) {
-		e.config.Physnets["p2"] = "eth9"
+		e.config.Physnets["p2"] = Physnet{Device: "eth9"}
 		e.place(node("a", "p1"), node("b", "p2"))
 		e.mustPass()
 		e.phase("a", state.HostReady)
@@ -436,7 +436,7 @@ func TestAForeignBridgeOfOurNameIsAvoided(t *testing.T) {
 func TestAPhysnetNoLongerOfferedStaysUnderItsNodes(t *testing.T) {
 	simulate(t, func(t *testing.T, e *env) {
 		e.links.add(link.Link{Name: "eth1", MTU: 1500, Up: true})
-		e.config.Physnets["p2"] = "eth1"
+		e.config.Physnets["p2"] = Physnet{Device: "eth1"}
 		e.place(node("a", "p2"))
 		e.mustPass()
 		delete(e.config.Physnets, "p2")

@@ -34,8 +34,8 @@ type want struct {
 	coming map[string]bool
 	// bridges is the index of each physnet's bridge.
 	bridges map[string]int
-	// physnets maps what this host offers to a device.
-	physnets map[string]string
+	// physnets are those that this host offers.
+	physnets map[string]Physnet
 	// drivers are those of this host.
 	drivers map[string]bool
 	// boots are the orders that hold for every boot, by node.
@@ -222,11 +222,14 @@ func (p *planner) layer2() link.Want {
 			if b.Name != "" {
 				bridges[b.Name] = b
 			}
+			if as := p.want.physnets[port.Physnet]; as.VLAN != 0 || as.VNI != 0 {
+				p.fault(n, fmt.Errorf("port %d: physnet %q: vlan and vxlan are not carried out yet", i, port.Physnet))
+			}
 			if !offered {
 				p.fault(n, fmt.Errorf("port %d: this host does not offer physnet %q: add it to physnets in agent.yml", i, port.Physnet))
 			}
 			l.Ports = append(l.Ports, link.Port{Node: n.UUID, Index: i, Tap: link.TapName(n.LinkName, i),
-				Peer: link.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name})
+				Peer: link.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name, Trunk: port.Trunk})
 		}
 	}
 	l.Bridges = slices.SortedFunc(maps.Values(bridges), func(a, b link.Bridge) int { return cmp.Compare(a.Name, b.Name) })
@@ -236,9 +239,9 @@ func (p *planner) layer2() link.Want {
 // bridge returns a physnet's bridge as it should be. One that this host no longer
 // offers stays as it is while nodes use it; without a name it does not exist.
 func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
-	device, offered := p.want.physnets[physnet]
+	as, offered := p.want.physnets[physnet]
 	if offered {
-		return link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet]), Device: device}, true
+		return link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet]), Device: as.Device}, true
 	}
 	b.Physnet = physnet
 	for _, name := range p.have.links.Ours() {

@@ -39,7 +39,7 @@ func made(n *state.Node, change func(*driver.Instance)) driver.Instance {
 }
 
 func wanted(k *kernel, remembered map[string]int, nodes ...*state.Node) want {
-	w := want{index: 10, nodes: nodes, elsewhere: map[string]bool{}, physnets: map[string]string{"p1": "", "p2": "eth1"},
+	w := want{index: 10, nodes: nodes, elsewhere: map[string]bool{}, physnets: map[string]Physnet{"p1": {}, "p2": {Device: "eth1"}},
 		drivers: map[string]bool{"test": true, "other": true}, boots: map[string]state.Boot{}}
 	var used []string
 	for _, n := range nodes {
@@ -218,7 +218,7 @@ func TestAssignKeepsWhatIsThereThenWhatIsRemembered(t *testing.T) {
 	k := newKernel()
 	k.have.Links["brtenks0"] = link.Link{Name: "brtenks0", Kind: "bridge", Mark: link.Mark{Role: link.RoleBridge, Physnet: "there"}}
 	k.have.Links["brtenks4"] = link.Link{Name: "brtenks4", Kind: "bridge"}
-	offered := map[string]string{"there": "", "remembered": "", "clash": "", "foreign": "", "new": ""}
+	offered := map[string]Physnet{"there": {}, "remembered": {}, "clash": {}, "foreign": {}, "new": {}}
 	got := assign([]string{"new", "there", "foreign", "clash"}, map[string]int{"remembered": 1, "clash": 0, "foreign": 4, "no longer offered": 2}, offered, k.have)
 	if diff := cmp.Diff(map[string]int{"there": 0, "remembered": 1, "clash": 2, "foreign": 3, "new": 5}, got); diff != "" {
 		t.Errorf("indices (-want +got):\n%s", diff)

@@ -87,7 +87,31 @@ func (f *feed) wantView(hypervisor string) string {
 			fmt.Fprintf(&b, "fault %+v\n", *fault)
 		}
 	}
+	f.wantTunnels(&b, hypervisor)
 	return b.String()
+}
+
+// wantTunnels is which other hosts of a hypervisor's overlays have ports on them.
+func (f *feed) wantTunnels(b *strings.Builder, hypervisor string) {
+	vni := func(id, physnet string) int {
+		h, _ := f.snap().Hypervisor(id)
+		if h != nil {
+			for _, l := range h.PhysnetLinks {
+				if l.Physnet == physnet {
+					return l.VNI
+				}
+			}
+		}
+		return 0
+	}
+	for _, host := range []string{"h1", "h2", "h3"} {
+		for _, physnet := range []string{"a", "b"} {
+			ports := slices.ContainsFunc(f.snap().NodesOn(host), func(n *state.Node) bool { return len(n.Ports) > 0 && n.Ports[0].Physnet == physnet })
+			if host != hypervisor && ports && vni(host, physnet) != 0 && vni(hypervisor, physnet) != 0 {
+				fmt.Fprintf(b, "tunnel %s %s %d\n", host, physnet, vni(host, physnet))
+			}
+		}
+	}
 }
 
 func wholeNode(n *state.Node) string {
@@ -123,13 +147,16 @@ func view(r *Replica, hypervisor string) string {
 	for _, fault := range snap.Faults() {
 		fmt.Fprintf(&b, "fault %+v\n", *fault)
 	}
+	for _, tunnel := range snap.Tunnels(hypervisor) {
+		fmt.Fprintf(&b, "tunnel %s %s %d\n", tunnel.Hypervisor, tunnel.Physnet, tunnel.VNI)
+	}
 	return b.String()
 }
 
 // node is a small node that may share its name and MAC with one that was before.
 func feedNode(i int) state.Node {
 	return state.Node{UUID: fmt.Sprintf("u%d", i), Name: fmt.Sprintf("tk%d", i/2), LinkName: fmt.Sprintf("l%d", i/2), Cluster: "demo",
-		Ports: []state.Port{{MAC: fmt.Sprintf("m%d", i/2)}},
+		Ports: []state.Port{{MAC: fmt.Sprintf("m%d", i/2), Physnet: string(rune('a' + i%2))}},
 		BMC:   state.Account{Username: "admin", Password: state.NewSecret(fmt.Sprintf("password-of-u%d", i))}}
 }
 
@@ -167,7 +194,13 @@ func (f *feed) step(t *rapid.T) {
 	case 8:
 		f.apply(state.MarkPeers{Lost: []string{host()}, Found: []string{host()}})
 	case 9:
-		f.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: host(), Version: uuid}})
+		h := state.Hypervisor{ID: host(), Version: uuid}
+		for _, physnet := range []string{"a", "b"} {
+			if vni := rapid.IntRange(0, 2).Draw(t, "vni"); vni > 0 {
+				h.PhysnetLinks = append(h.PhysnetLinks, state.PhysnetLink{Physnet: physnet, VNI: vni})
+			}
+		}
+		f.apply(state.PutHypervisor{Hypervisor: h})
 	case 10:
 		if rapid.IntRange(0, 4).Draw(t, "rarely") == 0 {
 			f.apply(state.RemovePeer{ID: host(), Force: true})
@@ -446,7 +479,7 @@ func TestKeysAreInAPartOnceAndAgainWhenTheyChange(t *testing.T) {
 }
 
 func TestPartsOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, want := range map[string]Part{"v2": partV1(), "v6": partV6()} {
+	for version, want := range map[string]Part{"v2": partV1(), "v6": partV6(), "v13": partV13()} {
 		b := golden(t, version, "hypervisor.part", func() []byte {
 			b, err := EncodePart(want)
 			if err != nil {

@@ -96,4 +96,13 @@ var versions = []version{
 		"apply-cluster.Cluster.Flavors",
 		"apply-cluster.Cluster.WaitForPlacement",
 	}},
+	{"v13", samplesV13, dumpV13, []string{
+		"apply-cluster.Change[0].Machine.Trunks",
+		"apply-cluster.Change[0].Ports[0].Trunk",
+		"apply-cluster.Create[0].Machine.Trunks",
+		"apply-cluster.Create[0].Ports[0].Trunk",
+		"put-hypervisor.Hypervisor.PhysnetLinks",
+		"put-hypervisor.Hypervisor.VXLAN.Address",
+		"put-hypervisor.Hypervisor.VXLAN.Port",
+	}},
 }

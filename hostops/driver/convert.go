@@ -68,7 +68,7 @@ func specToPB(s Spec) *pb.EnsureRequest {
 	}
 	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot), Setup: setupToPB(s.Setup)}
 	for _, p := range s.Ports {
-		r.Ports = append(r.Ports, &pb.Port{Mac: p.MAC, Physnet: p.Physnet, Link: p.Link})
+		r.Ports = append(r.Ports, &pb.Port{Mac: p.MAC, Physnet: p.Physnet, Link: p.Link, Mtu: int64(p.MTU)})
 	}
 	return r
 }
@@ -83,7 +83,7 @@ func specFromPB(r *pb.EnsureRequest) Spec {
 		s.Machine.Volumes = append(s.Machine.Volumes, state.Volume{CapacityBytes: v.GetCapacityBytes(), Image: v.GetImage()})
 	}
 	for _, p := range r.GetPorts() {
-		s.Ports = append(s.Ports, Port{MAC: p.GetMac(), Physnet: p.GetPhysnet(), Link: p.GetLink()})
+		s.Ports = append(s.Ports, Port{MAC: p.GetMac(), Physnet: p.GetPhysnet(), Link: p.GetLink(), MTU: int(p.GetMtu())})
 	}
 	return s
 }

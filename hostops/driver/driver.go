@@ -125,6 +125,8 @@ type Port struct {
 	Physnet string
 	// Link is the node-side end ("…-tap") that the NIC is plugged into.
 	Link string
+	// MTU is what the guest is told that its NIC takes, in bytes; 0: 1500, which needs no word.
+	MTU int `json:",omitempty"`
 }
 
 // Instance is a node as it is.

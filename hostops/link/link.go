@@ -35,6 +35,9 @@ type Port struct {
 	MAC string
 	// Bridge is the name of the bridge that Peer is in.
 	Bridge string
+	// Trunk says which tagged frames the port passes, as state.Port has it. A Linux bridge
+	// passes them all, at every port.
+	Trunk string
 }
 
 // Want is everything of ours that should be on this host.

@@ -26,11 +26,13 @@ type Part struct {
 	Gone []string
 	// Faults are those that concern the hypervisor or its nodes, all of them; nil: as before.
 	Faults *FaultList
+	// Tunnels are the ends of the hypervisor's overlays elsewhere, all of them; nil: as before.
+	Tunnels *TunnelList
 }
 
 // Empty reports whether a delta says nothing but that time went on.
 func (p Part) Empty() bool {
-	return !p.Full && p.Keys == nil && p.Faults == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
+	return !p.Full && p.Keys == nil && p.Faults == nil && p.Tunnels == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
 }
 
 // PartOf returns what changed after a log index in a hypervisor's part, or all of it:
@@ -66,6 +68,7 @@ func (s *Snapshot) PartOf(hypervisor string, since uint64) Part {
 		}
 	}
 	p.Faults = s.faultsOf(hypervisor, p, nodes)
+	p.Tunnels = s.tunnelsOf(hypervisor, p)
 	return p
 }
 
@@ -156,6 +159,9 @@ func (t *tx) applyPart(p Part) error {
 		if err := t.loadFaults(p.Faults.Faults); err != nil {
 			return err
 		}
+	}
+	if p.Tunnels != nil {
+		t.put(tableTunnels, &tunnelsRow{Key: tunnelsKey, List: *p.Tunnels})
 	}
 	// A state made of parts does not know what went, only what is.
 	t.setDeparted(p.Index)

@@ -19,11 +19,15 @@ const (
 	tableViews       = "views"
 	tableFaults      = "faults"
 	tableFaultsIndex = "faultsindex"
+	tableTunnels     = "tunnels"
+
+	tableTunnelsIndex = "tunnelsindex"
 
 	meshKey     = "mesh"
 	keysKey     = "keys"
 	departedKey = "departed"
 	faultsKey   = "faults"
+	tunnelsKey  = "tunnels"
 )
 
 // meshRow is the only row of its table.
@@ -67,10 +71,12 @@ func schema() *memdb.DBSchema {
 		tableDepartures: table(tableDepartures,
 			unique("id", keyOf[*Departure](func(d *Departure) []byte { return key(d.Serial) })),
 			unique("hypervisor", keyOf[*Departure](func(d *Departure) []byte { return key(d.Hypervisor, d.Index, d.UUID) }))),
-		tableDeparted:    table(tableDeparted, unique("id", field("Key"))),
-		tableFaults:      table(tableFaults, unique("id", field("ID"))),
-		tableFaultsIndex: table(tableFaultsIndex, unique("id", field("Key"))),
-		tableViews:       table(tableViews, unique("id", keyOf[*viewRow](func(v *viewRow) []byte { return key(v.Hypervisor) }))),
+		tableDeparted:     table(tableDeparted, unique("id", field("Key"))),
+		tableFaults:       table(tableFaults, unique("id", field("ID"))),
+		tableFaultsIndex:  table(tableFaultsIndex, unique("id", field("Key"))),
+		tableTunnels:      table(tableTunnels, unique("id", field("Key"))),
+		tableTunnelsIndex: table(tableTunnelsIndex, unique("id", field("Hypervisor"))),
+		tableViews:        table(tableViews, unique("id", keyOf[*viewRow](func(v *viewRow) []byte { return key(v.Hypervisor) }))),
 	}}
 }
 

@@ -129,6 +129,17 @@ type Machine struct {
 	SecureBoot bool `json:",omitempty"`
 	// TPM is the version of the node's TPM, TPM2; empty: it has none.
 	TPM string `json:",omitempty"`
+	// Trunks has, for each of Physnets, which tagged frames the port passes, as Port.Trunk
+	// says; nil: no port is a trunk.
+	Trunks []string `json:",omitempty"`
+}
+
+// Trunk is what Port.Trunk of port i is.
+func (m Machine) Trunk(i int) string {
+	if i < len(m.Trunks) {
+		return m.Trunks[i]
+	}
+	return ""
 }
 
 // TPM2 is the version of a TPM that there can be (TCG TPM 2.0 Library).
@@ -301,7 +312,13 @@ type Port struct {
 	// MAC is lower case, colon-separated.
 	MAC     string
 	Physnet string
+	// Trunk says which tagged frames the port passes: TrunkAll, or VLANs, sorted, as in
+	// "100,200"; empty: it is no trunk.
+	Trunk string `json:",omitempty"`
 }
+
+// TrunkAll is a trunk of all VLANs.
+const TrunkAll = "all"
 
 // Placement is the decision that a node runs on a hypervisor.
 type Placement struct {
@@ -401,8 +418,21 @@ type Hypervisor struct {
 	// there with the prefix's length, as in "192.0.2.11/24", or the prefix alone where it has
 	// no address.
 	Networks []string
+	// PhysnetLinks says how it has those of Physnets that it knows that of; sorted by name.
+	PhysnetLinks []PhysnetLink `json:",omitempty"`
+	// VXLAN is where its overlays end; the zero value: it has none.
+	VXLAN Endpoint `json:",omitzero"`
 
 	CreateIndex, ModifyIndex uint64
+}
+
+// PhysnetLink is how a hypervisor has a physnet.
+type PhysnetLink struct {
+	Physnet string
+	// VNI is that of an overlay (RFC 7348 §5); 0: it is none.
+	VNI int `json:",omitempty"`
+	// MTU is in bytes; 0: not known.
+	MTU int `json:",omitempty"`
 }
 
 // PortRange is the address and the UDP ports, both ends included, that node BMCs

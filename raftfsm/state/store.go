@@ -94,11 +94,14 @@ func (s *Store) Apply(index uint64, e Envelope) error {
 }
 
 func (s *Store) begin(index uint64, now int64) *tx {
-	return &tx{Txn: s.db.Txn(true), index: index, now: now, touched: map[string]bool{}}
+	t := &tx{Txn: s.db.Txn(true), index: index, now: now, touched: map[string]bool{}}
+	t.TrackChanges() // for noteTunnels
+	return t
 }
 
 // commit publishes what a transaction made, and then wakes who waits for it.
 func (s *Store) commit(t *tx) {
+	t.noteTunnels()
 	t.Commit()
 	s.publish(t.index)
 	for _, c := range t.wake {

@@ -238,13 +238,13 @@ func (a *agent) openHost(mesh string) error {
 			health[d.name] = d.supervisor.Healthy
 		}
 	}
-	physnets := map[string]string{}
+	physnets := map[string]hostops.Physnet{}
 	for name, p := range a.opt.Config.Physnets {
-		physnets[name] = p.Device
+		physnets[name] = hostops.Physnet{Device: p.Device, VLAN: p.VLAN, VNI: p.VXLAN, MTU: p.MTU}
 	}
 	a.host, err = hostops.Open(hostops.Config{
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
-		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets,
+		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets, VXLAN: a.vxlan(),
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
 		MediaDir: a.paths.Media, MediaLimit: uint64(a.opt.Config.BMC.MediaSize), MediaLocal: a.opt.Config.BMC.MediaLocal,
 		Ready:     func(n *state.Node) error { return errors.Join(a.bmcs.Err(n), a.redfish.ready(n), a.pdus.ready(n)) },

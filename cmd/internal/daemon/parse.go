@@ -148,7 +148,7 @@ func fileURL(image string) string {
 }
 
 func machine(t config.NodeType) state.Machine {
-	m := state.Machine{Driver: t.Driver, MemoryMB: t.MemoryMB, VCPUs: t.VCPUs, Physnets: t.PhysicalNetworks,
+	m := state.Machine{Driver: t.Driver, MemoryMB: t.MemoryMB, VCPUs: t.VCPUs, Physnets: t.PhysicalNetworks, Trunks: t.Trunks,
 		BootMode: state.BootMode(t.BootMode), IronicDriver: t.IronicDriver,
 		SecureBoot: t.SecureBoot, TPM: t.TPM}
 	for _, v := range t.Volumes {

@@ -166,7 +166,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine) error {
 		return err
 	}
 	for i := range n.Ports {
-		n.Ports[i].Physnet = machine.Physnets[i]
+		n.Ports[i].Physnet, n.Ports[i].Trunk = machine.Physnets[i], machine.Trunk(i)
 	}
 	n.Cluster, n.Type, n.Spec = p.want.Name, spec.Type, spec.Key
 	n.Machine, n.Enrol = machine, spec.Enrol

@@ -146,7 +146,7 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, StopAfterMilli: spec.StopAfterMilli, BMC: n.BMC,
 		BMCPool: pool, BMCAddress: address}
 	for i, physnet := range machine.Physnets {
-		port := state.Port{Physnet: physnet}
+		port := state.Port{Physnet: physnet, Trunk: machine.Trunk(i)}
 		if i < len(n.Ports) {
 			port.MAC = n.Ports[i].MAC
 		} else {

@@ -975,6 +975,7 @@ type Port struct {
 	Mac           string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`
 	Physnet       string                 `protobuf:"bytes,2,opt,name=physnet,proto3" json:"physnet,omitempty"`
 	Link          string                 `protobuf:"bytes,3,opt,name=link,proto3" json:"link,omitempty"`
+	Mtu           int64                  `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"` // bytes; 0: the usual one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1028,6 +1029,13 @@ func (x *Port) GetLink() string {
 		return x.Link
 	}
 	return ""
+}
+
+func (x *Port) GetMtu() int64 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
 }
 
 type Boot struct {
@@ -2040,11 +2048,12 @@ const file_driver_proto_rawDesc = "" +
 	"\x03tpm\x18\t \x01(\tR\x03tpm\"E\n" +
 	"\x06Volume\x12%\n" +
 	"\x0ecapacity_bytes\x18\x01 \x01(\x04R\rcapacityBytes\x12\x14\n" +
-	"\x05image\x18\x02 \x01(\tR\x05image\"F\n" +
+	"\x05image\x18\x02 \x01(\tR\x05image\"X\n" +
 	"\x04Port\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x18\n" +
 	"\aphysnet\x18\x02 \x01(\tR\aphysnet\x12\x12\n" +
-	"\x04link\x18\x03 \x01(\tR\x04link\"P\n" +
+	"\x04link\x18\x03 \x01(\tR\x04link\x12\x10\n" +
+	"\x03mtu\x18\x04 \x01(\x03R\x03mtu\"P\n" +
 	"\x04Boot\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1e\n" +
 	"\n" +
