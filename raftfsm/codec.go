@@ -136,6 +136,7 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"add-fault":  body[state.AddFault],
 	"end-faults": body[state.EndFaults],
 	"set-audit":  body[state.SetAudit],
+	"set-quota":  body[state.SetQuota],
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

@@ -46,6 +46,7 @@ var recordTypes = []struct {
 	{recordDeparture, row(func(d *state.Dump, p *state.Departure) { d.Departures = append(d.Departures, p) })},
 	{recordDeparted, row(func(d *state.Dump, p *state.Departed) { d.Departed = p })},
 	{recordFault, row(func(d *state.Dump, f *state.Fault) { d.Faults = append(d.Faults, f) })},
+	{recordQuota, row(func(d *state.Dump, q *state.QuotaRow) { d.Quotas = append(d.Quotas, q) })},
 }
 
 const (
@@ -61,6 +62,7 @@ const (
 	recordDeparture  = 10
 	recordDeparted   = 11
 	recordFault      = 12
+	recordQuota      = 13
 )
 
 func row[T any](add func(*state.Dump, *T)) func(*state.Dump, []byte) error {
@@ -88,7 +90,7 @@ func WriteSnapshot(to io.Writer, snap *state.Snapshot) error {
 		writeRows(w, recordPeer, d.Peers), writeRows(w, recordToken, d.Tokens), writeRows(w, recordCluster, d.Clusters),
 		writeRows(w, recordNode, d.Nodes), writeRows(w, recordHypervisor, d.Hypervisors),
 		writeRows(w, recordEvent, d.Events), writeRows(w, recordRequest, d.Requests),
-		writeRows(w, recordDeparture, d.Departures), writeRows(w, recordDeparted, single(d.Departed)), writeRows(w, recordFault, d.Faults),
+		writeRows(w, recordDeparture, d.Departures), writeRows(w, recordDeparted, single(d.Departed)), writeRows(w, recordFault, d.Faults), writeRows(w, recordQuota, d.Quotas),
 		writeRecord(w, endRecord, nil)); err != nil {
 		return err
 	}

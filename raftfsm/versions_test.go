@@ -105,4 +105,8 @@ var versions = []version{
 		"put-hypervisor.Hypervisor.VXLAN.Address",
 		"put-hypervisor.Hypervisor.VXLAN.Port",
 	}},
+	{"v17", samplesV17, dumpV17, []string{
+		"apply-cluster.Change[0].Anew",
+		"apply-cluster.Create[0].Anew",
+	}},
 }

@@ -41,6 +41,8 @@ const (
 	EventPeerLeaving    = "peer-leaving"
 	EventPeerRemoved    = "peer-removed"
 	EventNodeAudit      = "node-audit"
+	EventClusterQuota   = "cluster-quota"
+	EventNodeAnew       = "node-made-anew"
 	EventFaultAdded     = "fault-added"
 	EventFaultEnded     = "fault-ended"
 )
@@ -119,6 +121,7 @@ func (c ApplyCluster) apply(t *tx) error {
 	if exists {
 		cluster.CreateIndex, cluster.FlavorStatus = old.CreateIndex, old.FlavorStatus
 	}
+	before := usage(all[*Node](t.Txn, tableNodes, "cluster", cluster.Name))
 	t.put(tableClusters, &cluster)
 	t.event(EventClusterApplied, cluster.Name, "", "create %d, change %d, remove %d",
 		len(c.Create), len(c.Change), len(c.Remove))
@@ -138,7 +141,7 @@ func (c ApplyCluster) apply(t *tx) error {
 		}
 	}
 	t.removeNodes(c.Remove)
-	return nil
+	return t.checkQuota(cluster.Name, before)
 }
 
 // createNode records what is declared of a node; whatever else n holds is history
@@ -154,7 +157,7 @@ func (t *tx) createNode(cluster string, n Node) error {
 	n.Placement, n.LastPlacement, n.Past, n.Unplaced = nil, nil, nil, ""
 	n.Discard, n.Move, n.Audit = nil, nil, false
 	n.Lost, n.LostReason = false, ""
-	n.Removing, n.Force, n.Forget = false, false, false
+	n.Anew, n.Removing, n.Force, n.Forget = false, false, false, false
 	n.Host, n.Ironic = HostStatus{}, IronicStatus{}
 	n.BMCAddress = ""
 	t.put(tableNodes, &n)
@@ -226,6 +229,11 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	if c.Restart {
 		n.RestartIndex = t.index
 	}
+	if c.Anew && n.Placement != nil {
+		n.Anew = true
+		n.endMove()
+		t.event(EventNodeAnew, n.Cluster, n.Name, "its host takes it apart first")
+	}
 	t.putNode(&n)
 	t.event(EventNodeChanged, n.Cluster, n.Name, "declared anew")
 	return nil
@@ -291,6 +299,9 @@ func (t *tx) finishNode(n *Node) {
 	t.event(EventNodeRemoved, n.Cluster, n.Name, "uuid %s", n.UUID)
 	t.finishCluster(n.Cluster)
 }
+
+// TakenApart reports whether the hypervisor that a node is placed on is to take it apart.
+func (n *Node) TakenApart() bool { return n.Anew || n.Removing && n.IronicDone() }
 
 // IronicDone reports whether the hypervisor may take a removed node apart: Ironic
 // has no record of it any longer, or never will.
@@ -375,11 +386,27 @@ func (c ReportHost) apply(t *tx) error {
 		}
 		n := *old
 		n.Host = r.Status
+		if n.Anew && !n.Removing && n.Host.Phase == HostGone {
+			t.makeAnew(&n)
+			continue
+		}
 		t.putNode(&n)
 		t.hostEvent(old, &n)
 		t.finishNode(&n)
 	}
 	return nil
+}
+
+// makeAnew takes a node off a hypervisor that has nothing left of it, and so need not
+// remember it; where it is made anew is for the scheduler to say.
+func (t *tx) makeAnew(n *Node) {
+	host := n.Placement.Hypervisor
+	n.LastPlacement, n.Placement, n.Unplaced = n.Placement, nil, "is to be made anew"
+	n.Anew, n.Host, n.Origin = false, HostStatus{}, n.Origin.elsewhere()
+	n.Lost, n.LostReason = false, ""
+	t.putNode(n)
+	t.depart(n.UUID, host)
+	t.event(EventNodeDisplaced, n.Cluster, n.Name, "%s", n.Unplaced)
 }
 
 func (t *tx) hostEvent(old, n *Node) {

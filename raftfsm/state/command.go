@@ -36,7 +36,8 @@ type PutHypervisor struct{ Hypervisor Hypervisor }
 // refused with ErrConflict, as a whole, if Expect is not the cluster's
 // ModifyIndex (0: the cluster must not exist), if a name, MAC or LinkName has
 // meanwhile been taken, or if a node to change or remove is no longer the
-// cluster's. A node to remove that is gone is no conflict.
+// cluster's, and with ErrRefused if it grows over its quota. A node to remove that is
+// gone is no conflict.
 type ApplyCluster struct {
 	Cluster Cluster
 	Expect  uint64
@@ -63,6 +64,10 @@ type NodeChange struct {
 	BMCAddress string
 	// Restart asks for a power cycle where a change needs one.
 	Restart bool
+	// Anew has the node's host take it apart, disks and all, before it is placed again, for
+	// a change that a node which exists cannot take. It keeps who it is: UUID, name, MACs,
+	// its record in Ironic.
+	Anew bool `json:",omitempty"`
 }
 
 // NodeRemoval asks for a node to go.

@@ -34,6 +34,8 @@ type Dump struct {
 	// is loaded into knows none from before Index.
 	Departed *Departed
 	Faults   []*Fault
+	// Quotas is not in the digest of a state that has none.
+	Quotas []*QuotaRow `json:",omitempty"`
 }
 
 // Dump returns the whole state.
@@ -50,6 +52,7 @@ func (s *Snapshot) Dump() Dump {
 		Departures:  all[*Departure](s.txn, tableDepartures, "id"),
 		Departed:    &Departed{Since: departedSince(s.txn)},
 		Faults:      s.Faults(),
+		Quotas:      s.Quotas(),
 	}
 	if row, ok := first[*meshRow](s.txn, tableMesh, "id", meshKey); ok {
 		d.Mesh = &row.Mesh
@@ -101,6 +104,14 @@ func (t *tx) load(d Dump) error {
 	}
 	if err := t.loadFaults(d.Faults); err != nil {
 		return err
+	}
+	for _, q := range d.Quotas {
+		if err := q.check(); err != nil {
+			return err
+		}
+		if err := t.loadRow(tableQuotas, "id", "quota of cluster", q.Cluster, q); err != nil {
+			return err
+		}
 	}
 	return t.loadHistory(d)
 }

@@ -163,6 +163,7 @@ func (t *tx) unplace(old *Node, reason string) {
 	n := *old
 	n.LastPlacement = old.Placement
 	n.Past = withPast(old.Past, old.Placement.Hypervisor)
+	n.Anew = false
 	n.endMove()
 	n.Placement, n.Unplaced, n.Host = nil, reason, HostStatus{}
 	n.Origin = old.Origin.elsewhere()

@@ -20,6 +20,7 @@ const (
 	tableFaults      = "faults"
 	tableFaultsIndex = "faultsindex"
 	tableTunnels     = "tunnels"
+	tableQuotas      = "quotas"
 
 	tableTunnelsIndex = "tunnelsindex"
 
@@ -74,6 +75,7 @@ func schema() *memdb.DBSchema {
 		tableDeparted:     table(tableDeparted, unique("id", field("Key"))),
 		tableFaults:       table(tableFaults, unique("id", field("ID"))),
 		tableFaultsIndex:  table(tableFaultsIndex, unique("id", field("Key"))),
+		tableQuotas:       table(tableQuotas, unique("id", field("Cluster"))),
 		tableTunnels:      table(tableTunnels, unique("id", field("Key"))),
 		tableTunnelsIndex: table(tableTunnelsIndex, unique("id", field("Hypervisor"))),
 		tableViews:        table(tableViews, unique("id", keyOf[*viewRow](func(v *viewRow) []byte { return key(v.Hypervisor) }))),

@@ -8,6 +8,7 @@
 package state
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -295,6 +296,9 @@ type Node struct {
 	// to make pending changes effective; 0: never.
 	RestartIndex uint64
 
+	// Anew says that the host is to take the node apart; then it is placed again.
+	Anew bool `json:",omitempty"`
+
 	Removing bool
 	// Force allows removal from Ironic in a state that has an instance.
 	Force bool
@@ -504,6 +508,8 @@ func (n *Node) Phase() (Phase, string) {
 		return PhasePending, n.Unplaced
 	case n.Lost:
 		return PhaseLost, n.LostReason
+	case n.Anew:
+		return PhaseCreating, cmp.Or(n.Host.Error, "is taken apart, to be made anew")
 	case n.Host.Phase == HostError:
 		return PhaseError, reason
 	case n.Host.Phase != HostReady:
