@@ -2,7 +2,6 @@ package ironic
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,12 +10,11 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/httpbasic"
 	"github.com/gophercloud/gophercloud/v2/openstack/baremetal/noauth"
-	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"go.yaml.in/yaml/v3"
 
+	"tenks/ironic/internal/cloud"
 	"tenks/raftfsm/state"
 )
 
@@ -32,39 +30,16 @@ func label(a state.IronicAccess) string {
 	return "ironic " + u.Redacted()
 }
 
-// transport is one Ironic's HTTP connections.
-func transport(parallel int) *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		MaxIdleConnsPerHost:   parallel,
-		IdleConnTimeout:       30 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ForceAttemptHTTP2:     true,
-		ExpectContinueTimeout: time.Second,
-	}
-}
-
-// repeatable tells net/http that every request of ours may be sent again on a new
-// connection when a server closed the idle one it was sent on: all of them may be
-// repeated, because objects carry our UUIDs and states are asked for by name.
-type repeatable struct{ http.RoundTripper }
-
-func (t repeatable) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header["Idempotency-Key"] = []string{} // not sent: see http.Transport
-	return t.RoundTripper.RoundTrip(r)
-}
-
 // connect makes an API client. It talks to Keystone if there is one.
 func connect(ctx context.Context, a state.IronicAccess, tr *http.Transport, timeout time.Duration) (*gophercloud.ServiceClient, error) {
-	hc := http.Client{Transport: repeatable{tr}, Timeout: timeout}
+	hc := cloud.Client(tr, timeout)
 	switch a.Auth {
 	case "none", "":
 		return plain(a.Endpoint, hc)
 	case "http_basic":
 		return basic(a.Endpoint, a.Username, a.Password.Reveal(), hc)
 	case "cloud":
-		return cloud(ctx, a, tr, hc)
+		return byCloud(ctx, a, tr, hc)
 	}
 	return nil, fmt.Errorf("auth %q: is none of none, http_basic, cloud", a.Auth)
 }
@@ -110,7 +85,7 @@ type standalone struct {
 	} `yaml:"auth"`
 }
 
-func cloud(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc http.Client) (*gophercloud.ServiceClient, error) {
+func byCloud(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc http.Client) (*gophercloud.ServiceClient, error) {
 	var doc struct {
 		Clouds map[string]standalone `yaml:"clouds"`
 	}
@@ -132,41 +107,9 @@ func cloud(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc htt
 	case "http_basic":
 		return basic(endpoint, entry.Auth.Username, entry.Auth.Password, hc)
 	}
-	return keystone(ctx, a, entry.Endpoint, tr, hc)
-}
-
-func keystone(ctx context.Context, a state.IronicAccess, override string, tr *http.Transport, hc http.Client) (*gophercloud.ServiceClient, error) {
-	// What is left empty here would come from this process' environment or disk; the
-	// document alone counts, so that every peer reads it the same.
-	auth, endpoint, tlsConfig, err := clouds.Parse(
-		clouds.WithCloudName(a.Cloud),
-		clouds.WithCloudsYAML(strings.NewReader(a.CloudYAML.Reveal())),
-		clouds.WithCloudsPublicYAML(strings.NewReader("public-clouds: {}\n")),
-		clouds.WithRegion(""), clouds.WithEndpointType(""),
-	)
+	session, err := cloud.Keystone(ctx, a, tr, hc)
 	if err != nil {
-		return nil, fmt.Errorf("clouds.yaml: %w", err)
+		return nil, err
 	}
-	auth.AllowReauth = true
-	if tlsConfig != nil {
-		tr.TLSClientConfig = tlsConfig.Clone()
-		tr.TLSClientConfig.MinVersion = max(tr.TLSClientConfig.MinVersion, tls.VersionTLS12)
-	}
-	provider, err := openstack.NewClient(auth.IdentityEndpoint)
-	if err != nil {
-		return nil, fmt.Errorf("keystone: %w", err)
-	}
-	provider.HTTPClient = hc
-	if err := openstack.Authenticate(ctx, provider, auth); err != nil {
-		return nil, fmt.Errorf("keystone: %w", err)
-	}
-	if override != "" {
-		return &gophercloud.ServiceClient{ProviderClient: provider, Type: "baremetal",
-			Endpoint: gophercloud.NormalizeURL(versioned(override))}, nil
-	}
-	sc, err := openstack.NewBareMetalV1(provider, endpoint)
-	if err != nil {
-		return nil, fmt.Errorf("catalogue: %w", err)
-	}
-	return sc, nil
+	return session.BareMetal(versioned(entry.Endpoint))
 }

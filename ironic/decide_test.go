@@ -273,19 +273,6 @@ func TestTheKeyOfLoginsIsGivenAndTakenAway(t *testing.T) {
 	}
 }
 
-func TestFaultStringOfEveryForm(t *testing.T) {
-	for name, body := range map[string]string{
-		"wrapped twice": `{"error_message": "{\"faultcode\": \"Client\", \"faultstring\": \"no\", \"debuginfo\": null}"}`,
-		"wrapped once":  `{"error_message": {"faultcode": "Client", "faultstring": "no"}}`,
-		"keystone":      `{"error": {"code": 401, "message": "no"}}`,
-		"plain":         "no\n",
-	} {
-		if got := faultString([]byte(body)); got != "no" {
-			t.Errorf("%s: %q, want no", name, got)
-		}
-	}
-}
-
 func TestSecureBootIsACapability(t *testing.T) {
 	n := placed()
 	n.Enrol, n.Machine.BootMode, n.Machine.SecureBoot = nil, state.BootUEFI, true

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"tenks/ironic/internal/cloud"
 	"tenks/raftfsm/state"
 )
 
@@ -25,11 +26,11 @@ func Removable(ctx context.Context, access state.IronicAccess, nodes []*state.No
 	if len(nodes) == 0 {
 		return nil, nil
 	}
-	tr := transport(1)
+	tr := cloud.Transport(1)
 	defer tr.CloseIdleConnections()
 	inv, err := listOnce(ctx, access, tr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", label(access), scrub(describe(err), access.Password))
+		return nil, fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), access.Password))
 	}
 	refused := map[string]string{}
 	for _, n := range nodes {

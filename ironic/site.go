@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tenks/ironic/internal/cloud"
 	"tenks/raftfsm/state"
 )
 
@@ -18,7 +19,7 @@ type site struct {
 	access    state.IronicAccess
 	transport *http.Transport
 	client    *client
-	down      backoff
+	down      cloud.Backoff
 	// next is when to look again; seen stands for the nodes as of the last look.
 	next  time.Time
 	seen  seen
@@ -32,7 +33,7 @@ type site struct {
 // stepBackoff spaces the attempts at one step of one node. It counts from when a
 // failure is seen, as an attempt may itself take a minute.
 type stepBackoff struct {
-	backoff
+	cloud.Backoff
 	step string
 	// tried says that the step was taken since the last failure.
 	tried bool
@@ -47,12 +48,12 @@ type seen struct {
 }
 
 func newSite(e *Enroller, access state.IronicAccess) *site {
-	return &site{e: e, access: access, transport: transport(e.cfg.Parallel), nodes: map[string]*stepBackoff{}}
+	return &site{e: e, access: access, transport: cloud.Transport(e.cfg.Parallel), nodes: map[string]*stepBackoff{}}
 }
 
 func (s *site) close() { s.transport.CloseIdleConnections() }
 
-func (s *site) inBackoff() bool { return s.down.waiting() }
+func (s *site) inBackoff() bool { return s.down.Waiting() }
 
 func (s *site) due(nodes []*state.Node) bool {
 	return s.seen != look(nodes) || !time.Now().Before(s.next)
@@ -76,10 +77,10 @@ func (s *site) pass(ctx context.Context, nodes []*state.Node) error {
 	if err != nil {
 		return s.failed(ctx, nodes, results, err)
 	}
-	if s.down.failures > 0 {
+	if s.down.Failures > 0 {
 		s.e.cfg.Log.InfoContext(ctx, "ironic answers again", "ironic", label(s.access))
 	}
-	s.down = backoff{}
+	s.down = cloud.Backoff{}
 	s.forget(nodes)
 	s.schedule(nodes, results)
 	err = s.report(ctx, nodes, results)
@@ -188,10 +189,10 @@ func (s *site) failed(ctx context.Context, nodes []*state.Node, results []result
 	}
 	s.client = nil
 	s.transport.CloseIdleConnections()
-	s.down.fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
-	s.next, s.quiet = s.down.until, 0
-	problem := scrub(fmt.Sprintf("%s: %s; will retry", label(s.access), describe(err)), s.access.Password)
-	if s.down.failures == 1 {
+	s.down.Fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+	s.next, s.quiet = s.down.Until, 0
+	problem := cloud.Scrub(fmt.Sprintf("%s: %s; will retry", label(s.access), cloud.Describe(err)), s.access.Password)
+	if s.down.Failures == 1 {
 		s.e.cfg.Log.WarnContext(ctx, "ironic is of no use now; will retry", "ironic", label(s.access), "nodes", len(nodes), "err", problem)
 	}
 	for i, n := range nodes {
@@ -231,8 +232,8 @@ func (s *site) schedule(nodes []*state.Node, results []result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.nodes {
-		if b.waiting() && b.until.Before(s.next) {
-			s.next = b.until
+		if b.Waiting() && b.Until.Before(s.next) {
+			s.next = b.Until
 		}
 	}
 }
@@ -260,15 +261,15 @@ func (s *site) held(uuid string, a action) bool {
 	b := s.nodes[uuid]
 	if a.Again {
 		b = s.backoffOf(uuid, a.String())
-		if b.tried || b.failures == 0 {
-			b.fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+		if b.tried || b.Failures == 0 {
+			b.Fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
 			b.tried, b.problem = false, a.Problem
 		}
 	}
 	if b == nil || b.step != a.String() {
 		return false
 	}
-	if b.waiting() {
+	if b.Waiting() {
 		return true
 	}
 	b.tried = true
@@ -302,7 +303,7 @@ func (s *site) nodeFailed(uuid, step, problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.backoffOf(uuid, step)
-	b.fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+	b.Fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
 	b.tried, b.problem = false, problem
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"tenks/ironic/internal/cloud"
 	"tenks/raftfsm/state"
 )
 
@@ -31,7 +32,7 @@ func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result,
 			return s.ended(n, r, a), nil
 		}
 		if s.held(n.UUID, a) {
-			return result{status: statusOf(n, r, scrub(s.lastProblem(n.UUID), secretsOf(n)...)), done: true}, nil
+			return result{status: statusOf(n, r, cloud.Scrub(s.lastProblem(n.UUID), secretsOf(n)...)), done: true}, nil
 		}
 		if a.signature() == last {
 			return s.notKept(n, r, a), nil
@@ -84,14 +85,14 @@ func (s *site) ended(n *state.Node, r *record, a action) result {
 		s.nodeDone(n.UUID)
 		return result{status: state.IronicStatus{Phase: state.IronicGone}, done: true}
 	}
-	res := result{status: statusOf(n, r, scrub(a.Problem, secretsOf(n)...)), busy: a.Kind == waiting, done: true}
+	res := result{status: statusOf(n, r, cloud.Scrub(a.Problem, secretsOf(n)...)), busy: a.Kind == waiting, done: true}
 	if a.Kind == settled {
 		s.nodeDone(n.UUID)
 		return res
 	}
 	// While the next attempt runs, the reason of the last failure stays to be seen.
 	if res.status.Error == "" {
-		res.status.Error = scrub(s.lastProblem(n.UUID), secretsOf(n)...)
+		res.status.Error = cloud.Scrub(s.lastProblem(n.UUID), secretsOf(n)...)
 	}
 	return res
 }
@@ -99,7 +100,7 @@ func (s *site) ended(n *state.Node, r *record, a action) result {
 // notKept is the status of a node whose change Ironic took and did not keep: it is
 // tried again with backoff, not at once.
 func (s *site) notKept(n *state.Node, r *record, a action) result {
-	problem := scrub(fmt.Sprintf("node %s: Ironic does not keep %s", n.Name, a.signature()), secretsOf(n)...)
+	problem := cloud.Scrub(fmt.Sprintf("node %s: Ironic does not keep %s", n.Name, a.signature()), secretsOf(n)...)
 	s.nodeFailed(n.UUID, a.String(), problem)
 	return result{status: statusOf(n, r, problem), done: true}
 }
@@ -113,8 +114,8 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 		return result{status: statusOf(n, r, n.Ironic.Error), busy: true, done: true}, nil
 	case blameNode:
 	}
-	problem := fmt.Sprintf("node %s: %s: %s", n.Name, a, describe(err))
-	if code, _ := answer(err); code == http.StatusConflict && (a.Kind == create || a.Kind == createPort) {
+	problem := fmt.Sprintf("node %s: %s: %s", n.Name, a, cloud.Describe(err))
+	if code, _ := cloud.Answer(err); code == http.StatusConflict && (a.Kind == create || a.Kind == createPort) {
 		why, err := s.collision(ctx, w)
 		if err != nil {
 			return result{}, err
@@ -123,7 +124,7 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 			problem = why
 		}
 	}
-	problem = scrub(problem, append(secretsOf(n), s.access.Password)...)
+	problem = cloud.Scrub(problem, append(secretsOf(n), s.access.Password)...)
 	s.nodeFailed(n.UUID, a.String(), problem)
 	return result{status: statusOf(n, r, problem), done: true}, nil
 }
