@@ -154,6 +154,7 @@ type Host struct {
 	fence   *fence
 	events  announcer
 	fetcher fetcher
+	clear   clearing
 
 	// discarding says that a report of deleted nodes is on its way.
 	discarding atomic.Bool

@@ -20,6 +20,9 @@ import (
 // snapshot cannot be right. It may be repeated, but not called concurrently.
 func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 	h.passes.Add(1)
+	if h.clear.wanted() {
+		return h.clearPass(ctx, snap)
+	}
 	nodes := snap.NodesOn(h.cfg.Hypervisor)
 	for _, n := range nodes {
 		h.chassisOf(n)

@@ -19,11 +19,12 @@ func (t *tool) leaveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "leave", Short: "take this host out of its mesh", Args: noArgs,
 		Long: `Leave removes this peer from its mesh, stops its agent and removes its data
-directory. It is refused while nodes are on this host, unless --force says that they
-are to be made anew on others.`,
+directory. It is refused while nodes are on this host, or disks of nodes that the mesh
+has elsewhere. With --force they are deleted; what is placed here is made anew on
+others, with empty disks. Move nodes away with their disks before: tenks peer drain.`,
 		RunE: func(c *cobra.Command, _ []string) error { return t.leave(c.Context(), r) },
 	}
-	c.Flags().BoolVar(&r.Force, "force", false, "also if nodes are here: they are made anew on other hosts")
+	c.Flags().BoolVar(&r.Force, "force", false, "also if nodes are here: they are deleted, and made anew on other hosts")
 	return c
 }
 
@@ -66,7 +67,14 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 		return err
 	}
 	if self.Nodes > 0 && !r.Force {
-		return fmt.Errorf("%d nodes are on this host: destroy their clusters, or --force to have them made anew on others", self.Nodes)
+		return fmt.Errorf("%d nodes are on this host: tenks peer drain, or --force to have them made anew on others, with empty disks", self.Nodes)
+	}
+	kept, err := c.Quarantine(ctx)
+	if err != nil {
+		return err
+	}
+	if len(kept) > 0 && !r.Force {
+		return fmt.Errorf("this host keeps disks of %d nodes that are elsewhere now: see tenks host quarantine; or --force to have them deleted", len(kept))
 	}
 	if err := c.ChangePeer(ctx, id, "leave"); err != nil {
 		return err
@@ -76,7 +84,7 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 	for deadline := time.Now().Add(leaveTime); ; {
 		raft, err := c.Raft(ctx)
 		if err == nil && !slices.ContainsFunc(raft, func(p api.RaftPeer) bool { return p.ID == id }) {
-			return c.RemovePeer(ctx, id, r)
+			break
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no other peer takes this one's place in the log after %s: see tenks raft list; where this is the last peer, tenks down", leaveTime)
@@ -88,4 +96,10 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+	// Before others make them: a node never runs twice.
+	progress.show("removing what the mesh has on this host")
+	if err := c.ClearHost(ctx); err != nil {
+		return err
+	}
+	return c.RemovePeer(ctx, id, r)
 }

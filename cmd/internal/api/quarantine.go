@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"tenks/raftfsm/state"
 )
@@ -15,6 +16,8 @@ type Quarantine interface {
 	// DeleteQuarantined deletes one node's part of it, with its disks. Errors:
 	// state.ErrNotFound, state.ErrBusy.
 	DeleteQuarantined(ctx context.Context, uuid string) error
+	// Clear removes everything of the mesh's that is on this host. The error says what is left.
+	Clear(ctx context.Context) error
 }
 
 // Quarantined is a node that a host has, with its disks, and that the mesh has elsewhere.
@@ -33,6 +36,7 @@ func (s *Server) quarantineRoutes() []route {
 	return []route{
 		{"GET", "/v1/quarantine", "nodes whose disks this host keeps although the mesh has them elsewhere", s.quarantine},
 		{"DELETE", "/v1/quarantine/{name}", "delete such a node's disks on this host", s.deleteQuarantined},
+		{"POST", "/v1/clear", "remove all nodes and links that are on this host, before it leaves the mesh", s.clear},
 	}
 }
 
@@ -57,6 +61,22 @@ func (s *Server) quarantined() []Quarantined {
 		out = append(out, q)
 	}
 	return out
+}
+
+// clearTime bounds how long a host is cleared for by one request.
+const clearTime = 5 * time.Minute
+
+func (s *Server) clear(w http.ResponseWriter, r *http.Request) error {
+	if s.Quarantine == nil {
+		return fmt.Errorf("clear: %w: this peer is no hypervisor", state.ErrUnsupported)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), clearTime)
+	defer cancel()
+	if err := s.Quarantine.Clear(ctx); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func (s *Server) deleteQuarantined(w http.ResponseWriter, r *http.Request) error {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 type kept struct {
 	list    []Quarantined
 	deleted []string
+	clear   error
 }
 
 func (k *kept) Quarantine() []Quarantined { return k.list }
@@ -22,6 +24,24 @@ func (k *kept) Quarantine() []Quarantined { return k.list }
 func (k *kept) DeleteQuarantined(_ context.Context, uuid string) error {
 	k.deleted = append(k.deleted, uuid)
 	return nil
+}
+
+func (k *kept) Clear(context.Context) error { return k.clear }
+
+func TestClearSaysWhatIsLeft(t *testing.T) {
+	k := &kept{}
+	s := New(Config{Source: state.New(), Quarantine: k})
+	for _, want := range []error{nil, errors.New("a node is left")} {
+		k.clear = want
+		rec := httptest.NewRecorder()
+		if err := s.clear(rec, httptest.NewRequest(http.MethodPost, "/", nil)); !errors.Is(err, want) || err == nil && rec.Code != http.StatusNoContent {
+			t.Errorf("error %v, status %d; want %v", err, rec.Code, want)
+		}
+	}
+	err := New(Config{Source: state.New()}).clear(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+	if !errors.Is(err, state.ErrUnsupported) {
+		t.Errorf("a peer that is no hypervisor: %v", err)
+	}
 }
 
 func TestQuarantineIsListedAndDeletedByName(t *testing.T) {

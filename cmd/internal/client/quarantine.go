@@ -20,3 +20,9 @@ func (c *Client) DeleteQuarantined(ctx context.Context, name string) error {
 	_, err := c.do(ctx, http.MethodDelete, "/v1/quarantine/"+url.PathEscape(name), nil, nil)
 	return err
 }
+
+// ClearHost removes all of the mesh's nodes and links that are on this host.
+func (c *Client) ClearHost(ctx context.Context) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/clear", nil, nil)
+	return err
+}

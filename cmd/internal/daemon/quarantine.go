@@ -21,6 +21,9 @@ func (a *agent) DeleteQuarantined(ctx context.Context, uuid string) error {
 	return a.host.DeleteQuarantined(ctx, uuid)
 }
 
+// Clear implements api.Quarantine.
+func (a *agent) Clear(ctx context.Context) error { return a.host.Clear(ctx) }
+
 // checkQuarantine names what is in quarantine on this host.
 func (a *agent) checkQuarantine() []api.Check {
 	var out []api.Check
