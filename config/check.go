@@ -13,6 +13,7 @@ import (
 func (r *reader) checkCluster(c Cluster, root *node) {
 	r.checkTypes(c, root)
 	r.checkSpecs(c, root)
+	r.checkEnrolments(c, root)
 	r.checkDeploy(root)
 	r.checkPDUs(c, root)
 	r.checkIPMI15(c.BMC, root)
@@ -122,6 +123,27 @@ func (r *reader) checkDeploy(root *node) {
 	case hasRamdisk && !hasKernel:
 		r.fault(ramdisk, "needs deploy_kernel too")
 	}
+	if ironic, given := root.get("ironic"); given {
+		if _, cloud := ironic.get("cloud"); cloud || ironic.bad {
+			return
+		}
+	}
+	for _, image := range []*node{kernel, ramdisk} {
+		if image != nil && !image.bad && !deployURL.MatchString(image.text) {
+			r.fault(image, "%s would be an image in Glance, and there is no ironic.cloud: want an http, https or file URL, or an absolute path", quote(image.text))
+		}
+	}
+}
+
+// deployRules is what checkDeploy says, as JSON Schema.
+var deployRules = schema{
+	"dependentRequired": map[string][]string{
+		"deploy_kernel": {"deploy_ramdisk"}, "deploy_ramdisk": {"deploy_kernel"},
+	},
+	"anyOf": []schema{
+		{"properties": schema{"deploy_kernel": schema{"pattern": deployURL.String()}, "deploy_ramdisk": schema{"pattern": deployURL.String()}}},
+		{"properties": schema{"ironic": schema{"required": []string{"cloud"}}}, "required": []string{"ironic"}},
+	},
 }
 
 // ironicRules is what checkIronic says, as JSON Schema.

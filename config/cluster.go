@@ -22,8 +22,8 @@ type Cluster struct {
 	Specs     []Spec
 	// Ironic says where nodes are enrolled; nil: nowhere.
 	Ironic *Ironic
-	// DeployKernel and DeployRamdisk are URLs or absolute paths. Both are set or
-	// neither is.
+	// DeployKernel and DeployRamdisk are URLs or absolute paths, or, with Ironic.Cloud, names
+	// or UUIDs of images in Glance. Both are set or neither is.
 	DeployKernel, DeployRamdisk string
 	BMC                         BMC
 	// PDUs by name.
@@ -84,37 +84,12 @@ type Spec struct {
 	PDU string
 }
 
-// IronicConfig is what Ironic is told of a node beyond its hardware.
-type IronicConfig struct {
-	ResourceClass string
-	Traits        []string
-	// Properties holds scalars as they are written in the file.
-	Properties     map[string]string
-	ConductorGroup string
-	Description    string
-	// Interfaces maps the kind ("network") to the interface ("noop").
-	Interfaces map[string]string
-	// RedfishVerifyCA is a path on Ironic's conductors; empty: certificates are not checked.
-	RedfishVerifyCA string
-}
-
 // Placement narrows where nodes may be placed.
 type Placement struct {
 	// Spread is "zone", "hypervisor" or empty.
 	Spread string
 	// Require has labels that a hypervisor must have.
 	Require map[string]string
-}
-
-// Ironic says how the Ironic API is reached: by Cloud, or else by Endpoint.
-type Ironic struct {
-	// Cloud is an entry of clouds.yaml.
-	Cloud    string
-	Endpoint string
-	// Auth is "none" or "http_basic" where Endpoint is set, else empty.
-	Auth         string
-	Username     string
-	PasswordFile string
 }
 
 // BMC is the account of every node's BMC, and where they are; what is empty is up to Tenks.
@@ -169,9 +144,9 @@ func clusterFile() shape[Cluster] {
 			func(c *Cluster) *[]Spec { return &c.Specs }, listOf(maxSpecs, spec())),
 		opt("ironic", "The Ironic to enrol nodes in. Absent: none.",
 			func(c *Cluster) **Ironic { return &c.Ironic }, pointer(ironic())),
-		opt("deploy_kernel", "Kernel of the deploy agent, a URL or path that Ironic can read.",
+		opt("deploy_kernel", "Kernel of the deploy agent: a URL or path that Ironic can read, or with ironic.cloud the name or UUID of an image in Glance.",
 			func(c *Cluster) *string { return &c.DeployKernel }, text(deployImage)),
-		opt("deploy_ramdisk", "Ramdisk of the deploy agent, a URL or path that Ironic can read.",
+		opt("deploy_ramdisk", "Ramdisk of the deploy agent: a URL or path that Ironic can read, or with ironic.cloud the name or UUID of an image in Glance.",
 			func(c *Cluster) *string { return &c.DeployRamdisk }, text(deployImage)),
 		opt("bmc", "Account and address of every node's BMC. Absent: admin, and a password made for each node; a port of its host.",
 			func(c *Cluster) *BMC { return &c.BMC }, bmcAccount()),
@@ -181,9 +156,7 @@ func clusterFile() shape[Cluster] {
 			func(c *Cluster) *[]Flavor { return &c.Flavors }, listOf(maxFlavors, flavor())),
 		opt("wait_for_placement", "Whether apply --wait waits until Placement offers the enrolled nodes. Only with ironic.cloud.",
 			func(c *Cluster) *bool { return &c.WaitForPlacement }, flag()),
-	).saying(schema{"dependentRequired": map[string][]string{
-		"deploy_kernel": {"deploy_ramdisk"}, "deploy_ramdisk": {"deploy_kernel"},
-	}}).saying(flavorRules)
+	).saying(deployRules).saying(flavorRules)
 }
 
 func nodeType() shape[NodeType] {
@@ -246,37 +219,6 @@ func spec() shape[Spec] {
 	)
 }
 
-func ironicConfig() shape[IronicConfig] {
-	base := func() IronicConfig { return IronicConfig{Interfaces: map[string]string{}} }
-	fields := []field[IronicConfig]{
-		req("resource_class", "Resource class.",
-			func(i *IronicConfig) *string { return &i.ResourceClass }, text(resourceClass)),
-		opt("traits", "Traits, standard or CUSTOM_….",
-			func(i *IronicConfig) *[]string { return &i.Traits }, distinct(listOf(maxTraits, text(trait)))),
-		opt("properties", "Properties, laid over the ones derived from the node type.",
-			func(i *IronicConfig) *map[string]string { return &i.Properties }, mapOf(100, someLine, anyText(description))),
-		opt("conductor_group", "Conductor group.",
-			func(i *IronicConfig) *string { return &i.ConductorGroup }, text(conductorGroup)),
-		opt("description", "Description.",
-			func(i *IronicConfig) *string { return &i.Description }, text(description)),
-		opt("redfish_verify_ca", "With ironic_driver redfish: the file or folder of authorities, on Ironic's conductors, that certificates are checked by. Absent: they are not.",
-			func(i *IronicConfig) *string { return &i.RedfishVerifyCA }, text(filePath)),
-	}
-	for _, kind := range interfaceKinds {
-		f := entry(kind+"_interface", kind, "Ironic's "+kind+" interface.", text(ironicInterface))
-		fields = append(fields, field[IronicConfig]{
-			key: f.key, doc: f.doc, schema: f.schema,
-			read: func(r *reader, n *node, into *IronicConfig) { f.read(r, n, &into.Interfaces) },
-		})
-	}
-	return object(base, fields...)
-}
-
-var interfaceKinds = []string{
-	"bios", "boot", "console", "deploy", "firmware", "inspect", "management",
-	"network", "power", "raid", "rescue", "storage", "vendor",
-}
-
 func placement() shape[Placement] {
 	return object(zero[Placement],
 		opt("spread", "Spread the spec's nodes over zones or hypervisors.",
@@ -284,21 +226,6 @@ func placement() shape[Placement] {
 		opt("require", "Labels that a hypervisor must have.",
 			func(p *Placement) *map[string]string { return &p.Require }, mapOf(100, labelKey, anyText(oneLine))),
 	)
-}
-
-func ironic() shape[Ironic] {
-	return object(zero[Ironic],
-		opt("cloud", "Entry of clouds.yaml.",
-			func(i *Ironic) *string { return &i.Cloud }, text(someLine)),
-		opt("endpoint", "URL of the Ironic API, for one without Keystone.",
-			func(i *Ironic) *string { return &i.Endpoint }, also(text(endpoint), endpointParses)),
-		opt("auth", "With endpoint: none (default) or http_basic.",
-			func(i *Ironic) *string { return &i.Auth }, choice([]string{"none", "http_basic"}, nil)),
-		opt("username", "With auth http_basic.",
-			func(i *Ironic) *string { return &i.Username }, text(someLine)),
-		opt("password_file", "With auth http_basic: a file that holds the password.",
-			func(i *Ironic) *string { return &i.PasswordFile }, text(filePath)),
-	).saying(ironicRules)
 }
 
 func bmcAccount() shape[BMC] {

@@ -26,8 +26,15 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			Type: "controller", Count: 3, NodeNamePrefix: "controller",
 			IronicConfig: &IronicConfig{
 				ResourceClass: "baremetal", Traits: []string{"CUSTOM_GPU", "HW_CPU_X86_VMX"},
-				Properties:     map[string]string{"capabilities": "node_role:ctl", "rack": "12"},
-				ConductorGroup: "rack-a", Description: "a controller", RedfishVerifyCA: "/etc/ssl/bmc.pem",
+				Properties: map[string]string{"capabilities": "node_role:ctl", "rack": "12"},
+				Objects: map[string]string{"place": `{"row":[1,"x"]}`,
+					"root_device": `{"rotational":false,"serial":"disk0","size":">= 10"}`},
+				Extra:          map[string]string{"site": `"lab"`, "slots": "[1,2]"},
+				ConductorGroup: "rack-a", Shard: "s1", Owner: "alice", Lessee: "bob",
+				Description: "a controller", RedfishVerifyCA: "/etc/ssl/bmc.pem",
+				AutomatedClean: new(bool), State: "manageable", Inspect: true, Recover: true, PXEEnabled: &[]int{},
+				PortGroups: []PortGroup{{Name: "bond0", Ports: []int{0}, Mode: "active-backup", Address: FirstPort,
+					StandalonePorts: new(bool), Properties: map[string]string{"miimon": "100"}}},
 				Interfaces: map[string]string{
 					"bios": "no-bios", "boot": "ipxe", "console": "no-console", "deploy": "direct", "firmware": "no-firmware",
 					"inspect": "no-inspect", "management": "ipmitool", "network": "noop", "power": "ipmitool",
@@ -39,6 +46,7 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s", PDU: "rack1"}},
 		Ironic: &Ironic{
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
+			Concurrency: 4, Rate: 20,
 		},
 		DeployKernel: "http://192.0.2.10/ipa.kernel", DeployRamdisk: "http://192.0.2.10/ipa.initramfs",
 		BMC: BMC{Username: "admin", PasswordFile: "/etc/tenks/bmc-password", KeyFile: "/etc/tenks/bmc-key", Addresses: []AddressRange{

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -65,9 +66,19 @@ var (
 		want: "an http or https URL without credentials, query or fragment",
 	}
 	deployImage = pattern{
-		re:   regexp.MustCompile(`^(https?://[^/?#@\s]+/\S+|file:///\S+|/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f])$`),
+		re:   regexp.MustCompile(`^(https?://[^/?#@\s]+/\S+|file:///\S+|/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]|[^\s/:][^/:\x00-\x1f\x7f]*)$`),
 		most: 2048, quiet: true,
-		want: "an http, https or file URL (without credentials), or an absolute path",
+		want: "an http, https or file URL (without credentials), an absolute path, or the name or UUID of an image in Glance",
+	}
+	// deployURL is a deployImage that Ironic finds without Glance.
+	deployURL      = regexp.MustCompile(`^(https?://|file:///|/)`)
+	rootDeviceHint = pattern{
+		re: regexp.MustCompile(`^(` + strings.Join(hintNames, "|") + `)$`), most: 63,
+		want: "one of " + strings.Join(hintNames, ", "),
+	}
+	groupAddress = pattern{
+		re: regexp.MustCompile(`^(` + FirstPort + `|[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5})$`), most: 17,
+		want: "a MAC address, or " + FirstPort,
 	}
 	bmcUser = pattern{
 		re: regexp.MustCompile(`^[ -~]+$`), most: 16,

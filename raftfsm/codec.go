@@ -137,6 +137,8 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"end-faults": body[state.EndFaults],
 	"set-audit":  body[state.SetAudit],
 	"set-quota":  body[state.SetQuota],
+
+	"recover-nodes": body[state.RecoverNodes],
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

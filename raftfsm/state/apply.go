@@ -43,6 +43,7 @@ const (
 	EventNodeAudit      = "node-audit"
 	EventClusterQuota   = "cluster-quota"
 	EventNodeAnew       = "node-made-anew"
+	EventNodeRecover    = "node-recover"
 	EventFaultAdded     = "fault-added"
 	EventFaultEnded     = "fault-ended"
 )
@@ -154,6 +155,7 @@ func (t *tx) createNode(cluster string, n Node) error {
 		return err
 	}
 	n.CreateIndex, n.ModifyIndex, n.RestartIndex = t.index, t.index, 0
+	n.RecoverIndex = 0
 	n.Placement, n.LastPlacement, n.Past, n.Unplaced = nil, nil, nil, ""
 	n.Discard, n.Move, n.Audit = nil, nil, false
 	n.Lost, n.LostReason = false, ""
@@ -223,6 +225,7 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 		return fmt.Errorf("node %q: %w", n.Name, err)
 	}
 	n.BMCAddress = c.BMCAddress
+	n.AdoptIronic = n.AdoptIronic || c.AdoptIronic
 	if err := t.checkPorts(&n); err != nil {
 		return err
 	}

@@ -68,6 +68,8 @@ type NodeChange struct {
 	// a change that a node which exists cannot take. It keeps who it is: UUID, name, MACs,
 	// its record in Ironic.
 	Anew bool `json:",omitempty"`
+	// AdoptIronic is as in Node; a node that has it keeps it.
+	AdoptIronic bool `json:",omitempty"`
 }
 
 // NodeRemoval asks for a node to go.

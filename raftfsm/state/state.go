@@ -49,7 +49,10 @@ type Cluster struct {
 	Specs []Spec
 	// Ironic says where nodes are enrolled; nil: nowhere.
 	Ironic *IronicAccess
-	// DeployKernel and DeployRamdisk are URLs given to Ironic; empty: none.
+	// IronicLimits bound what Ironic is asked at a time.
+	IronicLimits IronicLimits `json:",omitzero"`
+	// DeployKernel and DeployRamdisk are given to Ironic: URLs, or names or UUIDs of images in
+	// Glance; empty: none.
 	DeployKernel, DeployRamdisk string
 	// BMC is the account of every node's BMC. An empty Username means "admin", an
 	// empty Password a generated one per node.
@@ -167,21 +170,6 @@ type Volume struct {
 	Image string
 }
 
-// Enrolment is what Ironic is told of a node beyond its hardware.
-type Enrolment struct {
-	ResourceClass string
-	Traits        []string
-	// Properties are laid over the ones derived from the Machine.
-	Properties map[string]string
-	// Interfaces maps the kind ("network", "boot", …) to the Ironic interface.
-	Interfaces     map[string]string
-	ConductorGroup string
-	Description    string
-	// RedfishVerifyCA is what Ironic checks the certificate of a Redfish service by: a path
-	// on its conductors; empty: it does not.
-	RedfishVerifyCA string
-}
-
 // IronicAccess says how the Ironic API is reached. Everything needed is in it,
 // so that any peer can be the leader.
 type IronicAccess struct {
@@ -251,7 +239,7 @@ type Node struct {
 	Spec    string
 	Machine Machine
 	Enrol   *Enrolment
-	// Deploy kernel and ramdisk URLs for Ironic, from the cluster.
+	// Deploy kernel and ramdisk for Ironic, from the cluster.
 	DeployKernel, DeployRamdisk string
 	Constraints                 Constraints
 	OnHostLoss                  LossPolicy
@@ -304,6 +292,12 @@ type Node struct {
 	Force bool
 	// Forget leaves the Ironic record alone on removal.
 	Forget bool
+	// AdoptIronic lets a record of Ironic with the node's UUID or name that nobody marked become
+	// the node's, as it is.
+	AdoptIronic bool `json:",omitempty"`
+	// RecoverIndex is the index of the last command that asked for the node to be taken out of
+	// a failed state in Ironic; 0: never.
+	RecoverIndex uint64 `json:",omitempty"`
 
 	Host   HostStatus
 	Ironic IronicStatus
@@ -389,13 +383,6 @@ const (
 	IronicEnrolled  IronicPhase = "enrolled"
 	IronicGone      IronicPhase = "gone"
 )
-
-// IronicStatus is what the enroller reports of a node.
-type IronicStatus struct {
-	Phase          IronicPhase
-	ProvisionState string
-	Error          string
-}
 
 // Hypervisor is a peer seen as a place to run nodes.
 type Hypervisor struct {

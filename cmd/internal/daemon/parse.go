@@ -94,7 +94,7 @@ func convert(c config.Cluster) state.Cluster {
 	for _, s := range c.Specs {
 		key := s.Type + "/" + s.NodeNamePrefix
 		out.Specs = append(out.Specs, state.Spec{Key: key + "/" + strconv.Itoa(seen[key]), Type: s.Type,
-			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig),
+			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig, c.NodeTypes[s.Type]),
 			Constraints: state.Constraints{Spread: s.Placement.Spread, Require: s.Placement.Require},
 			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s), PDU: s.PDU})
 		seen[key]++
@@ -104,6 +104,7 @@ func convert(c config.Cluster) state.Cluster {
 		if i.Cloud != "" {
 			out.Ironic.Auth = "cloud"
 		}
+		out.IronicLimits = state.IronicLimits{Concurrency: i.Concurrency, Rate: i.Rate}
 	}
 	return out
 }
@@ -155,13 +156,4 @@ func machine(t config.NodeType) state.Machine {
 		m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: uint64(v.Capacity), Image: v.Image})
 	}
 	return m
-}
-
-func enrolment(c *config.IronicConfig) *state.Enrolment {
-	if c == nil {
-		return nil
-	}
-	return &state.Enrolment{ResourceClass: c.ResourceClass, Traits: c.Traits, Properties: c.Properties,
-		Interfaces: c.Interfaces, ConductorGroup: c.ConductorGroup, Description: c.Description,
-		RedfishVerifyCA: c.RedfishVerifyCA}
 }

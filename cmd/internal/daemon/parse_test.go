@@ -192,6 +192,8 @@ func leaves(v reflect.Value, path string, look func(path string), put func()) {
 			v.SetInt(v.Int() + 1)
 		case v.CanUint():
 			v.SetUint(v.Uint() + 1)
+		case v.CanFloat():
+			v.SetFloat(v.Float() + 1)
 		}
 		put()
 		look(path)
