@@ -48,6 +48,8 @@ func (h *Host) apply(ctx context.Context, step Step) error {
 		err = x.bridge(step.Bridge)
 	case OpPort:
 		err = x.port(step.Port)
+	case OpClosePort:
+		err = x.closePort(step.Port.Name)
 	case OpDeletePort:
 		err = x.deletePort(step.Port.Name)
 	case OpDeleteBridge:
@@ -72,6 +74,15 @@ type transaction struct {
 func (x *transaction) add(ops []ovsdb.Operation, err error) error {
 	x.ops = append(x.ops, ops...)
 	return err
+}
+
+// create adds new rows. Their UUIDs are names, by which others in the transaction refer to them.
+func (x *transaction) create(rows ...model.Model) error {
+	var errs error
+	for _, row := range rows {
+		errs = errors.Join(errs, x.add(x.session.client.Create(row)))
+	}
+	return errs
 }
 
 // mutate adds a change of a set, map or number of an existing row.
@@ -103,7 +114,7 @@ func (x *transaction) bridge(b Bridge) error {
 		row := &bridgeRow{UUID: "bridge", Name: b.Name, Ports: []string{ownPort.UUID}, DatapathType: b.Datapath,
 			OtherConfig: map[string]string{configHWAddress: b.MAC}, ExternalIDs: ids}
 		root := &rootRow{UUID: x.tables.root.UUID}
-		return errors.Join(x.add(x.session.client.Create(own, ownPort, row)),
+		return errors.Join(x.create(own, ownPort, row),
 			x.mutate(root, &root.Bridges, ovsdb.MutateOperationInsert, []string{row.UUID}))
 	}
 	if parseMark(x.mesh, have.ExternalIDs).Role == "" {
@@ -116,7 +127,7 @@ func (x *transaction) bridge(b Bridge) error {
 		mtu := &interfaceRow{UUID: i.UUID, MTURequest: &b.MTU}
 		return errors.Join(err, x.update(mtu, &mtu.MTURequest))
 	}
-	return errors.Join(err, x.add(x.session.client.Create(own, ownPort)), x.mutate(row, &row.Ports, ovsdb.MutateOperationInsert, []string{ownPort.UUID}))
+	return errors.Join(err, x.create(own, ownPort), x.mutate(row, &row.Ports, ovsdb.MutateOperationInsert, []string{ownPort.UUID}))
 }
 
 func (x *transaction) port(p Port) error {
@@ -133,7 +144,7 @@ func (x *transaction) port(p Port) error {
 	have := x.tables.port(p.Name)
 	if have == nil {
 		row := &portRow{UUID: "port", Name: p.Name, Interfaces: []string{want.UUID}, Tag: p.tag(), ExternalIDs: ids}
-		return errors.Join(x.add(x.session.client.Create(want, row)), x.mutate(into, &into.Ports, ovsdb.MutateOperationInsert, []string{row.UUID}))
+		return errors.Join(x.create(want, row), x.mutate(into, &into.Ports, ovsdb.MutateOperationInsert, []string{row.UUID}))
 	}
 	if parseMark(x.mesh, have.ExternalIDs).Role == "" {
 		return errors.New("it exists and is not ours")
@@ -156,7 +167,7 @@ func (x *transaction) portInterface(port *portRow, want *interfaceRow) error {
 	i := x.tables.iface(want.Name)
 	if i == nil || len(port.Interfaces) != 1 || port.Interfaces[0] != i.UUID {
 		row := &portRow{UUID: port.UUID, Interfaces: []string{want.UUID}}
-		return errors.Join(x.add(x.session.client.Create(want)), x.update(row, &row.Interfaces))
+		return errors.Join(x.create(want), x.update(row, &row.Interfaces))
 	}
 	row := &interfaceRow{UUID: i.UUID, Type: want.Type}
 	var err error
@@ -178,6 +189,24 @@ func (p Port) tag() *int {
 		return nil
 	}
 	return &p.Tag
+}
+
+// closePort makes of the port's interface one that Open vSwitch cannot open. Should the
+// agent end then, the next plan sees an interface of another type than it should be.
+func (x *transaction) closePort(name string) error {
+	p := x.tables.port(name)
+	if p == nil {
+		return nil
+	}
+	if parseMark(x.mesh, p.ExternalIDs).Role == "" {
+		return errors.New("it is not ours")
+	}
+	i := x.tables.iface(name)
+	if i == nil {
+		return nil
+	}
+	row := &interfaceRow{UUID: i.UUID, Type: kindPatch}
+	return x.update(row, &row.Type)
 }
 
 func (x *transaction) deletePort(name string) error {

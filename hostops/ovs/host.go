@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,8 +40,10 @@ type Host struct {
 	mu sync.Mutex // guards what follows, and is held while a connection is made
 	// session is the connection; nil: none yet, or it was lost.
 	session *session
-	// wake is that of Watch.
-	wake func()
+
+	// wake is that of Watch. It is apart from mu, which is held while a session ends, and
+	// a session calls it.
+	wake atomic.Pointer[func()]
 }
 
 // Open returns a Host; nothing is connected yet.
@@ -76,7 +79,7 @@ func (h *Host) Observe(ctx context.Context) (Have, error) {
 func (h *Host) connected(ctx context.Context) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.session != nil && h.session.client.Connected() {
+	if h.session != nil && !h.session.lost() {
 		return h.session, nil
 	}
 	h.drop()
@@ -100,11 +103,8 @@ func (h *Host) drop() {
 
 // changed tells Watch's caller.
 func (h *Host) changed() {
-	h.mu.Lock()
-	wake := h.wake
-	h.mu.Unlock()
-	if wake != nil {
-		wake()
+	if wake := h.wake.Load(); wake != nil {
+		(*wake)()
 	}
 }
 
@@ -125,6 +125,9 @@ type session struct {
 	client client.Client
 	// rows are the copy: the client forgets its own when the connection is lost.
 	rows *cache.TableCache
+	// gone is closed once the connection is lost, ended asks for its end, over is closed
+	// when nobody listens any longer.
+	gone, ended, over chan struct{}
 }
 
 // connect returns when the copy is complete. changed must not block.
@@ -140,8 +143,10 @@ func connect(ctx context.Context, db string, changed func()) (*session, error) {
 	if err := c.Connect(ctx); err != nil {
 		return nil, err
 	}
-	s := &session{client: c, rows: c.Cache()}
+	s := &session{client: c, rows: c.Cache(), gone: make(chan struct{}), ended: make(chan struct{}), over: make(chan struct{})}
+	go s.listen(changed) // close waits for it
 	if s.rows == nil {
+		s.close()
 		return nil, client.ErrNotConnected
 	}
 	if _, err := c.Monitor(ctx, c.NewMonitor(monitored()...)); err != nil {
@@ -161,7 +166,32 @@ func connect(ctx context.Context, db string, changed func()) (*session, error) {
 	return s, nil
 }
 
-func (s *session) close() { s.client.Close() }
+// listen waits for the end of the connection. The client itself goes on to say that it is
+// connected when the other end is lost.
+func (s *session) listen(changed func()) {
+	defer close(s.over)
+	select {
+	case <-s.client.DisconnectNotify():
+		close(s.gone)
+		changed()
+	case <-s.ended:
+	}
+}
+
+func (s *session) lost() bool {
+	select {
+	case <-s.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *session) close() {
+	s.client.Close()
+	close(s.ended)
+	<-s.over
+}
 
 // tables returns the copy. Its rows are shared: they are not to be changed.
 func (s *session) tables() (tables, error) {

@@ -52,4 +52,6 @@ type Want struct {
 	// Keep are names of ports that stay as they are, if they are there: of what cannot be
 	// decided now.
 	Keep []string
+	// Anew are names of interfaces that are deleted and made again meanwhile.
+	Anew []string
 }

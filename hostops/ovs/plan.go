@@ -18,7 +18,10 @@ func Plan(want Want, have Have) []Step {
 	if have.Down != nil {
 		return nil
 	}
-	p := &planner{have: have, wanted: map[string]Bridge{}, claimed: map[string]bool{}, refused: map[string]bool{}}
+	p := &planner{have: have, wanted: map[string]Bridge{}, claimed: map[string]bool{}, refused: map[string]bool{}, anew: map[string]bool{}}
+	for _, name := range want.Anew {
+		p.anew[name] = true
+	}
 	for _, name := range want.Keep {
 		p.claimed[name] = true
 	}
@@ -44,7 +47,9 @@ type planner struct {
 	// claimed are names of bridges and ports that something wanted has; refused are those
 	// of bridges that cannot be had.
 	claimed, refused map[string]bool
-	steps            []Step
+	// anew are names of interfaces that are made anew.
+	anew  map[string]bool
+	steps []Step
 }
 
 func (p *planner) add(s Step) { p.steps = append(p.steps, s) }
@@ -110,7 +115,15 @@ func (p *planner) port(w Port) {
 		p.add(Step{Op: OpConflict, Stage: w.Mark.stage(), Node: w.Mark.Node, Bridge: Bridge{Name: w.Bridge}, Port: Port{Name: w.Name}, Reason: conflict})
 		return
 	}
-	if !exists || !w.matches(h) {
+	anew := exists && p.anew[w.Name]
+	if anew && h.Kind == "" {
+		closing := Step{Op: OpClosePort, Stage: StageFirst, Node: w.Mark.Node, Port: Port{Name: w.Name, Bridge: h.Bridge}}
+		if w.Mark.Role == RolePort {
+			closing.Stage = StageGone
+		}
+		p.add(closing)
+	}
+	if !exists || anew || !w.matches(h) {
 		p.add(Step{Op: OpPort, Stage: w.Mark.stage(), Node: w.Mark.Node, Port: w})
 	}
 }

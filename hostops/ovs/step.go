@@ -14,6 +14,10 @@ const (
 	// OpPort makes the port, moves one of ours into its bridge, or makes of it what it
 	// should be. What others set on it stays.
 	OpPort Op = "set port"
+	// OpClosePort has the interface of a port closed until OpPort, with all that is said of
+	// the port. In the userspace datapath Open vSwitch does not notice that an interface
+	// of that name was deleted and made anew.
+	OpClosePort Op = "close port"
 	// OpDeletePort deletes a port, and OpDeleteBridge a bridge with all its ports.
 	OpDeletePort   Op = "delete port"
 	OpDeleteBridge Op = "delete bridge"
@@ -66,7 +70,7 @@ func (s Step) String() string {
 			text += fmt.Sprintf(" VLAN %d", s.Port.Tag)
 		}
 		return text
-	case OpDeletePort:
+	case OpDeletePort, OpClosePort:
 		return fmt.Sprintf("%s %s", s.Op, s.Port.Name)
 	}
 	return fmt.Sprintf("%s %s", s.Op, s.Bridge.Name)

@@ -12,14 +12,8 @@ const watchPeriod = time.Second
 // when the database comes and goes, until ctx ends (nil). wake must not block. A host
 // without Open vSwitch is no error: it may get one.
 func (h *Host) Watch(ctx context.Context, wake func()) error {
-	h.mu.Lock()
-	h.wake = wake
-	h.mu.Unlock()
-	defer func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.wake = nil
-	}()
+	h.wake.Store(&wake)
+	defer h.wake.Store(nil)
 	ticker := time.NewTicker(watchPeriod)
 	defer ticker.Stop()
 	up := false
@@ -47,6 +41,10 @@ func (h *Host) probe(ctx context.Context, s *session) {
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if s.client.Echo(bounded) != nil && ctx.Err() == nil {
-		s.close()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.session == s {
+			h.drop()
+		}
 	}
 }
