@@ -60,6 +60,10 @@ func (h *Host) modify(s Step) error {
 		c.mac = s.MAC
 	case OpSetMTU:
 		c.mtu = s.MTU
+	case OpComplete:
+		return complete(h.offloads, s.Link)
+	case OpRename:
+		return h.rename(c.index, s.Name)
 	case OpJoin:
 		if c.master, err = h.bridgeIndex(s.Bridge); err != nil {
 			return err
@@ -93,11 +97,13 @@ func (h *Host) createBridge(s Step) error {
 func (h *Host) createPair(s Step) error {
 	inner := change{name: s.Link, mac: birthMAC(h.mesh, s.Link), mtu: s.MTU}
 	outer := change{name: s.Peer, mac: s.MAC, mtu: s.MTU}
-	master, err := h.bridgeIndex(s.Bridge)
-	if err != nil {
-		return err
+	master, outerMaster := 0, 0
+	var err error
+	if !s.Loose {
+		if master, err = h.bridgeIndex(s.Bridge); err != nil {
+			return err
+		}
 	}
-	outerMaster := 0
 	if s.PeerBridge != "" {
 		if outerMaster, err = h.bridgeIndex(s.PeerBridge); err != nil {
 			return err
@@ -111,6 +117,14 @@ func (h *Host) createPair(s Step) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, name := range []string{s.Link, s.Peer} {
+		if !s.Complete {
+			break
+		}
+		if err := complete(h.offloads, name); err != nil {
+			return fmt.Errorf("complete checksums of %s: %w", name, err)
+		}
 	}
 	for _, c := range []change{
 		{name: s.Link, alias: s.Alias, master: master, quiet: true},
@@ -144,6 +158,9 @@ func (h *Host) isPair(a, b string) error {
 // plug puts a device into a bridge of ours. The host would lose whatever it says
 // over IP on the device, so it must say nothing.
 func (h *Host) plug(s Step) error {
+	if s.Loose {
+		return h.plugLoose(s)
+	}
 	bridge, err := h.ours(s.Bridge)
 	if err != nil {
 		return err
@@ -159,6 +176,29 @@ func (h *Host) plug(s Step) error {
 		return err
 	}
 	return h.rtnl.set(change{index: dev.Attrs().Index, master: bridge.Attrs().Index, up: true})
+}
+
+// plugLoose leaves the device ready for Open vSwitch.
+func (h *Host) plugLoose(s Step) error {
+	dev, err := h.rtnl.get(s.Link, 0)
+	if err != nil {
+		return err
+	}
+	if err := h.usedByHost(dev); err != nil {
+		return err
+	}
+	return h.rtnl.set(change{index: dev.Attrs().Index, up: true})
+}
+
+// rename takes the link down, since not every kernel renames one that is up. The other end
+// of a pair stays, and whatever uses it sees the carrier go and come.
+func (h *Host) rename(index int, name string) error {
+	for _, c := range []change{{index: index, down: true}, {index: index, rename: name}, {index: index, up: true}} {
+		if err := h.rtnl.set(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // usedByHost is an error if the host speaks IP on the device.

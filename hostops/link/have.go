@@ -11,6 +11,9 @@ import (
 const (
 	kindBridge = "bridge"
 	kindVeth   = "veth"
+	// KindSwitch is a bridge of Open vSwitch: the kernel says so of those in its own
+	// datapath, and the caller of all, with Link.Mark, before it plans.
+	KindSwitch = "openvswitch"
 )
 
 // Link is a network interface as it is.
@@ -32,6 +35,9 @@ type Link struct {
 	Mark Mark
 	// Unmarked says that a link of ours lacks its alias.
 	Unmarked bool
+	// Offload says that the link passes frames on whose checksums are incomplete. It is
+	// looked at for uplinks, and for all of ours if Config.Userspace says so.
+	Offload bool
 }
 
 // Ours reports whether this mesh made the link.

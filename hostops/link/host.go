@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,7 +16,9 @@ import (
 type Config struct {
 	// Mesh is the mesh's ID, part of every mark.
 	Mesh string
-	Log  *slog.Logger
+	// Userspace has Link.Offload observed of all our links.
+	Userspace bool
+	Log       *slog.Logger
 }
 
 // Host is the links of one network namespace. It is safe for concurrent use.
@@ -29,6 +32,9 @@ type Host struct {
 	// routes is for addresses and routes, which rtnl does not know.
 	routes *netlink.Handle
 	ns     netns.NsHandle
+	// offloads is a socket in the namespace, for ethtool's requests.
+	offloads  int
+	userspace bool
 }
 
 // Open binds to the network namespace of the calling thread. It needs CAP_NET_ADMIN
@@ -49,17 +55,25 @@ func Open(c Config) (*Host, error) {
 		_ = ns.Close()
 		return nil, fmt.Errorf("netlink: open: %w", err)
 	}
-	return &Host{mesh: c.Mesh, log: c.Log, rtnl: r, routes: routes, ns: ns}, nil
+	offloads, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		r.close()
+		routes.Close()
+		_ = ns.Close()
+		return nil, fmt.Errorf("ethtool: open: %w", err)
+	}
+	return &Host{mesh: c.Mesh, log: c.Log, rtnl: r, routes: routes, ns: ns, offloads: offloads, userspace: c.Userspace}, nil
 }
 
 // Close frees the sockets. No other call may be under way or follow.
 func (h *Host) Close() error {
 	h.rtnl.close()
 	h.routes.Close()
-	return h.ns.Close()
+	return errors.Join(unix.Close(h.offloads), h.ns.Close())
 }
 
-// Observe returns all links. It costs one dump, whatever their number.
+// Observe returns all links. It costs one dump, whatever their number, and a call for each
+// link whose offloads are looked at.
 func (h *Host) Observe(ctx context.Context) (Have, error) {
 	if err := ctx.Err(); err != nil {
 		return Have{}, err
@@ -68,7 +82,14 @@ func (h *Host) Observe(ctx context.Context) (Have, error) {
 	if err != nil {
 		return Have{}, fmt.Errorf("links: list: %w", err)
 	}
-	return observed(h.mesh, links), nil
+	have := observed(h.mesh, links)
+	for name, l := range have.Links {
+		if l.Kind == kindVeth && l.Ours() && (h.userspace || l.Mark.Role == RoleUplink) {
+			l.Offload = offloads(h.offloads, name)
+			have.Links[name] = l
+		}
+	}
+	return have, nil
 }
 
 // observed turns the kernel's answer into values.

@@ -9,6 +9,8 @@
 // goroutines when they return.
 package link
 
+import "strings"
+
 // DefaultMTU is the MTU, in bytes, of a physnet that no device gives one to.
 const DefaultMTU = 1500
 
@@ -21,6 +23,34 @@ type Bridge struct {
 	// isolated. An interface is plugged in, a bridge is joined by a veth pair
 	// p-<bridge>-br (in ours) and p-<bridge>-phy (in theirs).
 	Device string
+	// Switch says that the bridge is one of Open vSwitch: package ovs makes it and puts
+	// links into it, and only the links are made here. Switch sides end in "-ovs" then.
+	Switch bool
+	// DeviceSwitch says of Device that it is one of Open vSwitch, and Patched that package
+	// ovs joins it without any link.
+	DeviceSwitch, Patched bool
+	// Userspace says that Open vSwitch reads frames of the bridge's links by packet(7), which
+	// they must be complete for.
+	Userspace bool
+}
+
+// suffix is that of links in the bridge.
+func (b Bridge) suffix() string {
+	if b.Switch {
+		return "-ovs"
+	}
+	return "-br"
+}
+
+// PeerName is the switch-side end of a node's port i in this bridge: "p-<linkName>-<i>-br",
+// or "-ovs".
+func (b Bridge) PeerName(linkName string, i int) string {
+	return strings.TrimSuffix(TapName(linkName, i), "-tap") + b.suffix()
+}
+
+// UplinkNames are the ends, in this bridge and in Device, of what joins them.
+func (b Bridge) UplinkNames() (inner, outer string) {
+	return "p-" + b.Name + b.suffix(), "p-" + b.Name + "-phy"
 }
 
 // Port is one NIC of a node as it should be.

@@ -49,6 +49,14 @@ func (m model) apply(s Step) {
 		l.MTU = s.MTU
 	case OpUp:
 		l.Up = true
+	case OpComplete:
+		l.Offload = false
+	case OpRename:
+		delete(m.have.Links, l.Name)
+		peer := m.have.Links[l.Peer]
+		l.Name, peer.Peer = s.Name, s.Name
+		m.have.Links[peer.Name], m.have.Links[l.Name] = peer, l
+		return
 	case OpJoin:
 		l.Master = s.Bridge
 	case OpPlug:

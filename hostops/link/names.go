@@ -20,14 +20,9 @@ func BridgeName(i int) string { return bridgePrefix + strconv.Itoa(i) }
 // an interface name for a link name of at most 6 bytes and i up to 99.
 func TapName(linkName string, i int) string { return fmt.Sprintf("p-%s-%d-tap", linkName, i) }
 
-// PeerName is the switch-side end of a node's port i: "p-<linkName>-<i>-br".
-func PeerName(linkName string, i int) string { return fmt.Sprintf("p-%s-%d-br", linkName, i) }
-
-// uplinkNames are the ends, in our bridge and in theirs, of the pair that joins a
-// bridge of ours to a Linux bridge.
-func uplinkNames(bridge string) (inner, outer string) {
-	return "p-" + bridge + "-br", "p-" + bridge + "-phy"
-}
+// PeerName is the switch-side end of a node's port i in a Linux bridge:
+// "p-<linkName>-<i>-br".
+func PeerName(linkName string, i int) string { return Bridge{}.PeerName(linkName, i) }
 
 // AssignBridges gives every physnet the index of its bridge. A known one keeps its
 // index; the others get, in order of their names, the lowest index that neither a

@@ -11,7 +11,20 @@ import (
 // out one by one. It is deterministic, and empty when nothing is to be done. What
 // cannot be done is a step of its own with OpConflict, so that it holds up nothing
 // else.
-func Plan(want Want, have Have) []Step {
+func Plan(want Want, have Have) []Step { return planned(want, have).steps() }
+
+// MTUs returns the MTU, in bytes, of each wanted bridge that can be had, by its name.
+func MTUs(want Want, have Have) map[string]int {
+	mtus := map[string]int{}
+	for name, b := range planned(want, have).bridges {
+		if b.conflict == "" {
+			mtus[name] = b.mtu
+		}
+	}
+	return mtus
+}
+
+func planned(want Want, have Have) *planner {
 	p := &planner{
 		have:    have,
 		claimed: map[string]bool{},
@@ -28,7 +41,7 @@ func Plan(want Want, have Have) []Step {
 		p.port(port)
 	}
 	p.unwanted()
-	return p.steps()
+	return p
 }
 
 type planner struct {
@@ -49,6 +62,7 @@ type planner struct {
 
 // bridgePlan is what ports need to know of their bridge.
 type bridgePlan struct {
+	Bridge
 	mtu int
 	// conflict says why the bridge cannot be had.
 	conflict string
@@ -95,6 +109,8 @@ func (p *planner) claim(name, kind string) (conflict string) {
 		return fmt.Sprintf("interface %s is wanted twice", name)
 	case exists && !l.Ours():
 		return fmt.Sprintf("interface %s exists and is not ours", name)
+	case exists && l.Kind == KindSwitch && kind == kindBridge:
+		// Package ovs deletes it before.
 	case exists && l.Kind != kind:
 		return fmt.Sprintf("interface %s is a %s of ours where a %s should be", name, l.Kind, kind)
 	}
@@ -103,7 +119,7 @@ func (p *planner) claim(name, kind string) (conflict string) {
 }
 
 func (p *planner) bridge(b Bridge) {
-	if conflict := p.claim(b.Name, kindBridge); conflict != "" {
+	if conflict := p.claimBridge(b); conflict != "" {
 		if _, ok := p.bridges[b.Name]; !ok {
 			p.bridges[b.Name] = bridgePlan{conflict: conflict}
 		}
@@ -119,23 +135,55 @@ func (p *planner) bridge(b Bridge) {
 	case b.Device != "" && exists:
 		mtu = l.MTU
 	}
-	p.bridges[b.Name] = bridgePlan{mtu: mtu}
-	mark := Mark{Role: RoleBridge, Physnet: b.Physnet}
-	if fault == "" && dev.Kind != kindBridge {
-		mark.Device = b.Device
+	p.bridges[b.Name] = bridgePlan{Bridge: b, mtu: mtu}
+	if b.Switch {
+		p.replace(l)
+	} else {
+		p.linuxBridge(b, fault, mtu)
 	}
-	p.release(l, mark.Device)
-	p.ensureBridge(b.Name, mark, mtu)
 	switch {
 	case fault != "":
 		p.keepUplink(b)
 		p.conflict("", b.Device, "physnet %q: %s", b.Physnet, fault)
 	case b.Device == "":
-	case dev.Kind == kindBridge:
+	case b.Patched:
+	case dev.Kind == kindBridge || b.DeviceSwitch:
 		p.joinBridge(b, mtu)
 	default:
 		p.plugDevice(b, dev)
 	}
+}
+
+// claimBridge is claim for a bridge: one of Open vSwitch takes the place of a Linux bridge
+// of ours, and the other way round.
+func (p *planner) claimBridge(b Bridge) (conflict string) {
+	kind := kindBridge
+	if b.Switch && p.have.Links[b.Name].Kind == KindSwitch {
+		kind = KindSwitch
+	}
+	return p.claim(b.Name, kind)
+}
+
+// linuxBridge sees to the bridge itself, and to the device that it is not to hold.
+func (p *planner) linuxBridge(b Bridge, fault string, mtu int) {
+	l, dev := p.have.Links[b.Name], p.have.Links[b.Device]
+	mark := Mark{Role: RoleBridge, Physnet: b.Physnet}
+	if fault == "" && dev.Kind != kindBridge && !b.DeviceSwitch {
+		mark.Device = b.Device
+	}
+	p.release(l, mark.Device)
+	p.ensureBridge(b.Name, mark, mtu)
+}
+
+// replace deletes a Linux bridge of ours whose name is that of a bridge of Open vSwitch.
+// What is in it stays, without a master.
+func (p *planner) replace(l Link) {
+	if l.Kind != kindBridge {
+		return
+	}
+	p.release(l, "")
+	p.gone[l.Name] = true
+	p.add("", Step{Op: OpDelete, Link: l.Name})
 }
 
 // deviceFault says why the device of b cannot be joined.
@@ -150,8 +198,10 @@ func (p *planner) deviceFault(b Bridge) string {
 		return fmt.Sprintf("device %s does not exist", b.Device)
 	case dev.Ours():
 		return fmt.Sprintf("device %s is an interface that tenks made", b.Device)
-	case dev.Kind == kindBridge:
+	case dev.Kind == kindBridge || b.DeviceSwitch:
 		return ""
+	case dev.Kind == KindSwitch:
+		return fmt.Sprintf("device %s is a bridge of Open vSwitch, which does not answer", b.Device)
 	case twice:
 		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
 	case dev.Master != "" && !p.have.Links[dev.Master].Ours():
@@ -173,7 +223,7 @@ func (p *planner) release(l Link, keep string) {
 func (p *planner) ensureBridge(name string, mark Mark, mtu int) {
 	l, exists := p.have.Links[name]
 	alias, mac := mark.alias(p.have.Mesh), BridgeMAC(p.have.Mesh, mark.Physnet)
-	if !exists {
+	if !exists || l.Kind == KindSwitch {
 		p.add("", Step{Op: OpCreateBridge, Link: name, MAC: mac, MTU: mtu, Alias: alias})
 		return
 	}
@@ -197,8 +247,12 @@ func (p *planner) ensureLink(node string, l Link, mac string, mtu int) {
 }
 
 func (p *planner) plugDevice(b Bridge, dev Link) {
-	if dev.Master != b.Name {
-		p.add("", Step{Op: OpPlug, Link: dev.Name, Bridge: b.Name})
+	holder := p.have.Links[dev.Master]
+	if b.Switch && holder.Ours() && holder.Kind == kindBridge && !p.gone[holder.Name] && holder.Mark.Device != dev.Name {
+		p.add("", Step{Op: OpRelease, Link: dev.Name, Bridge: holder.Name})
+	}
+	if dev.Master != b.Name || b.Switch != (holder.Kind == KindSwitch) {
+		p.add("", Step{Op: OpPlug, Link: dev.Name, Bridge: b.Name, Loose: b.Switch})
 	}
 	if !dev.Up {
 		p.add("", Step{Op: OpUp, Link: dev.Name})
@@ -206,16 +260,20 @@ func (p *planner) plugDevice(b Bridge, dev Link) {
 }
 
 func (p *planner) joinBridge(b Bridge, mtu int) {
-	inner, outer := uplinkNames(b.Name)
+	inner, outer := b.UplinkNames()
+	outerBridge := b.Device
+	if b.DeviceSwitch {
+		outerBridge = ""
+	}
 	p.pair(pair{
-		inner: inner, bridge: b.Name, outer: outer, outerBridge: b.Device,
+		inner: inner, bridge: b.Name, loose: b.Switch, outer: outer, outerBridge: outerBridge, complete: b.Userspace,
 		mac: birthMAC(p.have.Mesh, outer), mtu: mtu, mark: Mark{Role: RoleUplink, Physnet: b.Physnet},
 	})
 }
 
 // keepUplink leaves a pair to a bridge that is missing just now where it is.
 func (p *planner) keepUplink(b Bridge) {
-	inner, outer := uplinkNames(b.Name)
+	inner, outer := b.UplinkNames()
 	p.claimed[inner], p.claimed[outer] = true, true
 }
 
@@ -231,7 +289,7 @@ func (p *planner) port(port Port) {
 		return
 	}
 	p.pair(pair{
-		node: port.Node, inner: port.Peer, bridge: port.Bridge, outer: port.Tap, mac: port.MAC,
+		node: port.Node, inner: port.Peer, bridge: port.Bridge, loose: b.Switch, outer: port.Tap, mac: port.MAC, complete: b.Switch && b.Userspace,
 		mtu: b.mtu, mark: Mark{Role: RolePort, Node: port.Node, Index: port.Index},
 	})
 }
@@ -240,7 +298,10 @@ func (p *planner) port(port Port) {
 type pair struct {
 	node          string
 	inner, bridge string
-	outer         string
+	// loose leaves it to Open vSwitch to put inner into the bridge, complete asks for
+	// complete checksums.
+	loose, complete bool
+	outer           string
 	// outerBridge is empty for a port: where its tap is is the guest's affair.
 	outerBridge string
 	// mac is the address of outer.
@@ -259,13 +320,19 @@ func (p *planner) pair(w pair) {
 	}
 	in, haveIn := p.have.Links[w.inner]
 	out, haveOut := p.have.Links[w.outer]
+	if old := p.renamed(w, in, out); old.Name != "" {
+		p.claimed[old.Name] = true
+		p.add(w.node, Step{Op: OpRename, Link: old.Name, Name: w.inner})
+		in, haveIn, out.Peer = old, true, w.inner
+		in.Name = w.inner
+	}
 	if (haveIn || haveOut) && !p.matches(w, in, out) {
 		p.remove(w.node, in, out)
 		haveIn, haveOut = false, false
 	}
 	alias := w.mark.alias(p.have.Mesh)
 	if !haveIn && !haveOut {
-		p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge,
+		p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge, Loose: w.loose, Complete: w.complete,
 			MAC: w.mac, MTU: w.mtu, Alias: alias})
 		return
 	}
@@ -274,10 +341,28 @@ func (p *planner) pair(w pair) {
 			p.add(w.node, Step{Op: OpMark, Link: l.Name, Alias: alias})
 		}
 	}
-	p.join(w.node, in, w.bridge)
+	if !w.loose {
+		p.join(w.node, in, w.bridge)
+	}
 	p.join(w.node, out, w.outerBridge)
+	for _, l := range []Link{out, in} {
+		if w.complete && l.Offload {
+			p.add(w.node, Step{Op: OpComplete, Link: l.Name})
+		}
+	}
 	p.ensureLink(w.node, out, w.mac, w.mtu)
 	p.ensureLink(w.node, in, birthMAC(p.have.Mesh, w.inner), w.mtu)
+}
+
+// renamed returns the switch side of a pair that is all right but for that end's name, as
+// it is when the bridge was of another type. Made anew, the pair would take a running
+// guest's NIC with it.
+func (p *planner) renamed(w pair, in, out Link) Link {
+	old := p.have.Links[out.Peer]
+	if in.Name != "" || out.Name == "" || old.Name == "" || p.claimed[old.Name] || p.gone[old.Name] || old.Mark != w.mark || out.Mark != w.mark {
+		return Link{}
+	}
+	return old
 }
 
 // matches reports whether both ends are each other's peers, and what they are
@@ -288,7 +373,7 @@ func (p *planner) matches(w pair, in, out Link) bool {
 }
 
 func (p *planner) join(node string, l Link, bridge string) {
-	if bridge != "" && l.Master != bridge {
+	if bridge != "" && (l.Master != bridge || p.have.Links[bridge].Kind == KindSwitch) {
 		p.add(node, Step{Op: OpJoin, Link: l.Name, Bridge: bridge})
 	}
 }
@@ -315,7 +400,7 @@ func (p *planner) unwanted() {
 	var bridges []Step
 	for _, name := range p.have.Ours() {
 		l := p.have.Links[name]
-		if p.claimed[name] || p.gone[name] || p.claimed[l.Peer] && !p.gone[l.Peer] && l.Peer != "" {
+		if l.Kind == KindSwitch || p.claimed[name] || p.gone[name] || p.claimed[l.Peer] && !p.gone[l.Peer] && l.Peer != "" {
 			continue
 		}
 		if l.Kind == kindBridge {

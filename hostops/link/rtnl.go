@@ -73,9 +73,12 @@ type change struct {
 	name  string
 	index int
 	up    bool
-	alias string
-	mac   string
-	mtu   int
+	down  bool
+	// rename is the new name of a link that is down.
+	rename string
+	alias  string
+	mac    string
+	mtu    int
 	// master is an interface index; noMaster takes the link out of its bridge.
 	master   int
 	noMaster bool
@@ -90,10 +93,16 @@ func (c change) attributes() ([]nl.NetlinkRequestData, error) {
 	if c.up {
 		msg.Change, msg.Flags = unix.IFF_UP, unix.IFF_UP
 	}
+	if c.down {
+		msg.Change = unix.IFF_UP
+	}
 	data := []nl.NetlinkRequestData{msg}
 	add := func(kind int, value []byte) { data = append(data, nl.NewRtAttr(kind, value)) }
 	if c.name != "" {
 		add(unix.IFLA_IFNAME, nl.ZeroTerminated(c.name))
+	}
+	if c.rename != "" {
+		add(unix.IFLA_IFNAME, nl.ZeroTerminated(c.rename))
 	}
 	if c.alias != "" {
 		add(unix.IFLA_IFALIAS, []byte(c.alias))

@@ -24,9 +24,14 @@ const (
 	OpSetMAC Op = "set mac"
 	OpSetMTU Op = "set mtu"
 	OpUp     Op = "set up"
+	// OpComplete has the kernel complete the checksums of what Link passes on.
+	OpComplete Op = "complete checksums"
+	// OpRename gives Link the name Name; it is down for a moment.
+	OpRename Op = "rename"
 	// OpJoin puts Link into Bridge.
 	OpJoin Op = "join"
-	// OpPlug puts the mapped device Link into Bridge, unless the host speaks IP on it.
+	// OpPlug puts the mapped device Link into Bridge, unless the host speaks IP on it. With
+	// Loose it only looks whether it may be, and sets it up.
 	OpPlug Op = "plug in"
 	// OpRelease takes the device Link out of Bridge and leaves it as it is otherwise.
 	OpRelease Op = "release"
@@ -61,6 +66,12 @@ type Step struct {
 	Alias string
 	// MTU is in bytes.
 	MTU int
+	// Name is what Link is renamed to.
+	Name string
+	// Loose says that Open vSwitch puts Link into Bridge.
+	Loose bool
+	// Complete asks for complete checksums of both ends of a new pair.
+	Complete bool
 	// Reason says, for a conflict, what is in the way.
 	Reason string
 
@@ -80,6 +91,8 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s %s %d", s.Op, s.Link, s.MTU)
 	case OpMark:
 		return fmt.Sprintf("%s %s %s", s.Op, s.Link, s.Alias)
+	case OpRename:
+		return fmt.Sprintf("%s %s to %s", s.Op, s.Link, s.Name)
 	case OpJoin, OpPlug, OpRelease:
 		return fmt.Sprintf("%s %s %s", s.Op, s.Link, s.Bridge)
 	}
