@@ -54,7 +54,7 @@ func (h *Host) apply(ctx context.Context, p program) outcome {
 
 // hostSteps carries out steps that belong to no node. A failure concerns the
 // bridges that the step is about.
-func (h *Host) hostSteps(ctx context.Context, steps []link.Step, want link.Want, errs map[string]error) {
+func (h *Host) hostSteps(ctx context.Context, steps []layerStep, want link.Want, errs map[string]error) {
 	for _, s := range steps {
 		err := h.linkStep(ctx, s)
 		if err == nil {
@@ -71,12 +71,20 @@ func (h *Host) hostSteps(ctx context.Context, steps []link.Step, want link.Want,
 }
 
 // linkStep carries out one step; a conflict is an error without any call.
-func (h *Host) linkStep(ctx context.Context, s link.Step) error {
+func (h *Host) linkStep(ctx context.Context, s layerStep) error {
 	if s.Op == link.OpConflict {
 		return errors.New(s.Reason)
 	}
 	h.linkWrites.Add(1)
-	return h.cfg.Links.Apply(ctx, s)
+	if s.Op != "" {
+		if err := h.cfg.Links.Apply(ctx, s.Step); err != nil {
+			return err
+		}
+	}
+	if s.then.Op != "" {
+		return h.cfg.Switches.Apply(ctx, s.then)
+	}
+	return nil
 }
 
 // nodeWork works on nodes; incomplete says that one which should go did not.
@@ -194,7 +202,7 @@ func (h *Host) relinked(ctx context.Context, w work, pending bool) {
 
 // linkSteps carries out a node's steps. A failure ends them, but for a conflict,
 // which says that one port cannot be had.
-func (h *Host) linkSteps(ctx context.Context, steps []link.Step) error {
+func (h *Host) linkSteps(ctx context.Context, steps []layerStep) error {
 	var errs error
 	for _, s := range steps {
 		err := h.linkStep(ctx, s)

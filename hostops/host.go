@@ -24,6 +24,7 @@ import (
 
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
+	"tenks/hostops/ovs"
 	"tenks/raftfsm/reconcile"
 	"tenks/raftfsm/state"
 )
@@ -53,6 +54,16 @@ type Linker interface {
 	Observe(ctx context.Context) (link.Have, error)
 	// Apply carries out one step; it may be repeated.
 	Apply(ctx context.Context, s link.Step) error
+	// Watch calls wake after every change until ctx ends (nil). wake does not block.
+	Watch(ctx context.Context, wake func()) error
+}
+
+// Switcher is the host's Open vSwitch, as ovs.Host has it.
+type Switcher interface {
+	// Observe returns all bridges and ports; what cannot be known is in Have.Down.
+	Observe(ctx context.Context) (ovs.Have, error)
+	// Apply carries out one step; it may be repeated.
+	Apply(ctx context.Context, s ovs.Step) error
 	// Watch calls wake after every change until ctx ends (nil). wake does not block.
 	Watch(ctx context.Context, wake func()) error
 }
@@ -90,6 +101,12 @@ type Config struct {
 	// each driver.
 	Health map[string]func() error
 	Links  Linker
+	// Switches is the host's Open vSwitch; nil: it has none.
+	Switches Switcher
+	// OVS has bridges of Open vSwitch made instead of Linux bridges, with Datapath, which is
+	// one of ovs.DatapathSystem and ovs.DatapathNetdev.
+	OVS      bool
+	Datapath string
 	// Physnets are those that this host offers, by name.
 	Physnets map[string]Physnet
 	// VXLAN is where overlays end here: an IP address of this host and a UDP port. Required
@@ -265,6 +282,11 @@ func (h *Host) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return h.rewatch(ctx, "links", func(ctx context.Context) error { return h.cfg.Links.Watch(ctx, h.wakeSoon) })
 	})
+	if h.cfg.Switches != nil {
+		g.Go(func() error {
+			return h.rewatch(ctx, "open vswitch", func(ctx context.Context) error { return h.cfg.Switches.Watch(ctx, h.wakeSoon) })
+		})
+	}
 	for name, d := range h.cfg.Drivers {
 		g.Go(func() error {
 			return h.rewatch(ctx, "driver "+name, func(ctx context.Context) error {

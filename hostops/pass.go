@@ -65,7 +65,7 @@ func (h *Host) observe(ctx context.Context, nodes []*state.Node) (have, error) {
 	var mu sync.Mutex // guards out's maps
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		out.links, err = h.cfg.Links.Observe(ctx)
+		out.links, out.switches, err = h.observeLinks(ctx)
 		return err
 	})
 	for name := range h.cfg.Drivers {
@@ -123,8 +123,8 @@ func (h *Host) observeChanged(ctx context.Context, nodes []*state.Node, before h
 		instances[w.node] = driver.Instance{UUID: w.node, Name: w.spec.Name, Epoch: w.spec.Epoch,
 			Power: state.PowerOff, Digest: w.spec.Digest()}
 	}
-	links, err := h.cfg.Links.Observe(ctx)
-	return have{links: links, instances: made, down: before.down}, err
+	links, switches, err := h.observeLinks(ctx)
+	return have{links: links, switches: switches, instances: made, down: before.down}, err
 }
 
 func (h *Host) instances(ctx context.Context, name string) (map[string]driver.Instance, error) {
@@ -147,7 +147,7 @@ func (h *Host) instances(ctx context.Context, name string) (map[string]driver.In
 
 // want is the snapshot's part for this host, with what only this host knows.
 func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.Node, now have) want {
-	w := want{index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, discard: map[string]bool{}, coming: map[string]bool{}, physnets: h.cfg.Physnets,
+	w := want{ovs: h.cfg.OVS, datapath: h.cfg.Datapath, index: snap.Index(), since: h.cfg.Since, nodes: nodes, elsewhere: map[string]bool{}, discard: map[string]bool{}, coming: map[string]bool{}, physnets: h.cfg.Physnets,
 		drivers: map[string]bool{}, boots: map[string]state.Boot{}, relinked: map[string]bool{}, setups: map[string][]byte{}}
 	for uuid := range now.present() {
 		if n, ok := snap.Node(uuid); ok && (n.Placement == nil || n.Placement.Hypervisor != h.cfg.Hypervisor) {

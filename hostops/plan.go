@@ -8,6 +8,7 @@ import (
 
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
+	"tenks/hostops/ovs"
 	"tenks/raftfsm/state"
 )
 
@@ -36,6 +37,9 @@ type want struct {
 	bridges map[string]int
 	// physnets are those that this host offers.
 	physnets map[string]Physnet
+	// ovs says that bridges are Open vSwitch's, with datapath.
+	ovs      bool
+	datapath string
 	// drivers are those of this host.
 	drivers map[string]bool
 	// boots are the orders that hold for every boot, by node.
@@ -49,7 +53,9 @@ type want struct {
 
 // have is what there is.
 type have struct {
-	links link.Have
+	// links are as annotated says.
+	links    link.Have
+	switches ovs.Have
 	// instances are those of the drivers that answered, by driver, by UUID.
 	instances map[string]map[string]driver.Instance
 	// down says why a driver did not answer.
@@ -84,7 +90,7 @@ type work struct {
 	node string
 	// driver is empty if only links are to be changed.
 	driver string
-	links  []link.Step
+	links  []layerStep
 	// spec is what to make it from; nil: it is as it should be.
 	spec *driver.Spec
 	// relinks says that links were made anew under a running guest, which its driver
@@ -94,9 +100,9 @@ type work struct {
 
 // program is what a pass does: before, then all nodes at the same time, then after.
 type program struct {
-	before []link.Step
+	before []layerStep
 	nodes  []work
-	after  []link.Step
+	after  []layerStep
 	// links is what the steps lead to.
 	links link.Want
 	// faults are nodes that nothing can be done for, and why.
@@ -113,8 +119,8 @@ func plan(w want, h have) (program, error) {
 		return program{}, err
 	}
 	p.out.links = p.layer2()
-	b := link.Batch(link.Plan(p.out.links, h.links))
-	p.out.before, p.steps, p.out.after = b.Before, b.Nodes, b.After
+	b := layered(p.out.links, h, w.datapath)
+	p.out.before, p.steps, p.out.after = b.before, b.nodes, b.after
 	for _, n := range p.kept {
 		p.ensure(n)
 	}
@@ -139,7 +145,7 @@ func plan(w want, h have) (program, error) {
 // keepBelow drops the removal of bridges while ports stay that are not wanted.
 func (p *planner) keepBelow() {
 	for node, steps := range p.steps {
-		stays := slices.ContainsFunc(steps, func(s link.Step) bool { return s.Op != link.OpConflict })
+		stays := slices.ContainsFunc(steps, func(s layerStep) bool { return s.Op != link.OpConflict })
 		if stays && !slices.ContainsFunc(p.out.nodes, func(w work) bool { return w.node == node && len(w.links) > 0 }) {
 			p.out.after = nil
 		}
@@ -150,7 +156,7 @@ type planner struct {
 	want  want
 	have  have
 	out   program
-	steps map[string][]link.Step
+	steps map[string][]layerStep
 	// kept and removed are the nodes placed here; leftover are UUIDs of others.
 	kept, removed []*state.Node
 	leftover      []string
@@ -187,6 +193,9 @@ func (h have) present() map[string]uint64 {
 		if l.Mark.Role == link.RolePort {
 			nodes[l.Mark.Node] = 0
 		}
+	}
+	for _, uuid := range h.switches.Nodes() {
+		nodes[uuid] = 0
 	}
 	for _, instances := range h.instances {
 		for uuid, i := range instances {
@@ -229,7 +238,7 @@ func (p *planner) layer2() link.Want {
 				p.fault(n, fmt.Errorf("port %d: this host does not offer physnet %q: add it to physnets in agent.yml", i, port.Physnet))
 			}
 			l.Ports = append(l.Ports, link.Port{Node: n.UUID, Index: i, Tap: link.TapName(n.LinkName, i),
-				Peer: link.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name, Trunk: port.Trunk})
+				Peer: b.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name, Trunk: port.Trunk})
 		}
 	}
 	l.Bridges = slices.SortedFunc(maps.Values(bridges), func(a, b link.Bridge) int { return cmp.Compare(a.Name, b.Name) })
@@ -241,7 +250,8 @@ func (p *planner) layer2() link.Want {
 func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
 	as, offered := p.want.physnets[physnet]
 	if offered {
-		return link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet]), Device: as.Device}, true
+		b = link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet]), Device: as.Device, Switch: p.want.ovs}
+		return p.have.joint(b, p.want.datapath), true
 	}
 	b.Physnet = physnet
 	for _, name := range p.have.links.Ours() {
@@ -254,7 +264,7 @@ func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
 			b.Device = l.Master
 		}
 	}
-	return b, false
+	return p.have.joint(p.have.asItIs(b), p.have.switches.Bridges[b.Name].Datapath), false
 }
 
 func (p *planner) fault(n *state.Node, err error) {
@@ -310,7 +320,7 @@ func stale(n *state.Node, i driver.Instance) bool {
 	return n.LastPlacement != nil && i.UUID != "" && i.Epoch < n.LastPlacement.Epoch
 }
 
-func makesPair(s link.Step) bool { return s.Op == link.OpCreatePair }
+func makesPair(s layerStep) bool { return s.Op == link.OpCreatePair }
 
 // remove decides how a node goes. Its links go after it, once it is sure that no
 // driver has it: answered says that every driver which might was asked.

@@ -64,9 +64,9 @@ func present(k *kernel, instances ...driver.Instance) have {
 
 // carryOut does a program to a host, all of it with success.
 func carryOut(k *kernel, h have, p program) have {
-	step := func(s link.Step) {
+	step := func(s layerStep) {
 		if s.Op != link.OpConflict {
-			_ = k.apply(s)
+			_ = k.apply(s.Step)
 		}
 	}
 	for _, s := range p.before {
@@ -297,7 +297,7 @@ func TestCarryingOutAPlanLeavesNothingToDo(t *testing.T) {
 			}
 		}
 		for _, w := range again.nodes {
-			conflict := slices.ContainsFunc(w.links, func(s link.Step) bool { return s.Op == link.OpConflict })
+			conflict := slices.ContainsFunc(w.links, func(s layerStep) bool { return s.Op == link.OpConflict })
 			if !conflict {
 				t.Errorf("work again: %s", w.describe())
 			}

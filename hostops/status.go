@@ -39,7 +39,8 @@ type finding struct {
 
 // find compares what is wanted with what there is after a program was carried out.
 func (h *Host) find(w want, now have, p program, out outcome) []*finding {
-	links, present := link.PortLinks(p.links, now.links), now.present()
+	links, unplugged := now.portLinks(p.links)
+	present := now.present()
 	found := make([]*finding, 0, len(w.nodes))
 	for _, n := range w.nodes {
 		f := &finding{node: n, removed: n.Removing && n.IronicDone(), links: links[n.UUID]}
@@ -52,7 +53,7 @@ func (h *Host) find(w want, now have, p program, out outcome) []*finding {
 			h.chassisOf(n).carriedOut(w.setups[n.UUID])
 		}
 		f.err = p.faults[n.UUID]
-		for _, err := range []error{out.nodes[n.UUID], bridgeError(n, p.links, out.host), now.down[n.Machine.Driver]} {
+		for _, err := range []error{out.nodes[n.UUID], bridgeError(n, p.links, out.host), unplugged[n.UUID], now.down[n.Machine.Driver]} {
 			if f.err == nil && err != nil {
 				f.err, f.busy = err, transient(err)
 			}

@@ -132,7 +132,7 @@ func (p *planner) bridge(b Bridge) {
 	switch {
 	case b.Device != "" && fault == "":
 		mtu = dev.MTU
-	case b.Device != "" && exists:
+	case b.Device != "" && exists && l.MTU > 0:
 		mtu = l.MTU
 	}
 	p.bridges[b.Name] = bridgePlan{Bridge: b, mtu: mtu}
@@ -194,7 +194,7 @@ func (p *planner) deviceFault(b Bridge) string {
 	dev, ok := p.have.Links[b.Device]
 	other, twice := p.devices[b.Device]
 	switch {
-	case !ok:
+	case !ok || dev.MTU == 0: // a bridge that Open vSwitch has in its database only
 		return fmt.Sprintf("device %s does not exist", b.Device)
 	case dev.Ours():
 		return fmt.Sprintf("device %s is an interface that tenks made", b.Device)

@@ -42,7 +42,7 @@ func (h *Host) apply(ctx context.Context, step Step) error {
 	if err != nil {
 		return err
 	}
-	x := &transaction{session: s, tables: t, mesh: h.cfg.Mesh}
+	x := &transaction{session: s, tables: t, mesh: h.cfg.Mesh, settle: h.cfg.settle}
 	switch step.Op {
 	case OpBridge:
 		err = x.bridge(step.Bridge)
@@ -68,6 +68,7 @@ type transaction struct {
 	session *session
 	tables  tables
 	mesh    string
+	settle  time.Duration
 	ops     []ovsdb.Operation
 }
 
@@ -245,7 +246,7 @@ func (x *transaction) commit(ctx context.Context) error {
 		return err
 	}
 	x.ops = append(x.ops, ovsdb.Operation{Op: ovsdb.OperationSelect, Table: tableRoot, Columns: []string{"next_cfg"}})
-	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+	bounded, cancel := context.WithTimeout(ctx, x.settle)
 	defer cancel()
 	results, err := x.session.client.Transact(bounded, x.ops...)
 	if err != nil {
@@ -287,7 +288,7 @@ func (s *session) settled(ctx context.Context, number int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("ovs-vswitchd did not take it within %v: look whether it runs", settleTimeout)
+			return errors.New("ovs-vswitchd does not carry it out: look whether it runs")
 		case <-ticker.C:
 		}
 	}

@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ type Config struct {
 	// DB is where the database listens: "unix:" and an absolute path.
 	DB  string
 	Log *slog.Logger
+
+	// settle takes the place of settleTimeout in tests.
+	settle time.Duration
 }
 
 // Host is the Open vSwitch of one host. It is safe for concurrent use.
@@ -47,7 +51,10 @@ type Host struct {
 }
 
 // Open returns a Host; nothing is connected yet.
-func Open(c Config) *Host { return &Host{cfg: c} }
+func Open(c Config) *Host {
+	c.settle = cmp.Or(c.settle, settleTimeout)
+	return &Host{cfg: c}
+}
 
 // Close ends the connection. No other call may be under way or follow.
 func (h *Host) Close() error {

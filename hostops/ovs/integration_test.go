@@ -332,10 +332,10 @@ func TestIntegrationASwitchThatDoesNotRunIsSaid(t *testing.T) {
 	must(t, r.sw.StopSwitchd())
 	ctx, cancel := contextOf(t)
 	defer cancel()
-	started := time.Now()
+	r.host.cfg.settle = 300 * time.Millisecond
 	err := r.host.Apply(ctx, Step{Op: OpBridge, Bridge: testBridge()})
-	if err == nil || !strings.Contains(err.Error(), "ovs-vswitchd did not take it") || time.Since(started) > 2*settleTimeout {
-		t.Errorf("after %v: %v", time.Since(started), err)
+	if err == nil || !strings.Contains(err.Error(), "ovs-vswitchd does not carry it out") {
+		t.Errorf("without ovs-vswitchd: %v", err)
 	}
 	must(t, r.sw.StopServer())
 	var have Have

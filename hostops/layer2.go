@@ -1,0 +1,280 @@
+package hostops
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"tenks/hostops/link"
+	"tenks/hostops/ovs"
+	"tenks/raftfsm/state"
+)
+
+// layerStep is one change to the host's layer 2: of its links, then of its Open vSwitch if
+// that succeeded. Either may be nothing (an Op of "").
+type layerStep struct {
+	link.Step
+	then ovs.Step
+}
+
+func (s layerStep) String() string {
+	switch {
+	case s.then.Op == "":
+		return s.Step.String()
+	case s.Op == "":
+		return s.then.String()
+	}
+	return s.Step.String() + ", " + s.then.String()
+}
+
+// layerBatches are steps in the order that they may be carried out in, as link.Batches.
+type layerBatches struct {
+	before []layerStep
+	nodes  map[string][]layerStep
+	after  []layerStep
+}
+
+// observeLinks looks at links and the Open vSwitch.
+func (h *Host) observeLinks(ctx context.Context) (link.Have, ovs.Have, error) {
+	links, err := h.cfg.Links.Observe(ctx)
+	if err != nil || h.cfg.Switches == nil {
+		return links, ovs.Have{}, err
+	}
+	switches, err := h.cfg.Switches.Observe(ctx)
+	if h.cfg.OVS {
+		h.complain(ctx, "open vswitch", switches.Down)
+	}
+	return annotated(links, switches, h.bridges), switches, err
+}
+
+// annotated adds to links what only Open vSwitch knows: which are its bridges, which of those
+// are ours, and what is in them. A bridge that it has and the kernel does not is there,
+// too, without an MTU: its name is taken. While it does not answer, bridges of ours are known
+// by the names that were remembered, and none of them is taken for a foreign link.
+func annotated(links link.Have, switches ovs.Have, remembered map[string]int) link.Have {
+	links.Links = maps.Clone(links.Links)
+	for name, b := range switches.Bridges {
+		l := links.Links[name]
+		l.Name, l.Kind = name, link.KindSwitch
+		if b.Ours() {
+			l.Mark = link.Mark{Role: link.RoleBridge, Physnet: b.Mark.Physnet}
+		}
+		links.Links[name] = l
+	}
+	for name, p := range switches.Ports {
+		if l, ok := links.Links[name]; ok && p.Kind == "" {
+			l.Master = p.Bridge
+			links.Links[name] = l
+		}
+	}
+	if switches.Down == nil {
+		return links
+	}
+	_, userspace := links.Links["ovs-netdev"] // ovs-vswitchd's, while it has bridges of its own
+	for name, l := range links.Links {
+		if userspace && l.Kind == "tuntap" && !l.Ours() {
+			l.Kind = link.KindSwitch
+			links.Links[name] = l
+		}
+	}
+	for physnet, i := range remembered {
+		l := links.Links[link.BridgeName(i)]
+		if l.Kind == link.KindSwitch && !l.Ours() {
+			l.Mark = link.Mark{Role: link.RoleBridge, Physnet: physnet}
+			links.Links[l.Name] = l
+		}
+	}
+	return links
+}
+
+// joint completes a bridge by what it and its device are to Open vSwitch. Patch ports join
+// bridges of one datapath only.
+func (h have) joint(b link.Bridge, datapath string) link.Bridge {
+	device, ok := h.switches.Bridges[b.Device]
+	b.DeviceSwitch = ok && !device.Ours()
+	b.Patched = b.Switch && b.DeviceSwitch && device.Datapath == datapath
+	b.Userspace = b.Switch && datapath == ovs.DatapathNetdev || b.DeviceSwitch && device.Datapath == ovs.DatapathNetdev
+	return b
+}
+
+// asItIs completes a bridge of a physnet that is no longer offered by what Open vSwitch has
+// of it.
+func (h have) asItIs(b link.Bridge) link.Bridge {
+	b.Switch = h.links.Links[b.Name].Kind == link.KindSwitch
+	for _, name := range slices.Sorted(maps.Keys(h.switches.Ports)) {
+		p := h.switches.Ports[name]
+		switch {
+		case p.Mark.Physnet != b.Physnet:
+		case p.Mark.Role == ovs.RoleDevice && p.Bridge == b.Name:
+			b.Device = name
+		case p.Mark.Role == ovs.RoleUplink && p.Bridge != b.Name:
+			b.Device = p.Bridge
+		}
+	}
+	return b
+}
+
+// layered plans links and Open vSwitch together.
+func layered(want link.Want, h have, datapath string) layerBatches {
+	steps := link.Plan(want, h.links)
+	switches := ovs.Plan(switched(want, h, steps, datapath), h.switches)
+	lower := link.Batch(steps)
+	plugs := map[string]link.Step{}
+	before := slices.DeleteFunc(lower.Before, func(s link.Step) bool {
+		if s.Op == link.OpPlug && s.Loose {
+			plugs[s.Link] = s
+			return true
+		}
+		return false
+	})
+	stages := map[ovs.Stage][]layerStep{}
+	nodes := map[string]map[ovs.Stage][]layerStep{}
+	for _, s := range switches {
+		step := layerStep{Step: link.Step{Node: s.Node, Link: s.Subject(), Bridge: bridgeOf(want, s)}, then: s}
+		switch {
+		case s.Op == ovs.OpConflict:
+			step.Op, step.Reason, step.then = link.OpConflict, s.Reason, ovs.Step{}
+		case s.Op == ovs.OpPort && plugs[s.Port.Name].Op != "":
+			step.Step = plugs[s.Port.Name]
+			delete(plugs, s.Port.Name)
+		}
+		if s.Node == "" {
+			stages[s.Stage] = append(stages[s.Stage], step)
+			continue
+		}
+		if nodes[s.Node] == nil {
+			nodes[s.Node] = map[ovs.Stage][]layerStep{}
+		}
+		nodes[s.Node][s.Stage] = append(nodes[s.Node][s.Stage], step)
+	}
+	for _, name := range slices.Sorted(maps.Keys(plugs)) {
+		before = append(before, plugs[name])
+	}
+	out := layerBatches{before: slices.Concat(stages[ovs.StageFirst], onlyLinks(before), stages[ovs.StageBridges]), nodes: map[string][]layerStep{},
+		after: slices.Concat(stages[ovs.StageRemovals], onlyLinks(lower.After))}
+	for node, steps := range lower.Nodes {
+		out.nodes[node] = onlyLinks(steps)
+	}
+	for node, by := range nodes {
+		out.nodes[node] = slices.Concat(by[ovs.StageGone], out.nodes[node], by[ovs.StageNodes])
+	}
+	return out
+}
+
+func onlyLinks(steps []link.Step) []layerStep {
+	out := make([]layerStep, 0, len(steps))
+	for _, s := range steps {
+		out = append(out, layerStep{Step: s})
+	}
+	return out
+}
+
+// bridgeOf is the bridge of ours that a step is about.
+func bridgeOf(want link.Want, s ovs.Step) string {
+	for _, b := range want.Bridges {
+		if s.Port.Mark.Role != ovs.RolePort && s.Port.Mark.Physnet == b.Physnet && s.Port.Name != "" {
+			return b.Name
+		}
+	}
+	if s.Port.Bridge != "" {
+		return s.Port.Bridge
+	}
+	return s.Bridge.Name
+}
+
+// switched is what there should be in Open vSwitch. What the links' plan could not decide
+// stays as it is.
+func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Want {
+	var out ovs.Want
+	refused := map[string]bool{}
+	for _, s := range steps {
+		switch s.Op {
+		case link.OpConflict:
+			refused[s.Link] = true
+		case link.OpCreatePair:
+			out.Anew = append(out.Anew, s.Link, s.Peer)
+		}
+	}
+	mtus := link.MTUs(want, h.links)
+	bridges := map[string]link.Bridge{}
+	for _, b := range want.Bridges {
+		bridges[b.Name] = b
+		if mtu, ok := mtus[b.Name]; ok && b.Switch {
+			as := datapath
+			if has, ok := h.switches.Bridges[b.Name]; ok && as == "" {
+				as = has.Datapath
+			}
+			out.Bridges = append(out.Bridges, ovs.Bridge{Physnet: b.Physnet, Name: b.Name, MAC: link.BridgeMAC(h.links.Mesh, b.Physnet), Datapath: as, MTU: mtu})
+		}
+		ports := joints(b, h.links.Links[b.Device].Kind)
+		inner, outer := b.UplinkNames()
+		if refused[b.Device] || refused[inner] || refused[outer] {
+			out.Keep = append(out.Keep, inner, outer, b.Device)
+			continue
+		}
+		out.Ports = append(out.Ports, ports...)
+	}
+	for _, p := range want.Ports {
+		switch {
+		case !bridges[p.Bridge].Switch:
+		case refused[p.Peer] || refused[p.Tap]:
+			out.Keep = append(out.Keep, p.Peer)
+		default:
+			out.Ports = append(out.Ports, ovs.Port{Name: p.Peer, Bridge: p.Bridge, Mark: ovs.Mark{Role: ovs.RolePort, Node: p.Node, Index: p.Index}})
+		}
+	}
+	return out
+}
+
+// joints are the ports of Open vSwitch that join a bridge of ours to its device, which is
+// of a kind.
+func joints(b link.Bridge, kind string) []ovs.Port {
+	mark := ovs.Mark{Role: ovs.RoleUplink, Physnet: b.Physnet}
+	names := [2]string{}
+	names[0], names[1] = b.UplinkNames()
+	inner, outer := ovs.Port{Name: names[0], Bridge: b.Name, Mark: mark}, ovs.Port{Name: names[1], Bridge: b.Device, Mark: mark}
+	switch {
+	case b.Device == "":
+		return nil
+	case b.Patched:
+		inner.Peer, outer.Peer = outer.Name, inner.Name
+		return []ovs.Port{inner, outer}
+	case b.Switch && b.DeviceSwitch:
+		return []ovs.Port{inner, outer}
+	case b.DeviceSwitch:
+		return []ovs.Port{outer}
+	case !b.Switch:
+		return nil
+	case kind == "bridge":
+		return []ovs.Port{inner}
+	}
+	return []ovs.Port{{Name: b.Device, Bridge: b.Name, Mark: ovs.Mark{Role: ovs.RoleDevice, Physnet: b.Physnet}}}
+}
+
+// portLinks returns where the ports of each node are plugged in, as link.PortLinks, and
+// what is wrong with those that Open vSwitch has, by node.
+func (h have) portLinks(want link.Want) (map[string][]state.PortLink, map[string]error) {
+	links, faults := link.PortLinks(want, h.links), map[string]error{}
+	switched := map[string]bool{}
+	for _, b := range want.Bridges {
+		switched[b.Name] = b.Switch
+	}
+	for _, p := range want.Ports {
+		if !switched[p.Bridge] {
+			continue
+		}
+		err := h.switches.Fault(p.Peer)
+		switch {
+		case h.switches.Down != nil:
+			err = fmt.Errorf("%w: %w", state.ErrBusy, h.switches.Down)
+		case err == nil && h.links.Links[p.Bridge].MAC == "":
+			err = fmt.Errorf("Open vSwitch has not made the interface of bridge %s: look whether ovs-vswitchd runs", p.Bridge)
+		}
+		if err != nil {
+			delete(links, p.Node)
+			faults[p.Node] = err
+		}
+	}
+	return links, faults
+}
