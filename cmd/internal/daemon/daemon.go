@@ -31,6 +31,7 @@ import (
 	"tenks/hostops"
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
+	"tenks/hostops/ovs"
 	"tenks/ironic"
 	"tenks/raftfsm"
 	"tenks/raftfsm/reconcile"
@@ -64,8 +65,10 @@ type agent struct {
 	source  reconcile.Source
 	drivers []*managedDriver
 	links   *link.Host
-	host    *hostops.Host
-	views   *views
+	// switches is the host's Open vSwitch, if it has one.
+	switches *ovs.Host
+	host     *hostops.Host
+	views    *views
 	// peerHTTP reaches the API of other peers.
 	peerHTTP *http.Transport
 	bmcs     *endpoint.Manager
@@ -135,11 +138,13 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		}
 	}
 	snap, _ := a.source.Snapshot()
-	a.links, err = link.Open(link.Config{Mesh: snap.Mesh().ID, Log: a.log})
+	a.links, err = link.Open(link.Config{Mesh: snap.Mesh().ID, Userspace: a.userspace(), Log: a.log})
 	if err != nil {
 		return errors.Join(fmt.Errorf("links: %w", err), stop(g))
 	}
 	defer a.links.Close()
+	a.switches = ovs.Open(ovs.Config{Mesh: snap.Mesh().ID, DB: opt.Config.OVS.DB, Log: a.log})
+	defer a.switches.Close()
 	if err := a.openHost(snap.Mesh().ID); err != nil {
 		return errors.Join(err, stop(g))
 	}
@@ -244,7 +249,8 @@ func (a *agent) openHost(mesh string) error {
 	}
 	a.host, err = hostops.Open(hostops.Config{
 		Hypervisor: a.mesh.ID(), Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportHost,
-		Drivers: drivers, Health: health, Links: a.links, Physnets: physnets, VXLAN: a.vxlan(),
+		Drivers: drivers, Health: health, Links: a.links, Switches: a.switches,
+		OVS: a.opt.Config.BridgeType == config.BridgeOVS, Datapath: a.opt.Config.OVS.Datapath, Physnets: physnets, VXLAN: a.vxlan(),
 		DB: a.paths.HostDB, LeaseAge: a.mesh.LeaseAge, Confirm: a.confirm, LeaseFile: a.paths.Lease, Kill: killGuest, BootID: string(bootID), Log: a.log,
 		MediaDir: a.paths.Media, MediaLimit: uint64(a.opt.Config.BMC.MediaSize), MediaLocal: a.opt.Config.BMC.MediaLocal,
 		Ready:     func(n *state.Node) error { return errors.Join(a.bmcs.Err(n), a.redfish.ready(n), a.pdus.ready(n)) },

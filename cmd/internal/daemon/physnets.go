@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"tenks/config"
 	"tenks/raftfsm/state"
 )
 
@@ -27,4 +28,10 @@ func (a *agent) physnetLinks() (links []state.PhysnetLink, overlays state.Endpoi
 		}
 	}
 	return links, overlays
+}
+
+// userspace reports whether bridges that Tenks makes are switched in userspace.
+func (a *agent) userspace() bool {
+	c := a.opt.Config
+	return c.BridgeType == config.BridgeOVS && c.OVS.Datapath == config.DatapathNetdev
 }
