@@ -16,6 +16,7 @@ func (r *reader) checkCluster(c Cluster, root *node) {
 	r.checkEnrolments(c, root)
 	r.checkDeploy(root)
 	r.checkPDUs(c, root)
+	r.checkNames(c, root)
 	r.checkIPMI15(c.BMC, root)
 	r.checkFlavors(c, root)
 	if at, ok := root.get("ironic"); ok && at.kind == mapping {
@@ -60,8 +61,28 @@ func (r *reader) checkSpecs(c Cluster, root *node) {
 		at := root.at("specs", i)
 		for j, o := range c.Specs[:i] {
 			first := root.at("specs", j)
-			if o.Count = s.Count; !at.bad && !first.bad && o.Type == s.Type && reflect.DeepEqual(o, s) {
+			if o.Count, o.Nodes = s.Count, s.Nodes; !at.bad && !first.bad && o.Type == s.Type && reflect.DeepEqual(o, s) {
 				r.fault(at, "the same as specs[%d] in line %d: raise the count of one instead", j, first.line)
+			}
+		}
+	}
+}
+
+// checkNames wants no name and no UUID of a node twice.
+func (r *reader) checkNames(c Cluster, root *node) {
+	seen := map[string]*node{}
+	for i, s := range c.Specs {
+		for j, n := range s.Nodes {
+			at := root.at("specs", i, "nodes", j)
+			for _, key := range []struct{ key, value string }{{"name", n.Name}, {"uuid", n.UUID}} {
+				first, twice := seen[key.value]
+				switch {
+				case key.value == "":
+				case twice:
+					r.fault(at.at(key.key), "%s is that of line %d already", quote(key.value), first.line)
+				default:
+					seen[key.value] = at.at(key.key)
+				}
 			}
 		}
 	}

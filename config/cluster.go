@@ -82,6 +82,19 @@ type Spec struct {
 	StopAfter string
 	// PDU is the one that the nodes are plugged into; empty: none.
 	PDU string
+	// Nodes are those that are made first, and how.
+	Nodes []NamedNode
+}
+
+// NamedNode is a node that a spec wants under a certain name.
+type NamedNode struct {
+	Name string
+	// UUID is in lower case; empty: a new one.
+	UUID string
+	// Hypervisor is a peer's name; empty: any.
+	Hypervisor string
+	// BMCPort is a UDP port; 0: any.
+	BMCPort int
 }
 
 // Placement narrows where nodes may be placed.
@@ -216,6 +229,21 @@ func spec() shape[Spec] {
 			also(text(stopTime), stopDelay)),
 		opt("pdu", "One of pdus, whose outlets the nodes are plugged into. Absent: none.",
 			func(s *Spec) *string { return &s.PDU }, text(plainName)),
+		opt("nodes", "Names that nodes get when they are made, before those by prefix and number: for nodes that were there before.",
+			func(s *Spec) *[]NamedNode { return &s.Nodes }, listOf(maxCount, namedNode())),
+	)
+}
+
+func namedNode() shape[NamedNode] {
+	return object(zero[NamedNode],
+		req("name", "Name.",
+			func(n *NamedNode) *string { return &n.Name }, also(text(plainName), notUUID)),
+		opt("uuid", "UUID. Absent: a new one.",
+			func(n *NamedNode) *string { return &n.UUID }, text(uuidText)),
+		opt("hypervisor", "Name of the peer that it is placed on. Absent: any.",
+			func(n *NamedNode) *string { return &n.Hypervisor }, text(plainName)),
+		opt("bmc_port", "Port that its BMC gets there, if that is free. Absent: any.",
+			func(n *NamedNode) *int { return &n.BMCPort }, whole[int](1, 65535)),
 	)
 }
 

@@ -43,7 +43,8 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			},
 			Placement:  Placement{Spread: "zone", Require: map[string]string{"disk": "nvme"}},
 			OnHostLoss: "rebuild", StopAfter: "45s",
-		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s", PDU: "rack1"}},
+		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s", PDU: "rack1",
+			Nodes: []NamedNode{{Name: "compute-old-7", UUID: "0e8ba5ab-6f5d-4d32-8e0c-5a3a2f6a7c11", Hypervisor: "hv1", BMCPort: 6231}}}},
 		Ironic: &Ironic{
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",
 			Concurrency: 4, Rate: 20,

@@ -84,6 +84,10 @@ var (
 		re: regexp.MustCompile(`^[ -~]+$`), most: 16,
 		want: "1 to 16 printable ASCII characters",
 	}
+	uuidText = pattern{
+		re: regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`), most: 36,
+		want: "a UUID in lower case",
+	}
 	snmpUser = pattern{
 		re: regexp.MustCompile(`^[!-~]+$`), most: 32,
 		want: "1 to 32 printable ASCII characters without spaces",

@@ -40,6 +40,7 @@ var beyondSchema = map[string]string{
 	"port-group-shared-port":       "equality over items",
 	"pxe-enabled-port":             "a reference to another key of the file",
 	"root-device-twice":            "one key in two places",
+	"named-nodes-twice":            "compares nodes of several specs",
 	"prefix-uuid":                  "depends on the numbers that follow the prefix",
 	"stop-after-short":             "times are only compared once their unit is applied",
 	"spec-twice":                   "equality but for the count",

@@ -96,7 +96,7 @@ func convert(c config.Cluster) state.Cluster {
 		out.Specs = append(out.Specs, state.Spec{Key: key + "/" + strconv.Itoa(seen[key]), Type: s.Type,
 			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig, c.NodeTypes[s.Type]),
 			Constraints: state.Constraints{Spread: s.Placement.Spread, Require: s.Placement.Require},
-			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s), PDU: s.PDU})
+			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s), PDU: s.PDU, Nodes: namedNodes(s.Nodes)})
 		seen[key]++
 	}
 	if i := c.Ironic; i != nil {
@@ -105,6 +105,14 @@ func convert(c config.Cluster) state.Cluster {
 			out.Ironic.Auth = "cloud"
 		}
 		out.IronicLimits = state.IronicLimits{Concurrency: i.Concurrency, Rate: i.Rate}
+	}
+	return out
+}
+
+func namedNodes(all []config.NamedNode) []state.NamedNode {
+	var out []state.NamedNode
+	for _, n := range all {
+		out = append(out, state.NamedNode(n))
 	}
 	return out
 }

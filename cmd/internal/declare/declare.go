@@ -106,6 +106,7 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 	if p.outlets, err = newOutlets(snap, &want); err != nil {
 		return nil, err
 	}
+	p.reserve()
 	existing := map[string][]*state.Node{}
 	for _, n := range snap.NodesOf(want.Name) {
 		if !n.Removing {
@@ -152,17 +153,28 @@ func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	for _, n := range have {
 		p.change(n, spec, machine)
 	}
-	for range spec.Count - len(have) {
-		if err := p.create(spec, machine); err != nil {
+	named, err := p.named(spec)
+	if err != nil {
+		return err
+	}
+	for i := range spec.Count - len(have) {
+		want := state.NamedNode{}
+		if i < len(named) {
+			want = named[i]
+		}
+		if err := p.create(spec, machine, want); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *planner) create(spec state.Spec, machine state.Machine) error {
-	n, err := p.ids.node(spec.Prefix, len(machine.Physnets))
+func (p *planner) create(spec state.Spec, machine state.Machine, named state.NamedNode) error {
+	n, err := p.ids.node(spec.Prefix, named, len(machine.Physnets))
 	if err != nil {
+		return err
+	}
+	if n.Origin, err = p.origin(named); err != nil {
 		return err
 	}
 	for i := range n.Ports {

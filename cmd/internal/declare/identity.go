@@ -49,17 +49,23 @@ func newIdentities(snap *state.Snapshot, random io.Reader) *identities {
 	return ids
 }
 
-// node returns a new node with the lowest free name of a prefix.
-func (ids *identities) node(prefix string, ports int) (state.Node, error) {
+// node returns a new node with the name and UUID that it is to have, or else the lowest
+// free name of a prefix and a UUID of its own.
+func (ids *identities) node(prefix string, want state.NamedNode, ports int) (state.Node, error) {
 	id, err := uuid.NewRandomFromReader(ids.random)
 	if err != nil {
 		return state.Node{}, fmt.Errorf("node UUID: %w", err)
 	}
+	name := want.Name
+	if name == "" {
+		name = ids.name(prefix)
+	}
+	ids.names[name] = true
 	password, err := ids.password()
 	if err != nil {
 		return state.Node{}, fmt.Errorf("BMC password: %w", err)
 	}
-	n := state.Node{UUID: id.String(), Name: ids.name(prefix),
+	n := state.Node{UUID: cmp.Or(want.UUID, id.String()), Name: name,
 		BMC: state.Account{Username: "admin", Password: state.NewSecret(password)}}
 	n.LinkName = ids.linkName(n.Name, n.UUID)
 	for i := range ports {

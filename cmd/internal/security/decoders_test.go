@@ -31,6 +31,7 @@ var decoders = map[string]struct {
 	"cluster/consensus":     {fuzzed: []string{"FuzzWire"}},
 	"cluster/gossip":        {fuzzed: []string{"FuzzMeta", "FuzzState"}},
 	"cluster/pki":           {fuzzed: []string{"FuzzParseToken", "FuzzParseBundle", "FuzzLoadAuthority", "FuzzIssue"}},
+	"cmd/internal/ansible":  {fuzzed: []string{"FuzzOverride", "FuzzInventory", "FuzzState", "FuzzExpression"}},
 	"cmd/internal/api":      {fuzzed: []string{"FuzzRequests"}},
 	"cmd/internal/daemon":   {fuzzed: []string{"FuzzLuggage", "FuzzProgress"}},
 	"config":                {fuzzed: []string{"FuzzLoadCluster", "FuzzLoadAgent"}},
