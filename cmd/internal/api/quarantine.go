@@ -16,8 +16,9 @@ type Quarantine interface {
 	// DeleteQuarantined deletes one node's part of it, with its disks. Errors:
 	// state.ErrNotFound, state.ErrBusy.
 	DeleteQuarantined(ctx context.Context, uuid string) error
-	// Clear removes everything of the mesh's that is on this host. The error says what is left.
-	Clear(ctx context.Context) error
+	// Clear removes everything of the mesh's that is on this host, if that is the peer with
+	// this ID: otherwise state.ErrRefused. The error says what is left.
+	Clear(ctx context.Context, peer string) error
 }
 
 // Quarantined is a node that a host has, with its disks, and that the mesh has elsewhere.
@@ -63,6 +64,12 @@ func (s *Server) quarantined() []Quarantined {
 	return out
 }
 
+// ClearRequest asks a host to remove all of the mesh's that is on it.
+type ClearRequest struct {
+	// Peer is the ID of who is meant: no other host is cleared.
+	Peer string `json:"peer"`
+}
+
 // clearTime bounds how long a host is cleared for by one request.
 const clearTime = 5 * time.Minute
 
@@ -70,9 +77,13 @@ func (s *Server) clear(w http.ResponseWriter, r *http.Request) error {
 	if s.Quarantine == nil {
 		return fmt.Errorf("clear: %w: this peer is no hypervisor", state.ErrUnsupported)
 	}
+	var req ClearRequest
+	if err := readJSON(r, &req); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), clearTime)
 	defer cancel()
-	if err := s.Quarantine.Clear(ctx); err != nil {
+	if err := s.Quarantine.Clear(ctx, req.Peer); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

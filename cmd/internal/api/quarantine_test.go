@@ -26,20 +26,30 @@ func (k *kept) DeleteQuarantined(_ context.Context, uuid string) error {
 	return nil
 }
 
-func (k *kept) Clear(context.Context) error { return k.clear }
+func (k *kept) Clear(_ context.Context, peer string) error {
+	if peer != "p1" {
+		return fmt.Errorf("not %q: %w", peer, state.ErrRefused)
+	}
+	return k.clear
+}
 
 func TestClearSaysWhatIsLeft(t *testing.T) {
 	k := &kept{}
 	s := New(Config{Source: state.New(), Quarantine: k})
+	ask := func(s *Server, rec *httptest.ResponseRecorder, body string) error {
+		return s.clear(rec, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+	}
 	for _, want := range []error{nil, errors.New("a node is left")} {
 		k.clear = want
 		rec := httptest.NewRecorder()
-		if err := s.clear(rec, httptest.NewRequest(http.MethodPost, "/", nil)); !errors.Is(err, want) || err == nil && rec.Code != http.StatusNoContent {
+		if err := ask(s, rec, `{"peer":"p1"}`); !errors.Is(err, want) || err == nil && rec.Code != http.StatusNoContent {
 			t.Errorf("error %v, status %d; want %v", err, rec.Code, want)
 		}
 	}
-	err := New(Config{Source: state.New()}).clear(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
-	if !errors.Is(err, state.ErrUnsupported) {
+	if err := ask(s, httptest.NewRecorder(), `{"peer":"p2"}`); !errors.Is(err, state.ErrRefused) {
+		t.Errorf("another peer was meant: %v", err)
+	}
+	if err := ask(New(Config{Source: state.New()}), httptest.NewRecorder(), ""); !errors.Is(err, state.ErrUnsupported) {
 		t.Errorf("a peer that is no hypervisor: %v", err)
 	}
 }

@@ -137,7 +137,7 @@ func fail(status int, err error) error { return &httpError{status, err} }
 // state answers them itself. Those about one node find out by themselves.
 var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers", "/v1/outlets", "/v1/nodes/{name}/outlet",
 	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console",
-	"/v1/quarantine", "/v1/quarantine/{name}", "/v1/fault-counts",
+	"/v1/quarantine", "/v1/quarantine/{name}", "/v1/clear", "/v1/fault-counts",
 	"/v1/moves/{uuid}/files", "/v1/moves/{uuid}/files/{file}"}
 
 func (s *Server) wrap(called route) http.HandlerFunc {

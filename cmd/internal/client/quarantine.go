@@ -21,8 +21,9 @@ func (c *Client) DeleteQuarantined(ctx context.Context, name string) error {
 	return err
 }
 
-// ClearHost removes all of the mesh's nodes and links that are on this host.
-func (c *Client) ClearHost(ctx context.Context) error {
-	_, err := c.do(ctx, http.MethodPost, "/v1/clear", nil, nil)
+// ClearHost removes all of the mesh's nodes and links that are on this host, which must be
+// the peer with that ID.
+func (c *Client) ClearHost(ctx context.Context, peer string) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/clear", api.ClearRequest{Peer: peer}, nil)
 	return err
 }

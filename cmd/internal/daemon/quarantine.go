@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"tenks/cmd/internal/api"
+	"tenks/raftfsm/state"
 )
 
 // Quarantine implements api.Quarantine.
@@ -22,7 +23,12 @@ func (a *agent) DeleteQuarantined(ctx context.Context, uuid string) error {
 }
 
 // Clear implements api.Quarantine.
-func (a *agent) Clear(ctx context.Context) error { return a.host.Clear(ctx) }
+func (a *agent) Clear(ctx context.Context, peer string) error {
+	if peer != a.mesh.ID() {
+		return fmt.Errorf("clear: %w: this is peer %s, and %q was meant", state.ErrRefused, a.mesh.ID(), peer)
+	}
+	return a.host.Clear(ctx)
+}
 
 // checkQuarantine names what is in quarantine on this host.
 func (a *agent) checkQuarantine() []api.Check {
