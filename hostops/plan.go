@@ -125,6 +125,10 @@ func plan(w want, h have) (program, error) {
 		p.ensure(n)
 	}
 	for _, n := range p.removed {
+		if n.Anew { // for another driver, perhaps
+			p.remove(n.UUID, kindRemove, len(h.down) == 0)
+			continue
+		}
 		if !w.drivers[n.Machine.Driver] {
 			p.fault(n, noDriver(n))
 			continue
@@ -167,7 +171,7 @@ func (p *planner) split() {
 	placed := map[string]bool{}
 	for _, n := range p.want.nodes {
 		placed[n.UUID] = true
-		if n.Removing && n.IronicDone() {
+		if n.TakenApart() {
 			p.removed = append(p.removed, n)
 			continue
 		}

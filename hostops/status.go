@@ -43,7 +43,7 @@ func (h *Host) find(w want, now have, p program, out outcome) []*finding {
 	present := now.present()
 	found := make([]*finding, 0, len(w.nodes))
 	for _, n := range w.nodes {
-		f := &finding{node: n, removed: n.Removing && n.IronicDone(), links: links[n.UUID]}
+		f := &finding{node: n, removed: n.TakenApart(), links: links[n.UUID]}
 		_, f.present = present[n.UUID]
 		in, i, exists := now.find(n.UUID)
 		f.instance = i

@@ -232,6 +232,14 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	if c.Restart {
 		n.RestartIndex = t.index
 	}
+	if c.Endpoint != nil && n.Placement != nil && *c.Endpoint != n.Placement.BMC {
+		if t.endpointTaken(n.Placement.Hypervisor, *c.Endpoint) {
+			return fmt.Errorf("node %q: BMC %s is another's: %w", n.Name, c.Endpoint, ErrConflict)
+		}
+		at := *n.Placement
+		at.BMC = *c.Endpoint
+		n.Placement = &at
+	}
 	if c.Anew && n.Placement != nil {
 		n.Anew = true
 		n.endMove()

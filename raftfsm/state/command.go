@@ -64,6 +64,9 @@ type NodeChange struct {
 	BMCAddress string
 	// Restart asks for a power cycle where a change needs one.
 	Restart bool
+	// Endpoint replaces that of a placed node's BMC; nil: as it is. It is one of the node's
+	// host, and free.
+	Endpoint *Endpoint `json:",omitempty"`
 	// Anew has the node's host take it apart, disks and all, before it is placed again, for
 	// a change that a node which exists cannot take. It keeps who it is: UUID, name, MACs,
 	// its record in Ironic.

@@ -92,7 +92,7 @@ func (f *fleet) update(snap *state.Snapshot) {
 // system is a node as the service sees it. Like its IPMI BMC, it is there from when it is
 // placed until Ironic has let go.
 func (f *fleet) system(n *state.Node, names map[string]string) (redfish.System, bool) {
-	gone := n.Host.Phase == state.HostGone || n.Removing && n.IronicDone()
+	gone := n.Host.Phase == state.HostGone || n.TakenApart()
 	if n.Placement == nil || gone || n.BMC.Username == "" {
 		return redfish.System{}, false
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"tenks/raftfsm/state"
@@ -22,6 +23,11 @@ type Options struct {
 	Force, Forget bool
 	// AllowUnplaced accepts nodes that no hypervisor can take now; they stay pending.
 	AllowUnplaced bool
+	// AllowDataLoss accepts that nodes or volumes which exist are made anew, without what is
+	// on them. For nodes that Ironic uses it takes Force, too.
+	AllowDataLoss bool
+	// Remove names nodes that go first where a count shrinks.
+	Remove []string
 	// Random is where UUIDs and passwords come from, such as crypto/rand.Reader.
 	Random io.Reader
 }
@@ -33,7 +39,10 @@ type Action string
 const (
 	Create Action = "create"
 	Change Action = "change"
-	Remove Action = "remove"
+	// Recreate is a change for which the node is taken apart and made anew; it keeps its
+	// name, UUID, MACs and place in Ironic.
+	Recreate Action = "recreate"
+	Remove   Action = "remove"
 )
 
 // Step is what a plan does to one node.
@@ -57,8 +66,11 @@ type Plan struct {
 	Flavors []FlavorStep
 	// Unchanged counts the nodes that stay as they are.
 	Unchanged int
-	// Notes say what of the declaration has no effect.
+	// Notes say what of the declaration has no effect, and what is not as it should be with
+	// nodes of the cluster, and what to do.
 	Notes []string
+	// Refusals say why it must not be carried out without another consent.
+	Refusals []string
 	// Command carries it out.
 	Command state.ApplyCluster
 }
@@ -102,6 +114,7 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 	old, _ := snap.Cluster(want.Name)
 	p.plan.Flavors = flavorSteps(old, &want)
 	p.plan.Command.Cluster = want
+	p.checkNamed()
 	var err error
 	if p.outlets, err = newOutlets(snap, &want); err != nil {
 		return nil, err
@@ -127,7 +140,7 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 		delete(existing, spec.Key)
 	}
 	for _, key := range sortedKeys(existing) {
-		p.remove(existing[key], "its spec is no longer declared")
+		p.remove(existing[key], func(*state.Node) string { return "its spec is no longer declared" })
 	}
 	return p.finish()
 }
@@ -141,14 +154,24 @@ type planner struct {
 	outlets *outlets
 	plan    Plan
 	errs    []error
+	// stay are the nodes that stay, as they are declared; lose are those that lose data.
+	stay, lose []*state.Node
 }
 
 func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	machine := p.want.Types[spec.Type]
-	if surplus := len(have) - spec.Count; surplus > 0 {
+	surplus := len(have) - spec.Count
+	named := p.named(spec, have, surplus)
+	if surplus > 0 {
 		var gone []*state.Node
-		have, gone = shrink(have, surplus)
-		p.remove(gone, fmt.Sprintf("count of %s is %d", spec.Type, spec.Count))
+		have, gone = shrink(have, surplus, named)
+		p.remove(gone, func(n *state.Node) string {
+			why := uses[useOf(n)]
+			if named[n.Name] {
+				why = "is named by --remove"
+			}
+			return fmt.Sprintf("count of %s is %d, and it %s", spec.Type, spec.Count, why)
+		})
 	}
 	for _, n := range have {
 		p.change(n, spec, machine)
@@ -209,7 +232,9 @@ func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) 
 		p.errs = append(p.errs, err)
 		return
 	}
+	c.Endpoint = p.ids.endpoint(n, machine)
 	step := Step{Action: Change, Node: n.Name, Hypervisor: hypervisor(n), Changes: differences(n, &c)}
+	p.stay = append(p.stay, declared(n, &c))
 	pending := n.Host.Pending
 	if len(step.Changes) == 0 && (!p.opt.Restart || len(pending) == 0) {
 		p.plan.Unchanged++
@@ -218,6 +243,10 @@ func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) 
 	if p.opt.Restart && (len(pending) > 0 || needsRestart(step.Changes)) {
 		c.Restart = true
 		restarted(step.Changes)
+	}
+	c.Anew = p.anew(n, step.Changes)
+	if c.Anew {
+		step.Action = Recreate
 	}
 	step.When = latest(step.Changes)
 	if len(step.Changes) > 0 {
@@ -231,11 +260,23 @@ func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) 
 	p.plan.Steps = append(p.plan.Steps, step)
 }
 
-func (p *planner) remove(nodes []*state.Node, why string) {
+// anew reports whether a node is made anew for what differs, and notes whose data is lost.
+func (p *planner) anew(n *state.Node, differ []Difference) bool {
+	anew := slices.ContainsFunc(differ, func(d Difference) bool { return d.Anew }) && n.Placement != nil
+	if n.Placement != nil && slices.ContainsFunc(differ, func(d Difference) bool { return d.Loss }) {
+		p.lose = append(p.lose, n)
+	}
+	if anew && n.Moving() {
+		p.errs = append(p.errs, fmt.Errorf("node %q: moves: apply again when it has arrived, to make it anew", n.Name))
+	}
+	return anew
+}
+
+func (p *planner) remove(nodes []*state.Node, why func(*state.Node) string) {
 	for _, n := range nodes {
 		p.plan.Command.Remove = append(p.plan.Command.Remove,
 			state.NodeRemoval{UUID: n.UUID, Force: p.opt.Force, Forget: p.opt.Forget})
-		p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Node: n.Name, Hypervisor: hypervisor(n), When: Now, Reasons: []string{why}})
+		p.plan.Steps = append(p.plan.Steps, Step{Action: Remove, Node: n.Name, Hypervisor: hypervisor(n), When: Now, Reasons: []string{why(n)}})
 	}
 }
 
@@ -271,7 +312,41 @@ func (p *planner) finish() (*Plan, error) {
 	if len(refused) > 0 && !p.opt.AllowUnplaced {
 		return nil, &UnplacedError{Refusals: refused}
 	}
+	if err := p.checkQuota(); err != nil {
+		return nil, err
+	}
+	p.consents()
+	p.notes()
 	return &p.plan, nil
+}
+
+// checkQuota refuses a plan by which the cluster grows over its quota.
+func (p *planner) checkQuota() error {
+	var to state.Usage
+	for _, n := range p.stay {
+		to.Add(n.Machine)
+	}
+	for _, n := range p.plan.Command.Create {
+		to.Add(n.Machine)
+	}
+	return p.snap.Quota(p.want.Name).Check(p.want.Name, p.snap.Usage(p.want.Name), to)
+}
+
+// consents says what has to be asked for besides.
+func (p *planner) consents() {
+	var all, used []string
+	for _, n := range p.lose {
+		all = append(all, n.Name)
+		if InUse(n) {
+			used = append(used, n.Name)
+		}
+	}
+	if len(all) > 0 && !p.opt.AllowDataLoss {
+		p.plan.Refusals = append(p.plan.Refusals, fmt.Sprintf("data on %s is lost by this: add --allow-data-loss, or declare a new type for new nodes", Names(all)))
+	}
+	if len(used) > 0 && !p.opt.Force {
+		p.plan.Refusals = append(p.plan.Refusals, fmt.Sprintf("data on %s is lost by this, and Ironic uses what is on it: undeploy first, or add --force", Names(used)))
+	}
 }
 
 func hypervisor(n *state.Node) string {

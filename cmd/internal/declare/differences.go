@@ -24,6 +24,11 @@ func declared(n *state.Node, c *state.NodeChange) *state.Node {
 	now.Constraints, now.OnHostLoss, now.StopAfterMilli = c.Constraints, c.OnHostLoss, c.StopAfterMilli
 	now.Ports, now.BMC, now.Outlet = c.Ports, c.BMC, c.Outlet
 	now.BMCPool, now.BMCAddress = c.BMCPool, c.BMCAddress
+	if c.Endpoint != nil && n.Placement != nil {
+		at := *n.Placement
+		at.BMC = *c.Endpoint
+		now.Placement = &at
+	}
 	return &now
 }
 

@@ -38,13 +38,25 @@ type Difference struct {
 	When     When
 	// Remark is what else is to be said; empty: nothing.
 	Remark string
+	// Loss says that data is lost by it, and Anew that the node is made anew for it.
+	Loss, Anew bool
 }
 
 // String says what differs, as in "memory 512 → 1024 MiB".
 func (d Difference) String() string {
-	end := ""
+	var remarks []string
 	if d.Remark != "" {
-		end = " (" + d.Remark + ")"
+		remarks = append(remarks, d.Remark)
+	}
+	if d.Anew {
+		remarks = append(remarks, "the node is made anew")
+	}
+	if d.Loss {
+		remarks = append(remarks, "DATA IS LOST")
+	}
+	end := ""
+	if len(remarks) > 0 {
+		end = " (" + strings.Join(remarks, ": ") + ")"
 	}
 	if d.Old == d.New {
 		return d.Field + end
@@ -70,6 +82,10 @@ type field struct {
 	// secret values are not shown.
 	secret bool
 	remark string
+	// differ says what differs in more than one line; nil: by text.
+	differ func(old, now *state.Node) []Difference
+	// anew says that a node is taken apart, disks and all, and made anew for it.
+	anew bool
 }
 
 func (f field) say(n *state.Node) string {
@@ -90,7 +106,12 @@ func compare(table []field, when When, rest func(*state.Node) any, old, now *sta
 		if alike(reflect.ValueOf(f.of(old)), reflect.ValueOf(f.of(now))) || f.unless != nil && f.unless(old, now) {
 			continue
 		}
-		out = append(out, Difference{Field: f.name, Old: f.say(old), New: f.say(now), When: f.when, Remark: f.remark})
+		if f.differ != nil {
+			out = append(out, f.differ(old, now)...)
+			continue
+		}
+		out = append(out, Difference{Field: f.name, Old: f.say(old), New: f.say(now), When: f.when, Remark: f.remark,
+			Anew: f.anew, Loss: f.anew && len(old.Machine.Volumes) > 0})
 	}
 	if len(out) > 0 || rest == nil {
 		return out

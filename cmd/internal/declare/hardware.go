@@ -9,6 +9,7 @@ import (
 
 // hardware is what can differ of a node's machine, which its type declares.
 var hardware = []field{
+	{name: "driver", when: Now, of: func(n *state.Node) any { return n.Machine.Driver }, anew: true},
 	{name: "memory", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.MemoryMB },
 		text: func(n *state.Node) string { return fmt.Sprintf("%d MiB", n.Machine.MemoryMB) }},
 	{name: "vcpus", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.VCPUs }},
@@ -16,17 +17,16 @@ var hardware = []field{
 	{name: "secure_boot", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.SecureBoot },
 		remark: "unless a client of the BMC has set it"},
 	{name: "tpm", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.TPM }},
-	{name: "volumes", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.Volumes },
-		text: func(n *state.Node) string { return volumes(n.Machine) }},
+	{name: "volumes", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.Volumes }, differ: volumeDifferences},
 	{name: "physical_networks", when: AtPowerOn, of: func(n *state.Node) any { return n.Ports },
-		text: func(n *state.Node) string { return fmt.Sprint(n.Machine.Physnets) }},
+		text: physnets},
 	{name: "ironic_driver", when: Now, of: func(n *state.Node) any { return n.Machine.IronicDriver }},
 }
 
 // machineOf is a node's hardware but for what another field of the node says.
 func machineOf(n *state.Node) state.Machine {
 	m := n.Machine
-	m.Physnets = nil // Ports has them
+	m.Physnets, m.Trunks = nil, nil // Ports has them
 	return m
 }
 
@@ -42,11 +42,20 @@ func describe(m state.Machine, o *state.Outlet) string {
 func volumes(m state.Machine) string {
 	var out []string
 	for _, v := range m.Volumes {
-		text := fmt.Sprintf("%.4g GiB", float64(v.CapacityBytes)/(1<<30))
-		if v.Image != "" {
-			text += " of " + v.Image
+		out = append(out, volume(v))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// physnets says what each port of a node is on.
+func physnets(n *state.Node) string {
+	var out []string
+	for _, p := range n.Ports {
+		text := p.Physnet
+		if p.Trunk != "" {
+			text += " (trunk " + p.Trunk + ")"
 		}
 		out = append(out, text)
 	}
-	return "[" + strings.Join(out, ", ") + "]"
+	return fmt.Sprint(out)
 }

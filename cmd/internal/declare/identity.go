@@ -1,7 +1,6 @@
 package declare
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -35,11 +34,13 @@ type identities struct {
 	next                   map[string]int
 	// addresses are those that no BMC can be given.
 	addresses map[netip.Addr]bool
+	// ports are the BMC ports in use, by hypervisor, of those that were asked for.
+	ports map[string]map[int]bool
 }
 
 func newIdentities(snap *state.Snapshot, random io.Reader) *identities {
 	ids := &identities{snap: snap, random: random, names: map[string]bool{}, macs: map[string]bool{},
-		linkNames: map[string]bool{}, next: map[string]int{}}
+		linkNames: map[string]bool{}, next: map[string]int{}, ports: map[string]map[int]bool{}}
 	for _, n := range snap.Nodes() {
 		ids.names[n.Name], ids.linkNames[n.LinkName] = true, true
 		for _, p := range n.Ports {
@@ -135,10 +136,6 @@ func (ids *identities) password() (string, error) {
 
 // change declares an existing node anew: ports that stay keep their MAC.
 func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Machine, want *state.Cluster) (state.NodeChange, error) {
-	if n.Machine.Driver != machine.Driver {
-		return state.NodeChange{}, fmt.Errorf("node %q: the driver of a node that exists cannot change (%s to %s): remove the node, or declare a new type",
-			n.Name, n.Machine.Driver, machine.Driver)
-	}
 	pool := poolOf(want, machine)
 	if was := n.Machine; !was.Own() && machine.Own() && len(pool) == 0 && n.BMCAddress == "" && !hasEndpoint(n) {
 		return state.NodeChange{}, fmt.Errorf("node %q: was made for %s and has no %s port: remove the node, or declare a new type", n.Name, was.IronicDriver, machine.IronicDriver)
@@ -177,35 +174,3 @@ func hasEndpoint(n *state.Node) bool {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// shrink chooses which nodes go: those that Ironic does not use first, then the
-// highest names.
-func shrink(have []*state.Node, surplus int) (stay, gone []*state.Node) {
-	order := slices.Clone(have)
-	slices.SortStableFunc(order, func(a, b *state.Node) int {
-		return cmp.Or(cmp.Compare(use(a), use(b)), -compareNames(a.Name, b.Name))
-	})
-	gone = order[:surplus]
-	for _, n := range have {
-		if !slices.Contains(gone, n) {
-			stay = append(stay, n)
-		}
-	}
-	return stay, gone
-}
-
-// use ranks how much a node would be missed.
-func use(n *state.Node) int {
-	switch {
-	case n.Ironic.Phase == "" || n.Ironic.Phase == state.IronicGone:
-		return 0
-	case n.Ironic.ProvisionState == "active":
-		return 2
-	}
-	return 1
-}
-
-// compareNames orders tk2 before tk10.
-func compareNames(a, b string) int {
-	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
-}

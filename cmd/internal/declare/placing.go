@@ -16,6 +16,8 @@ var placing = []field{
 		text:   func(n *state.Node) string { return milli(n.StopAfterMilli).String() },
 		unless: func(old, now *state.Node) bool { return old.OnHostLoss != now.OnHostLoss }},
 	{name: "bmc", when: Now, of: func(n *state.Node) any { return n.BMC }, secret: true},
+	{name: "bmc.endpoint", when: Now, of: func(n *state.Node) any { return endpointOf(n) },
+		remark: "the old one is not one of its host's any longer"},
 	{name: "outlet", when: Now, of: func(n *state.Node) any { return plug(n.Outlet) }},
 	{name: "pdu", when: Now, of: func(n *state.Node) any { return n.Outlet }, secret: true,
 		unless: func(old, now *state.Node) bool { return plug(old.Outlet) != plug(now.Outlet) }},
@@ -27,3 +29,12 @@ var placing = []field{
 }
 
 func milli(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// endpointOf is where a node's BMC listens at its host; the zero value where it has none of
+// its own there.
+func endpointOf(n *state.Node) state.Endpoint {
+	if n.Placement == nil || n.Placement.BMC.Port == 0 {
+		return state.Endpoint{}
+	}
+	return n.Placement.BMC
+}

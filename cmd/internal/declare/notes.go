@@ -1,0 +1,113 @@
+package declare
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"tenks/raftfsm/state"
+	"tenks/sched"
+)
+
+// notes says what is not as it should be with nodes that stay, whether they change or not,
+// and what to do: nothing here is done by an apply.
+func (p *planner) notes() {
+	g := &grouped{}
+	for _, n := range p.stay {
+		p.note(g, n)
+	}
+	p.plan.Notes = append(p.plan.Notes, g.lines()...)
+}
+
+func (p *planner) note(g *grouped, n *state.Node) {
+	switch {
+	case n.Anew:
+		g.add(n, "its host takes it apart; then it is made anew: tenks node list shows how far it is")
+		return
+	case n.Placement == nil && n.Unplaced != "":
+		g.add(n, fmt.Sprintf("not placed: %s, and placed once a hypervisor can take it", reason(n)))
+		return
+	case n.Placement == nil:
+		return
+	case n.Moving():
+		g.add(n, fmt.Sprintf("moves from %s to %s", p.host(n.Placement.Hypervisor), p.host(n.Move.To)))
+	}
+	name := p.host(n.Placement.Hypervisor)
+	peer, known := p.snap.Peer(n.Placement.Hypervisor)
+	switch {
+	case known && peer.Lost && n.OnHostLoss == state.LossRebuild:
+		g.add(n, fmt.Sprintf("its hypervisor %s is lost: it is made anew elsewhere once that is sure to be off (tenks peer declare-lost %s says so)", name, name))
+	case known && peer.Lost:
+		g.add(n, fmt.Sprintf("its hypervisor %s is lost, and on_host_loss is hold: it waits for that. If it is gone for good: tenks peer declare-lost %s, then tenks peer remove --force %s has it made anew elsewhere", name, name, name))
+	case known && (peer.Leaving || peer.Draining):
+		g.add(n, fmt.Sprintf("its hypervisor %s %s: it moves while it is off (tenks peer drain)", name, peer.Refuses()))
+	}
+	h, ok := p.snap.Hypervisor(n.Placement.Hypervisor)
+	if !ok {
+		return
+	}
+	for _, m := range sched.Misfits(h, n) {
+		which := "which"
+		if m.Filter == "labels" && strings.HasPrefix(m.Why, "label ") {
+			which = "whose"
+		}
+		g.add(n, fmt.Sprintf("on %s, %s %s: %s", name, which, m.Why, remedies[m.Filter]))
+	}
+	if at := n.Placement.BMC; at.Port != 0 && n.BMCAddress == "" && n.Machine.Own() && h.BMC.Address != "" && !within(h, at.Port) {
+		g.add(n, fmt.Sprintf("its BMC stays at a port outside of %s's range %d-%d, in which none is free: make the range larger, and apply again", name, h.BMC.First, h.BMC.Last))
+	}
+}
+
+// reason is why a node has no place, without its name, so that nodes of one reason are one
+// line.
+func reason(n *state.Node) string {
+	text := n.Unplaced
+	if _, after, ok := strings.Cut(text, "node "+n.Name+": "); ok {
+		return after
+	}
+	return text
+}
+
+// remedies say what to do where a hypervisor lacks what a node needs.
+var remedies = map[string]string{
+	"driver":   "bring the driver back (drivers in agent.yml), or remove the node",
+	"physnets": "its port there has no link to it; map the physnet again (physnets in agent.yml), or move it away with what else is there (tenks peer drain)",
+	"labels":   "it stays, because placement counts for nodes placed from now on; tenks peer drain moves it, with what else is there",
+}
+
+func (p *planner) host(id string) string {
+	if h, ok := p.snap.Hypervisor(id); ok && h.Name != "" {
+		return h.Name
+	}
+	if peer, ok := p.snap.Peer(id); ok {
+		return cmp.Or(peer.Name, id)
+	}
+	return id
+}
+
+// grouped collects lines that are the same for many nodes, in the order of the first.
+type grouped struct {
+	texts []string
+	nodes map[string][]string
+}
+
+func (g *grouped) add(n *state.Node, text string) {
+	if g.nodes == nil {
+		g.nodes = map[string][]string{}
+	}
+	if g.nodes[text] == nil {
+		g.texts = append(g.texts, text)
+	}
+	if !slices.Contains(g.nodes[text], n.Name) {
+		g.nodes[text] = append(g.nodes[text], n.Name)
+	}
+}
+
+func (g *grouped) lines() []string {
+	var out []string
+	for _, text := range g.texts {
+		out = append(out, Names(g.nodes[text])+": "+text)
+	}
+	return out
+}

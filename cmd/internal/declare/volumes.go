@@ -1,0 +1,44 @@
+package declare
+
+import (
+	"fmt"
+
+	"tenks/raftfsm/state"
+)
+
+// volumeDifferences says what becomes of each disk of a node.
+func volumeDifferences(old, now *state.Node) []Difference {
+	o, w := old.Machine.Volumes, now.Machine.Volumes
+	var out []Difference
+	for i := range max(len(o), len(w)) {
+		d := Difference{Field: fmt.Sprintf("volumes[%d]", i), Old: "none", New: "none", When: AtPowerOn}
+		if i < len(o) {
+			d.Old = volume(o[i])
+		}
+		if i < len(w) {
+			d.New = volume(w[i])
+		}
+		switch {
+		case i >= len(o):
+		case i >= len(w):
+			d.Loss = true
+		case o[i] == w[i]:
+			continue
+		case remade(o[i], w[i]):
+			d.Loss, d.Remark = true, "made anew"
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// remade reports whether a volume cannot become another one but by being made anew.
+func remade(o, w state.Volume) bool { return o.Image != w.Image || w.CapacityBytes < o.CapacityBytes }
+
+func volume(v state.Volume) string {
+	text := fmt.Sprintf("%.4g GiB", float64(v.CapacityBytes)/(1<<30))
+	if v.Image != "" {
+		text += " of " + v.Image
+	}
+	return text
+}
