@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -56,6 +57,11 @@ func (h *Host) find(w want, now have, p program, out outcome) []*finding {
 		for _, err := range []error{out.nodes[n.UUID], bridgeError(n, p.links, out.host), unplugged[n.UUID], now.down[n.Machine.Driver]} {
 			if f.err == nil && err != nil {
 				f.err, f.busy = err, transient(err)
+			}
+		}
+		if n.Anew && f.err == nil { // one that does not answer may have it
+			for _, name := range slices.Sorted(maps.Keys(now.down)) {
+				f.err, f.busy = now.down[name], true
 			}
 		}
 		found = append(found, f)

@@ -152,4 +152,7 @@ var versions = []version{
 		"report-ironic.Nodes[0].Status.Reached",
 		"report-ironic.Nodes[0].Status.Record",
 	}},
+	{"v20", samplesV20, dumpV20, []string{
+		"apply-cluster.Change[0].Endpoint",
+	}},
 }
