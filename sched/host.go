@@ -21,8 +21,9 @@ type host struct {
 }
 
 // candidates returns all hypervisors by ID, with the nodes that are placed on them
-// counted, also by spec. A node that is being removed counts until it is gone.
-func candidates(snap *state.Snapshot) ([]*host, *classes) {
+// counted, also by spec, as they are declared from now on where that says so. A node that is
+// being removed counts until it is gone.
+func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 	var out []*host
 	known := &classes{all: map[demand]*class{}, counts: map[specKey]*spread{}}
 	taken := newAddresses(snap)
@@ -33,6 +34,7 @@ func candidates(snap *state.Snapshot) ([]*host, *classes) {
 			c.ports[p] = true
 		}
 		for _, n := range snap.NodesOn(h.ID) {
+			n = now.of(n)
 			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
 			c.ports[n.Placement.BMC.Port] = true
 			if !n.Moving() {
@@ -41,6 +43,7 @@ func candidates(snap *state.Snapshot) ([]*host, *classes) {
 		}
 		// What moves here is promised here, too, and its spec has it here already.
 		for _, n := range snap.MovingTo(h.ID) {
+			n = now.of(n)
 			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
 			c.ports[n.Move.BMC.Port] = true
 			known.spread(n).add(c)

@@ -12,7 +12,7 @@ import (
 // would decide it: not where they are, and not where they were before and something of
 // them may be left. Their BMCs keep their ports where those are free.
 func Move(snap *state.Snapshot, nodes []*state.Node) Result {
-	hosts, known := candidates(snap)
+	hosts, known := candidates(snap, nil)
 	var r Result
 	for _, n := range nodes {
 		c := known.of(n)

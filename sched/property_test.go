@@ -141,7 +141,7 @@ func TestPlaceKeepsItsPromises(t *testing.T) {
 		r := Place(snap, m.extra)
 
 		for _, worth := range []int{0, math.MaxInt} { // always queues, never any
-			if diff := cmp.Diff(r, place(snap, m.extra, worth)); diff != "" {
+			if diff := cmp.Diff(r, place(snap, nil, m.extra, worth)); diff != "" {
 				rt.Fatalf("with queues from %d nodes on (-want +got):\n%s", worth, diff)
 			}
 		}

@@ -20,19 +20,43 @@ type Result struct {
 // Place places every unplaced node of the snapshot that is not being removed, and
 // the nodes of extra, which are not in the snapshot yet: what a plan would create.
 // Once they are, Place decides the same for them.
-func Place(snap *state.Snapshot, extra []*state.Node) Result { return place(snap, extra, worthQueues) }
+func Place(snap *state.Snapshot, extra []*state.Node) Result {
+	return place(snap, nil, extra, worthQueues)
+}
+
+// PlaceAfter is Place once nodes that there are have been declared as those of changed are.
+// A node that has a place and grows to more than its host has is refused, too.
+func PlaceAfter(snap *state.Snapshot, changed, extra []*state.Node) Result {
+	now := declared{}
+	for _, n := range changed {
+		now[n.UUID] = n
+	}
+	r := place(snap, now, extra, worthQueues)
+	r.Refusals = append(overgrown(snap, now), r.Refusals...)
+	return r
+}
+
+// declared are nodes as they are declared from now on, by UUID; nil: as they are.
+type declared map[string]*state.Node
+
+func (d declared) of(n *state.Node) *state.Node {
+	if now, ok := d[n.UUID]; ok {
+		return now
+	}
+	return n
+}
 
 // worthQueues is how many nodes a class must have for queues to be worth their making.
 const worthQueues = 8
 
 // place is Place with another bound than worthQueues, which changes nothing but the
 // time that it takes.
-func place(snap *state.Snapshot, extra []*state.Node, worth int) Result {
-	nodes := unplaced(snap, extra)
+func place(snap *state.Snapshot, now declared, extra []*state.Node, worth int) Result {
+	nodes := unplaced(snap, now, extra)
 	if len(nodes) == 0 {
 		return Result{} // as after nearly every change: hosts are not looked at for nothing
 	}
-	hosts, known := candidates(snap)
+	hosts, known := candidates(snap, now)
 	of := make([]*class, len(nodes))
 	for i, n := range nodes {
 		of[i] = known.of(n)
@@ -61,11 +85,11 @@ func place(snap *state.Snapshot, extra []*state.Node, worth int) Result {
 
 // unplaced returns the nodes that want a place: those that have waited longest
 // first, those that are only planned last, and by name among equals.
-func unplaced(snap *state.Snapshot, extra []*state.Node) []*state.Node {
+func unplaced(snap *state.Snapshot, now declared, extra []*state.Node) []*state.Node {
 	var out, planned []*state.Node
 	for _, n := range snap.Nodes() {
 		if n.Placement == nil && !n.Removing {
-			out = append(out, n)
+			out = append(out, now.of(n))
 		}
 	}
 	for _, n := range extra {

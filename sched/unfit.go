@@ -1,6 +1,10 @@
 package sched
 
-import "tenks/raftfsm/state"
+import (
+	"fmt"
+
+	"tenks/raftfsm/state"
+)
 
 // lasting are the filters that say of a node's own host, too, whether it is one for the
 // node. What the others look at was given to the node when it was placed.
@@ -21,6 +25,34 @@ func Misfits(h *state.Hypervisor, n *state.Node) []Misfit {
 			}
 			if why := f.refuse(host, c); why != "" {
 				out = append(out, Misfit{name, why})
+			}
+		}
+	}
+	return out
+}
+
+// overgrown says which nodes grow to more than their hosts have, by host and name.
+func overgrown(snap *state.Snapshot, now declared) []state.NodeRefusal {
+	var out []state.NodeRefusal
+	hosts, _ := candidates(snap, now)
+	for _, h := range hosts {
+		for _, was := range snap.NodesOn(h.ID) {
+			n := now.of(was)
+			for _, r := range []struct {
+				filter     string
+				from, to   uint64
+				used, most uint64
+				unit       string
+			}{
+				{"vcpus", uint64(max(was.Machine.VCPUs, 0)), uint64(max(n.Machine.VCPUs, 0)), h.vcpus, scaled(uint64(max(h.Capacity.VCPUs, 0)), h.Overcommit.VCPUs), ""},
+				{"memory", was.Machine.MemoryMB, n.Machine.MemoryMB, h.memoryMB, h.memoryLimit(), " MiB"},
+				{"disk", was.Machine.DiskBytes() >> 30, n.Machine.DiskBytes() >> 30, h.diskBytes >> 30, scaled(h.Capacity.DiskGB, h.Overcommit.Disk), " GiB"},
+			} {
+				if r.to > r.from && r.used > r.most {
+					out = append(out, state.NodeRefusal{UUID: n.UUID, Reason: fmt.Sprintf("node %s cannot grow: %s: %s: %d%s promised then, it has %d%s",
+						n.Name, h.Name, r.filter, r.used, r.unit, r.most, r.unit)})
+					break
+				}
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +22,17 @@ import (
 type applyFlags struct {
 	file                            string
 	restart, force, forget, pending bool
+	lose                            bool
+	remove                          []string
 }
 
 func (f *applyFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.file, "file", "f", "", "cluster file; - for standard input")
 	fl.BoolVar(&f.restart, "restart", false, "power cycle running nodes whose change needs it")
-	fl.BoolVar(&f.force, "force", false, "remove nodes that Ironic uses, too")
+	fl.BoolVar(&f.force, "force", false, "also to nodes that Ironic uses")
+	fl.BoolVar(&f.lose, "allow-data-loss", false, "make volumes and nodes anew whose change takes it")
+	fl.StringSliceVar(&f.remove, "remove", nil, "these nodes go first where a count shrinks: NODE[,NODE]")
 	fl.BoolVar(&f.forget, "forget-ironic", false, "leave the records of removed nodes in Ironic")
 	fl.BoolVar(&f.pending, "allow-unplaced", false, "accept nodes that no hypervisor can take now")
 	_ = c.RegisterFlagCompletionFunc("file", cobra.FixedCompletions([]string{"yml", "yaml"}, cobra.ShellCompDirectiveFilterFileExt))
@@ -39,7 +42,8 @@ func (f *applyFlags) request(t *tool) (api.ApplyRequest, error) {
 	if f.file == "" {
 		return api.ApplyRequest{}, usagef("-f FILE is missing: which cluster file?")
 	}
-	r := api.ApplyRequest{Name: f.file, Restart: f.restart, Force: f.force, Forget: f.forget, AllowUnplaced: f.pending}
+	r := api.ApplyRequest{Name: f.file, Restart: f.restart, Force: f.force, Forget: f.forget, AllowUnplaced: f.pending,
+		AllowDataLoss: f.lose, Remove: f.remove}
 	var data []byte
 	var err error
 	if f.file == "-" {
@@ -54,66 +58,6 @@ func (f *applyFlags) request(t *tool) (api.ApplyRequest, error) {
 	r.File = string(data)
 	err = addSecrets(&r)
 	return r, err
-}
-
-func (t *tool) planCommand() *cobra.Command {
-	var f applyFlags
-	c := &cobra.Command{
-		Use: "plan -f FILE", Short: "show what an apply would do", Args: noArgs,
-		Example: "  tenks plan -f demo.yml",
-		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := f.request(t)
-			if err != nil {
-				return err
-			}
-			p, err := t.client().Plan(c.Context(), r)
-			if err != nil {
-				return err
-			}
-			return t.print(p, func() table { return planTable(p) })
-		},
-	}
-	f.add(c)
-	return c
-}
-
-func planTable(p api.Plan) table {
-	tab := table{}
-	if len(p.Steps)+len(p.Flavors) > 0 {
-		tab.head = []string{"ACTION", "NODE", "HYPERVISOR", "WHY"}
-	}
-	count := map[string]int{}
-	for _, s := range p.Steps {
-		count[s.Action]++
-		tab.row(s.Action, s.Node, s.Hypervisor, strings.Join(stepWhy(s), "; "))
-	}
-	for _, f := range p.Flavors {
-		tab.row(f.Action, "flavor "+f.Name, "", strings.Join(f.Reasons, "; "))
-	}
-	for _, note := range p.Notes {
-		tab.row("note: " + note)
-	}
-	tab.row(fmt.Sprintf("cluster %s: create %d, change %d, remove %d, unchanged %d",
-		p.Cluster, count["create"], count["change"], count["remove"], p.Unchanged))
-	return tab
-}
-
-// planTimes has the words for when a change takes effect.
-var planTimes = map[string]string{
-	"now": "now", "restart": "now: power cycle by --restart", "power-on": "a running node: at its next power-on",
-	"placement": "for nodes placed from now on",
-}
-
-// stepWhy says what of a node differs, and when it takes effect, or else the reasons.
-func stepWhy(s api.PlanStep) []string {
-	if len(s.Changes) == 0 {
-		return s.Reasons
-	}
-	var out []string
-	for _, c := range s.Changes {
-		out = append(out, fmt.Sprintf("%s (%s)", c.Text, cmp.Or(planTimes[c.When], c.When)))
-	}
-	return out
 }
 
 func (t *tool) applyCommand() *cobra.Command {
@@ -169,6 +113,9 @@ func (t *tool) apply(ctx context.Context, r api.ApplyRequest, ask confirmation, 
 	p, err := c.Plan(ctx, r)
 	if err != nil {
 		return err
+	}
+	if len(p.Refusals) > 0 {
+		return errors.New(strings.Join(p.Refusals, "\n"))
 	}
 	if p.Changed {
 		asked, err := t.confirm(p, ask)

@@ -41,13 +41,21 @@ func (t *tool) clusterCommand() *cobra.Command {
 			_, err = fmt.Fprint(t.out, text)
 			return err
 		}}
-	return group("cluster", "look at clusters", list, show, export)
+	return group("cluster", "look at clusters, and limit them", list, show, export, t.clusterQuota())
 }
 
 func clusterTable(clusters []api.Cluster) table {
 	tab := table{head: []string{"NAME", "STATE", "NODES", "WANTED", "PHASES", "IRONIC"}}
+	limited := slices.ContainsFunc(clusters, func(c api.Cluster) bool { return c.Quota != nil })
+	if limited {
+		tab.head = append(tab.head, "QUOTA")
+	}
 	for _, c := range clusters {
-		tab.row(c.Name, c.State, strconv.Itoa(c.Nodes), strconv.Itoa(c.Wanted), counts(c.ByPhase), c.Ironic)
+		cells := []string{c.Name, c.State, strconv.Itoa(c.Nodes), strconv.Itoa(c.Wanted), counts(c.ByPhase), c.Ironic}
+		if limited {
+			cells = append(cells, quotaText(c.Quota))
+		}
+		tab.row(cells...)
 	}
 	return tab
 }

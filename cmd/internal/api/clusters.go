@@ -21,9 +21,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkRemovals(r.Context(), plan); err != nil {
-		return err
-	}
+	view.Refusals = append(view.Refusals, s.checkRemovals(r.Context(), plan)...)
 	writeJSON(w, http.StatusOK, view)
 	return nil
 }
@@ -36,8 +34,9 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	if req.Plan != "" && req.Plan != view.Fingerprint {
 		return fail(http.StatusConflict, errors.New("the plan is another one by now: look at it again (tenks plan)"))
 	}
-	if err := s.checkRemovals(r.Context(), plan); err != nil {
-		return err
+	view.Refusals = append(view.Refusals, s.checkRemovals(r.Context(), plan)...)
+	if len(view.Refusals) > 0 {
+		return fail(http.StatusConflict, errors.New(strings.Join(view.Refusals, "\n")))
 	}
 	if view.Changed {
 		if view.Index, err = s.Propose(r.Context(), req.Request, plan.Command); err != nil {
@@ -59,7 +58,7 @@ func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan,
 	}
 	snap, _ := s.Source.Snapshot()
 	plan, err := s.Plan(snap, want, declare.Options{Restart: req.Restart, Force: req.Force,
-		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, Random: rand.Reader})
+		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, AllowDataLoss: req.AllowDataLoss, Remove: req.Remove, Random: rand.Reader})
 	if err != nil {
 		return nil, nil, nil, fail(http.StatusConflict, err)
 	}
@@ -68,12 +67,12 @@ func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan,
 
 func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
 	v := &Plan{Cluster: p.Command.Cluster.Name, Steps: []PlanStep{}, Unchanged: p.Unchanged,
-		Notes: append([]string{}, p.Notes...), Changed: !p.Empty(snap)}
+		Notes: append([]string{}, p.Notes...), Refusals: append([]string{}, p.Refusals...), Changed: !p.Empty(snap)}
 	for _, st := range p.Steps {
 		step := PlanStep{Action: string(st.Action), Node: st.Node, Hypervisor: hypervisorName(snap, st.Hypervisor),
 			When: string(st.When), Reasons: append([]string{}, st.Reasons...), Changes: []PlanChange{}}
 		for _, d := range st.Changes {
-			step.Changes = append(step.Changes, PlanChange{Field: d.Field, Old: d.Old, New: d.New, When: string(d.When), Text: d.String()})
+			step.Changes = append(step.Changes, PlanChange{Field: d.Field, Old: d.Old, New: d.New, When: string(d.When), LosesData: d.Loss, Text: d.String()})
 		}
 		v.Steps = append(v.Steps, step)
 	}
@@ -86,7 +85,9 @@ func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
 
 // fingerprint identifies what a plan does, and to which state.
 func fingerprint(v *Plan, expect uint64) string {
-	b, err := json.Marshal(v)
+	does := *v
+	does.Notes = nil
+	b, err := json.Marshal(does)
 	if err != nil { // only strings and numbers: cannot happen
 		panic(err)
 	}
@@ -95,7 +96,7 @@ func fingerprint(v *Plan, expect uint64) string {
 }
 
 // checkRemovals refuses a plan that takes away what Ironic still uses.
-func (s *Server) checkRemovals(ctx context.Context, p *declare.Plan) error {
+func (s *Server) checkRemovals(ctx context.Context, p *declare.Plan) []string {
 	snap, _ := s.Source.Snapshot()
 	var nodes []*state.Node
 	for _, r := range p.Command.Remove {
@@ -103,10 +104,18 @@ func (s *Server) checkRemovals(ctx context.Context, p *declare.Plan) error {
 			nodes = append(nodes, n)
 		}
 	}
-	return s.refuseUsed(ctx, nodes)
+	return s.used(ctx, nodes)
 }
 
 func (s *Server) refuseUsed(ctx context.Context, nodes []*state.Node) error {
+	if refused := s.used(ctx, nodes); len(refused) > 0 {
+		return fail(http.StatusConflict, errors.New(strings.Join(refused, "\n")))
+	}
+	return nil
+}
+
+// used says which nodes Ironic uses, sorted.
+func (s *Server) used(ctx context.Context, nodes []*state.Node) []string {
 	byCluster := map[string][]*state.Node{}
 	for _, n := range nodes {
 		if n.Ironic.Phase != "" && n.Ironic.Phase != state.IronicGone {
@@ -131,18 +140,15 @@ func (s *Server) refuseUsed(ctx context.Context, nodes []*state.Node) error {
 			refused = append(refused, text)
 		}
 	}
-	if len(refused) == 0 {
-		return nil
-	}
 	slices.Sort(refused)
-	return fail(http.StatusConflict, errors.New(strings.Join(refused, "\n")))
+	return refused
 }
 
 func lastKnownUse(nodes []*state.Node) map[string]string {
 	out := map[string]string{}
 	for _, n := range nodes {
-		if n.Ironic.ProvisionState == "active" {
-			out[n.UUID] = fmt.Sprintf("node %s is active in Ironic: undeploy it, or use --force", n.Name)
+		if declare.InUse(n) {
+			out[n.UUID] = fmt.Sprintf("node %s is %s in Ironic: undeploy it, or use --force", n.Name, n.Ironic.ProvisionState)
 		}
 	}
 	return out
@@ -223,6 +229,9 @@ func clusterView(snap *state.Snapshot, c *state.Cluster) Cluster {
 		phase, _ := n.Phase()
 		v.Nodes++
 		v.ByPhase[string(phase)]++
+	}
+	if q := quotaView(snap, c.Name); !snap.Quota(c.Name).IsZero() {
+		v.Quota = &q
 	}
 	if c.Ironic != nil {
 		v.Ironic = c.Ironic.Endpoint

@@ -112,6 +112,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/clusters/{name}", "one cluster", s.cluster},
 		{"GET", "/v1/clusters/{name}/file", "the cluster file as it was applied", s.clusterFile},
 		{"DELETE", "/v1/clusters/{name}", "destroy a cluster", s.destroy},
+		{"POST", "/v1/clusters/{name}/quota", "limit what a cluster may declare; without a limit: show them", s.setQuota},
 		{"GET", "/v1/nodes", "all nodes; ?cluster=NAME, ?secrets=true; ?after=INDEX waits for a newer state", s.nodes},
 		{"GET", "/v1/nodes/{name}", "one node; ?secrets=true", s.node},
 		{"DELETE", "/v1/nodes/{name}", "remove one node", s.removeNode},

@@ -70,6 +70,8 @@ type Cluster struct {
 	ByPhase map[string]int `json:"by_phase"`
 	Ironic  string         `json:"ironic"`
 	Index   uint64         `json:"index"`
+	// Quota is absent where nothing is limited.
+	Quota *Quota `json:"quota,omitempty"`
 	// Flavors are those in Nova, and those that shall be there.
 	Flavors []Flavor `json:"flavors,omitempty"`
 	// FlavorsPending says that Nova does not have what is declared; FlavorsReason what is in the way.
@@ -127,6 +129,10 @@ type ApplyRequest struct {
 	Force          bool                  `json:"force,omitempty"`
 	Forget         bool                  `json:"forget_ironic,omitempty"`
 	AllowUnplaced  bool                  `json:"allow_unplaced,omitempty"`
+	// AllowDataLoss accepts that volumes and nodes are made anew.
+	AllowDataLoss bool `json:"allow_data_loss,omitempty"`
+	// Remove names nodes that go first where a count shrinks.
+	Remove []string `json:"remove,omitempty"`
 	// Request makes a repeat of the same call harmless.
 	Request string `json:"request,omitempty"`
 	// Plan is the fingerprint of the plan that the user agreed to; the call is
@@ -147,8 +153,11 @@ type Plan struct {
 	// Flavors is what happens to flavors of Nova.
 	Flavors   []PlanFlavor `json:"flavors,omitempty"`
 	Unchanged int          `json:"unchanged"`
-	// Notes say what of the file has no effect.
+	// Notes say what of the file has no effect, and what is not as it should be with nodes
+	// of the cluster.
 	Notes []string `json:"notes"`
+	// Refusals say why an apply is refused; empty: it is not.
+	Refusals []string `json:"refusals"`
 	// Changed says that applying it writes to the log.
 	Changed     bool   `json:"changed"`
 	Fingerprint string `json:"fingerprint"`
@@ -158,7 +167,7 @@ type Plan struct {
 
 // PlanStep is what happens to one node.
 type PlanStep struct {
-	// Action is create, change or remove.
+	// Action is create, change, recreate (a change for which the node is made anew) or remove.
 	Action     string `json:"action"`
 	Node       string `json:"node"`
 	Hypervisor string `json:"hypervisor"`
@@ -178,6 +187,8 @@ type PlanChange struct {
 	// When is now, restart (now, by the power cycle that --restart asked for), power-on
 	// (a running node: at its next power-on) or placement (for nodes placed from now on).
 	When string `json:"when"`
+	// LosesData says that what is on a volume, or on all of the node's, is lost.
+	LosesData bool `json:"loses_data"`
 	// Text says all but when in one line.
 	Text string `json:"text"`
 }

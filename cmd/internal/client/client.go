@@ -171,6 +171,12 @@ func (c *Client) Destroy(ctx context.Context, cluster string, r api.DestroyReque
 	return err
 }
 
+// SetQuota changes the limits of a cluster.
+func (c *Client) SetQuota(ctx context.Context, cluster string, r api.QuotaRequest) (v api.Quota, err error) {
+	_, err = c.do(ctx, http.MethodPost, "/v1/clusters/"+url.PathEscape(cluster)+"/quota", r, &v)
+	return v, err
+}
+
 // Clusters returns all clusters.
 func (c *Client) Clusters(ctx context.Context) (v []api.Cluster, err error) {
 	_, err = c.do(ctx, http.MethodGet, "/v1/clusters", nil, &v)

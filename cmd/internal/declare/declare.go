@@ -288,7 +288,7 @@ func (p *planner) finish() (*Plan, error) {
 	for i := range p.plan.Command.Create {
 		extra[i] = &p.plan.Command.Create[i]
 	}
-	result := sched.Place(p.snap, extra)
+	result := sched.PlaceAfter(p.snap, p.stay, extra)
 	where := map[string]string{}
 	for _, pl := range result.Placements {
 		where[pl.UUID] = pl.Hypervisor
@@ -297,6 +297,10 @@ func (p *planner) finish() (*Plan, error) {
 	ours := map[string]bool{}
 	for _, n := range extra {
 		byName[n.Name], ours[n.UUID] = where[n.UUID], true
+	}
+	for _, c := range p.plan.Command.Change {
+		n, ok := p.snap.Node(c.UUID)
+		ours[c.UUID] = ok && n.Placement != nil // one that waits goes on waiting
 	}
 	for i, s := range p.plan.Steps {
 		if s.Action == Create {

@@ -24,29 +24,42 @@ func (p *planner) note(g *grouped, n *state.Node) {
 	switch {
 	case n.Anew:
 		g.add(n, "its host takes it apart; then it is made anew: tenks node list shows how far it is")
-		return
 	case n.Placement == nil && n.Unplaced != "":
 		g.add(n, fmt.Sprintf("not placed: %s, and placed once a hypervisor can take it", reason(n)))
-		return
 	case n.Placement == nil:
-		return
-	case n.Moving():
-		g.add(n, fmt.Sprintf("moves from %s to %s", p.host(n.Placement.Hypervisor), p.host(n.Move.To)))
+	default:
+		if n.Moving() {
+			g.add(n, fmt.Sprintf("moves from %s to %s", p.host(n.Placement.Hypervisor), p.host(n.Move.To)))
+		}
+		g.add(n, p.notePeer(n))
+		p.noteHost(g, n)
 	}
+}
+
+// notePeer says what becomes of a node because of the peer that it is on; empty: nothing.
+func (p *planner) notePeer(n *state.Node) string {
 	name := p.host(n.Placement.Hypervisor)
 	peer, known := p.snap.Peer(n.Placement.Hypervisor)
 	switch {
-	case known && peer.Lost && n.OnHostLoss == state.LossRebuild:
-		g.add(n, fmt.Sprintf("its hypervisor %s is lost: it is made anew elsewhere once that is sure to be off (tenks peer declare-lost %s says so)", name, name))
-	case known && peer.Lost:
-		g.add(n, fmt.Sprintf("its hypervisor %s is lost, and on_host_loss is hold: it waits for that. If it is gone for good: tenks peer declare-lost %s, then tenks peer remove --force %s has it made anew elsewhere", name, name, name))
-	case known && (peer.Leaving || peer.Draining):
-		g.add(n, fmt.Sprintf("its hypervisor %s %s: it moves while it is off (tenks peer drain)", name, peer.Refuses()))
+	case !known:
+	case peer.Lost && n.OnHostLoss == state.LossRebuild:
+		return fmt.Sprintf("its hypervisor %s is lost: it is made anew elsewhere once that is sure to be off (tenks peer declare-lost %s says so)", name, name)
+	case peer.Lost:
+		return fmt.Sprintf("its hypervisor %s is lost, and on_host_loss is hold: it waits for that. "+
+			"If it is gone for good: tenks peer declare-lost %s, then tenks peer remove --force %s has it made anew elsewhere", name, name, name)
+	case peer.Leaving, peer.Draining:
+		return fmt.Sprintf("its hypervisor %s %s: it moves while it is off (tenks peer drain)", name, peer.Refuses())
 	}
+	return ""
+}
+
+// noteHost says what a node lacks where it is.
+func (p *planner) noteHost(g *grouped, n *state.Node) {
 	h, ok := p.snap.Hypervisor(n.Placement.Hypervisor)
 	if !ok {
 		return
 	}
+	name := p.host(h.ID)
 	for _, m := range sched.Misfits(h, n) {
 		which := "which"
 		if m.Filter == "labels" && strings.HasPrefix(m.Why, "label ") {
@@ -93,6 +106,9 @@ type grouped struct {
 }
 
 func (g *grouped) add(n *state.Node, text string) {
+	if text == "" {
+		return
+	}
 	if g.nodes == nil {
 		g.nodes = map[string][]string{}
 	}

@@ -202,3 +202,22 @@ func TestAPlanOverTheQuotaIsRefused(t *testing.T) {
 	other.Name = "other"
 	m.do(other) // it has none
 }
+
+func TestANodeDoesNotGrowToMoreThanItsHostHas(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(2))
+	m.place()
+	want := demo(2, machine(func(m *state.Machine) { m.MemoryMB = 1 << 30 }))
+	_, err := Cluster(m.snap(), want, Options{Random: m.seed})
+	if want := "node tk0 cannot grow: hv1: memory: 2147483648 MiB promised then, it has 1048576 MiB"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if _, err := Cluster(m.snap(), want, Options{Random: m.seed, AllowUnplaced: true}); err != nil {
+		t.Errorf("with --allow-unplaced: %v", err)
+	}
+	// What those that are there grow to is counted before new ones are placed.
+	want = demo(3, machine(func(m *state.Machine) { m.MemoryMB = 1 << 19 }))
+	if _, err = Cluster(m.snap(), want, Options{Random: m.seed}); err == nil || !strings.Contains(err.Error(), "no hypervisor can take node tk2: hv1: memory: needs 524288 MiB, 0 of 1048576 MiB free") {
+		t.Errorf("one more: %v", err)
+	}
+}
