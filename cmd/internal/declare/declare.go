@@ -161,13 +161,13 @@ type planner struct {
 func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	machine := p.want.Types[spec.Type]
 	surplus := len(have) - spec.Count
-	named := p.named(spec, have, surplus)
+	first := p.goFirst(spec, have, surplus)
 	if surplus > 0 {
 		var gone []*state.Node
-		have, gone = shrink(have, surplus, named)
+		have, gone = shrink(have, surplus, first, spec.Nodes)
 		p.remove(gone, func(n *state.Node) string {
 			why := uses[useOf(n)]
-			if named[n.Name] {
+			if first[n.Name] {
 				why = "is named by --remove"
 			}
 			return fmt.Sprintf("count of %s is %d, and it %s", spec.Type, spec.Count, why)

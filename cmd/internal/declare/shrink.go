@@ -55,13 +55,16 @@ func useOf(n *state.Node) use {
 	return busy
 }
 
-// shrink chooses which nodes go: those that were named, then by use, then the highest
-// names.
-func shrink(have []*state.Node, surplus int, named map[string]bool) (stay, gone []*state.Node) {
+// shrink chooses which nodes go: those of goFirst, then by use, then the highest names, and
+// those that the file names last.
+func shrink(have []*state.Node, surplus int, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node) {
 	order := slices.Clone(have)
 	first := func(n *state.Node) int {
-		if named[n.Name] {
+		switch {
+		case goFirst[n.Name]:
 			return 0
+		case slices.ContainsFunc(named, func(w state.NamedNode) bool { return w.Name == n.Name }):
+			return 2
 		}
 		return 1
 	}
@@ -77,9 +80,9 @@ func shrink(have []*state.Node, surplus int, named map[string]bool) (stay, gone 
 	return stay, gone
 }
 
-// named says which of the nodes of Options.Remove are of a spec, and refuses those that
+// goFirst says which of the nodes of Options.Remove are of a spec, and refuses those that
 // would not go although they were named.
-func (p *planner) named(spec state.Spec, have []*state.Node, surplus int) map[string]bool {
+func (p *planner) goFirst(spec state.Spec, have []*state.Node, surplus int) map[string]bool {
 	out := map[string]bool{}
 	for _, n := range have {
 		if slices.Contains(p.opt.Remove, n.Name) {
