@@ -109,7 +109,7 @@ func (h have) asItIs(b link.Bridge) link.Bridge {
 		case p.Mark.Role == ovs.RoleDevice && p.Bridge == b.Name:
 			b.Device = name
 		case p.Mark.Role == ovs.RoleUplink && p.Bridge != b.Name:
-			b.Device = p.Bridge
+			b.Device, b.VLAN = p.Bridge, p.Tag
 		}
 	}
 	return b
@@ -207,10 +207,10 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 			}
 			out.Bridges = append(out.Bridges, ovs.Bridge{Physnet: b.Physnet, Name: b.Name, MAC: link.BridgeMAC(h.links.Mesh, b.Physnet), Datapath: as, MTU: mtu})
 		}
-		ports := joints(b, h.links.Links[b.Device].Kind)
+		ports := joints(b, h.links)
 		inner, outer := b.UplinkNames()
-		if refused[b.Device] || refused[inner] || refused[outer] {
-			out.Keep = append(out.Keep, inner, outer, b.Device)
+		if alone := b.Alone(h.links); refused[b.Device] || refused[inner] || refused[outer] || refused[alone] {
+			out.Keep = append(out.Keep, inner, outer, b.Device, alone)
 			continue
 		}
 		out.Ports = append(out.Ports, ports...)
@@ -227,15 +227,17 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 	return out
 }
 
-// joints are the ports of Open vSwitch that join a bridge of ours to its device, which is
-// of a kind.
-func joints(b link.Bridge, kind string) []ovs.Port {
+// joints are the ports of Open vSwitch that join a bridge of ours to its device.
+func joints(b link.Bridge, have link.Have) []ovs.Port {
 	mark := ovs.Mark{Role: ovs.RoleUplink, Physnet: b.Physnet}
 	names := [2]string{}
 	names[0], names[1] = b.UplinkNames()
-	inner, outer := ovs.Port{Name: names[0], Bridge: b.Name, Mark: mark}, ovs.Port{Name: names[1], Bridge: b.Device, Mark: mark}
+	inner, outer := ovs.Port{Name: names[0], Bridge: b.Name, Mark: mark}, ovs.Port{Name: names[1], Bridge: b.Device, Tag: b.VLAN, Mark: mark}
+	alone := b.Alone(have)
 	switch {
-	case b.Device == "":
+	case alone != "" && b.Switch:
+		return []ovs.Port{{Name: alone, Bridge: b.Name, Mark: mark}}
+	case alone != "", b.Device == "":
 		return nil
 	case b.Patched:
 		inner.Peer, outer.Peer = outer.Name, inner.Name
@@ -246,7 +248,7 @@ func joints(b link.Bridge, kind string) []ovs.Port {
 		return []ovs.Port{outer}
 	case !b.Switch:
 		return nil
-	case kind == "bridge":
+	case have.Links[b.Device].Kind == "bridge":
 		return []ovs.Port{inner}
 	}
 	return []ovs.Port{{Name: b.Device, Bridge: b.Name, Mark: ovs.Mark{Role: ovs.RoleDevice, Physnet: b.Physnet}}}

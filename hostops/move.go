@@ -137,7 +137,7 @@ func (h *Host) Import(ctx context.Context, n *state.Node, l driver.Luggage, chas
 		return err
 	}
 	h.driverWrites.Add(1)
-	if err := m.Import(ctx, specOf(n, state.Boot{}, decodeSetup(r.Memory[keySetup]).Setup), l); err != nil {
+	if err := m.Import(ctx, h.withMTUs(specOf(n, state.Boot{}, decodeSetup(r.Memory[keySetup]).Setup)), l); err != nil {
 		return err
 	}
 	c := h.coming(n.UUID)

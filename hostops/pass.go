@@ -179,6 +179,11 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 		h.bridges = indices
 	}
 	w.bridges = indices
+	w.vxlan, w.tunnels = h.cfg.VXLAN, snap.Tunnels(h.cfg.Hypervisor)
+	w.mtus = w.mtusIn(now.links)
+	h.mu.Lock()
+	h.mtus = w.mtus
+	h.mu.Unlock()
 	return w
 }
 

@@ -40,6 +40,11 @@ type want struct {
 	// ovs says that bridges are Open vSwitch's, with datapath.
 	ovs      bool
 	datapath string
+	// vxlan is where overlays end here, and tunnels where those of other hosts do.
+	vxlan   state.Endpoint
+	tunnels []state.Tunnel
+	// mtus are those of physnets here, in bytes; absent: the usual one.
+	mtus map[string]int
 	// drivers are those of this host.
 	drivers map[string]bool
 	// boots are the orders that hold for every boot, by node.
@@ -235,8 +240,8 @@ func (p *planner) layer2() link.Want {
 			if b.Name != "" {
 				bridges[b.Name] = b
 			}
-			if as := p.want.physnets[port.Physnet]; as.VLAN != 0 || as.VNI != 0 {
-				p.fault(n, fmt.Errorf("port %d: physnet %q: vlan and vxlan are not carried out yet", i, port.Physnet))
+			if why := p.want.disagrees(port.Physnet); why != "" {
+				p.fault(n, fmt.Errorf("port %d: physnet %q: %s", i, port.Physnet, why))
 			}
 			if !offered {
 				p.fault(n, fmt.Errorf("port %d: this host does not offer physnet %q: add it to physnets in agent.yml", i, port.Physnet))
@@ -252,22 +257,12 @@ func (p *planner) layer2() link.Want {
 // bridge returns a physnet's bridge as it should be. One that this host no longer
 // offers stays as it is while nodes use it; without a name it does not exist.
 func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
-	as, offered := p.want.physnets[physnet]
-	if offered {
-		b = link.Bridge{Physnet: physnet, Name: link.BridgeName(p.want.bridges[physnet]), Device: as.Device, Switch: p.want.ovs}
+	if _, offered := p.want.physnets[physnet]; offered {
+		b = p.want.bridge(physnet)
+		b.Switch = p.want.ovs
 		return p.have.joint(b, p.want.datapath), true
 	}
-	b.Physnet = physnet
-	for _, name := range p.have.links.Ours() {
-		l := p.have.links.Links[name]
-		switch {
-		case l.Mark.Physnet != physnet:
-		case l.Mark.Role == link.RoleBridge:
-			b.Name, b.Device = name, cmp.Or(b.Device, l.Mark.Device)
-		case l.Mark.Role == link.RoleUplink && l.Master != "" && !p.have.links.Links[l.Master].Ours():
-			b.Device = l.Master
-		}
-	}
+	b = unmapped(physnet, p.have.links)
 	return p.have.joint(p.have.asItIs(b), p.have.switches.Bridges[b.Name].Datapath), false
 }
 
@@ -351,7 +346,7 @@ func noDriver(n *state.Node) error { return fmt.Errorf("this host has no driver 
 
 // spec is a node of want as its driver is told of it.
 func (w want) spec(n *state.Node) driver.Spec {
-	return specOf(n, w.boots[n.UUID], decodeSetup(w.setups[n.UUID]).Setup)
+	return withMTUs(specOf(n, w.boots[n.UUID], decodeSetup(w.setups[n.UUID]).Setup), w.mtus)
 }
 
 // specOf is a placed node as its driver is told of it. What is empty is nil, as it is

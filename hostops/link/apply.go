@@ -34,6 +34,10 @@ func (h *Host) apply(s Step) error {
 		return h.createBridge(s)
 	case OpCreatePair:
 		return h.createPair(s)
+	case OpCreateVLAN, OpCreateVXLAN:
+		return h.createSingle(s)
+	case OpAddRemote, OpDropRemote:
+		return h.changeRemote(s)
 	case OpPlug:
 		return h.plug(s)
 	case OpRelease:
@@ -54,6 +58,8 @@ func (h *Host) modify(s Step) error {
 	}
 	c := change{index: l.Attrs().Index}
 	switch s.Op {
+	case OpSetVLAN:
+		return h.setAccess(l, s.VLAN)
 	case OpMark:
 		c.alias, c.quiet = s.Alias, true
 	case OpSetMAC:
@@ -129,14 +135,24 @@ func (h *Host) createPair(s Step) error {
 	for _, c := range []change{
 		{name: s.Link, alias: s.Alias, master: master, quiet: true},
 		{name: s.Peer, alias: s.Alias, master: outerMaster, quiet: true},
-		{name: s.Peer, up: true},
-		{name: s.Link, up: true},
 	} {
 		if err := h.rtnl.set(c); err != nil {
 			return err
 		}
 	}
-	return nil
+	if s.VLAN != 0 {
+		peer, err := h.ours(s.Peer)
+		if err != nil {
+			return err
+		}
+		if err := h.setAccess(peer, s.VLAN); err != nil {
+			return err
+		}
+	}
+	if err := h.rtnl.set(change{name: s.Peer, up: true}); err != nil {
+		return err
+	}
+	return h.rtnl.set(change{name: s.Link, up: true})
 }
 
 // isPair checks that two existing links are ends of one pair of ours.

@@ -2,6 +2,7 @@ package link
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	"tenks/raftfsm/state"
@@ -14,6 +15,8 @@ const (
 	// KindSwitch is a bridge of Open vSwitch: the kernel says so of those in its own
 	// datapath, and the caller of all, with Link.Mark, before it plans.
 	KindSwitch = "openvswitch"
+	kindVLAN   = "vlan"
+	kindVXLAN  = "vxlan"
 )
 
 // Link is a network interface as it is.
@@ -30,6 +33,14 @@ type Link struct {
 	Master string
 	// Peer is the other end of a veth in this namespace; empty: none.
 	Peer string
+	// Parent is the device of a VLAN link in this namespace, and VLAN its VLAN; of an uplink
+	// into a bridge that filters VLANs, VLAN is what its untagged frames belong to there.
+	Parent string
+	VLAN   int
+	// Filters says that a bridge filters VLANs (ip-link(8) "vlan_filtering").
+	Filters bool
+	// Overlay is what a VXLAN link has; nil: it is none. Remotes, of ours, are sorted.
+	Overlay *Overlay
 	// Mark is what our alias says, or what is known of a link of ours without one.
 	// The zero value: foreign.
 	Mark Mark
@@ -47,6 +58,19 @@ func (l Link) Ours() bool { return l.Mark.Role != "" }
 type Have struct {
 	Mesh  string
 	Links map[string]Link
+	// Addresses are the host's own, by link, but for those that only hold on the link; with the
+	// prefix's length, sorted.
+	Addresses map[string][]netip.Prefix
+}
+
+// holder is the device that has an address of the host; empty: none has.
+func (h Have) holder(address string) string {
+	for _, name := range slices.Sorted(maps.Keys(h.Addresses)) {
+		if slices.ContainsFunc(h.Addresses[name], func(p netip.Prefix) bool { return p.Addr().String() == address }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // Taken reports whether name is a link that is not ours.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -89,7 +90,10 @@ func (h *Host) Observe(ctx context.Context) (Have, error) {
 			have.Links[name] = l
 		}
 	}
-	return have, nil
+	if have.Addresses, err = h.addresses(links); err != nil {
+		return Have{}, err
+	}
+	return have, h.observeUplinks(have, links)
 }
 
 // observed turns the kernel's answer into values.
@@ -110,6 +114,18 @@ func observed(mesh string, links []netlink.Link) Have {
 		}
 		if peer := byIndex[peerIndex(l)]; peer != nil {
 			out.Peer = peer.Name
+		}
+		switch l := l.(type) {
+		case *netlink.Bridge:
+			out.Filters = l.VlanFiltering != nil && *l.VlanFiltering
+		case *netlink.Vlan:
+			out.VLAN = l.VlanId
+			if parent := byIndex[a.ParentIndex]; parent != nil && a.NetNsID < 0 {
+				out.Parent = parent.Name
+			}
+		case *netlink.Vxlan:
+			local, _ := netip.AddrFromSlice(l.SrcAddr)
+			out.Overlay = &Overlay{VNI: l.VxlanId, Local: local.Unmap().String(), Port: l.Port}
 		}
 		out.Mark, out.Unmarked = ownMark(mesh, a)
 		have.Links[a.Name] = out

@@ -32,6 +32,13 @@ type Bridge struct {
 	// Userspace says that Open vSwitch reads frames of the bridge's links by packet(7), which
 	// they must be complete for.
 	Userspace bool
+	// VLAN is one of Device's, 1 to 4094, whose frames are the bridge's; 0: the untagged ones,
+	// and what no other VLAN link of the device takes.
+	VLAN int
+	// Overlay joins the bridge to those of other hosts; nil: it does not. It goes without Device.
+	Overlay *Overlay
+	// MTU is in bytes; 0: worked out, see MTU.
+	MTU int
 }
 
 // suffix is that of links in the bridge.
@@ -50,7 +57,28 @@ func (b Bridge) PeerName(linkName string, i int) string {
 
 // UplinkNames are the ends, in this bridge and in Device, of what joins them.
 func (b Bridge) UplinkNames() (inner, outer string) {
-	return "p-" + b.Name + b.suffix(), "p-" + b.Name + "-phy"
+	stem := b.Name
+	// "p-brtenks100-phy" would be too long.
+	if digits, ok := strings.CutPrefix(stem, bridgePrefix); ok && len("p-"+stem+"-phy") > maxName {
+		stem = "brt" + digits
+	}
+	return "p-" + stem + b.suffix(), "p-" + stem + "-phy"
+}
+
+// Overlay is a VXLAN (RFC 7348) with a list of ends, and no multicast.
+type Overlay struct {
+	VNI int
+	// Local is an IP address of this host in its usual form, Port a UDP port.
+	Local string
+	Port  int
+	// Remotes are the other hosts' ends, in any order.
+	Remotes []Remote
+}
+
+// Remote is the end of an overlay at another host.
+type Remote struct {
+	Address string
+	Port    int
 }
 
 // Port is one NIC of a node as it should be.

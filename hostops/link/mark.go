@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,14 +18,19 @@ const (
 	RoleBridge  Role = "bridge"
 	RolePort    Role = "port"
 	RoleUplink  Role = "uplink"
+	RoleVLAN    Role = "vlan"
+	RoleVXLAN   Role = "vxlan"
 	RoleUnknown Role = "unknown"
 )
 
 // Mark is what a link's alias says of it.
 type Mark struct {
 	Role Role
-	// Physnet is set for bridges and uplinks.
+	// Physnet is set for all but ports.
 	Physnet string
+	// VLAN is, for an uplink into a bridge that filters VLANs, the one that it is an access
+	// port of; 0: none.
+	VLAN int
 	// Device is, for a bridge, the interface that Tenks plugged into it.
 	Device string
 	// Node is a node's UUID and Index its port's place, for both ends of a port.
@@ -33,7 +39,8 @@ type Mark struct {
 }
 
 // alias is the mark as an interface alias: "tenks:<mesh>:bridge:<physnet>" with
-// ":<device>" behind it while one is plugged in, "tenks:<mesh>:uplink:<physnet>",
+// ":<device>" behind it while one is plugged in, "tenks:<mesh>:uplink:<physnet>" (":<vlan>" behind
+// it for an access port), "tenks:<mesh>:vlan:<physnet>", "tenks:<mesh>:vxlan:<physnet>",
 // "tenks:<mesh>:port:<node>:<index>". A physnet is query-escaped, which leaves
 // ordinary names as they are and a colon out; an interface name cannot have one.
 func (m Mark) alias(mesh string) string {
@@ -43,8 +50,11 @@ func (m Mark) alias(mesh string) string {
 		parts = append(parts, m.Node, strconv.Itoa(m.Index))
 	default:
 		parts = append(parts, url.QueryEscape(m.Physnet))
-		if m.Device != "" {
+		switch {
+		case m.Device != "":
 			parts = append(parts, m.Device)
+		case m.VLAN != 0:
+			parts = append(parts, strconv.Itoa(m.VLAN))
 		}
 	}
 	return strings.Join(parts, ":")
@@ -66,7 +76,13 @@ func parseMark(mesh, alias string) (Mark, bool) {
 		return m, err == nil && m.alias(mesh) == alias
 	case m.Role == RoleBridge && len(parts) == 3:
 		m.Device = parts[2]
-	case (m.Role == RoleBridge || m.Role == RoleUplink) && len(parts) == 2:
+	case m.Role == RoleUplink && len(parts) == 3:
+		vlan, err := strconv.Atoi(parts[2])
+		if err != nil {
+			return Mark{}, false
+		}
+		m.VLAN = vlan
+	case slices.Contains([]Role{RoleBridge, RoleUplink, RoleVLAN, RoleVXLAN}, m.Role) && len(parts) == 2:
 	default:
 		return Mark{}, false
 	}

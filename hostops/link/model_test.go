@@ -2,6 +2,7 @@ package link
 
 import (
 	"maps"
+	"slices"
 )
 
 // model is a host's links without a kernel: it carries out steps as the kernel
@@ -9,7 +10,7 @@ import (
 type model struct{ have Have }
 
 func newModel(have Have) model {
-	return model{Have{Mesh: have.Mesh, Links: maps.Clone(have.Links)}}
+	return model{Have{Mesh: have.Mesh, Links: maps.Clone(have.Links), Addresses: have.Addresses}}
 }
 
 func (m model) applyAll(steps []Step) (conflicts []Step) {
@@ -30,10 +31,23 @@ func (m model) apply(s Step) {
 		mark, _ := parseMark(m.have.Mesh, s.Alias)
 		m.have.Links[s.Link] = Link{Name: s.Link, Kind: kindBridge, MAC: s.MAC, MTU: s.MTU, Up: true, Mark: mark}
 		return
+	case OpCreateVLAN, OpCreateVXLAN:
+		mark, _ := parseMark(m.have.Mesh, s.Alias)
+		kind := kindVLAN
+		if s.Op == OpCreateVXLAN {
+			kind = kindVXLAN
+		}
+		var overlay *Overlay
+		if s.Op == OpCreateVXLAN {
+			overlay = &s.Overlay
+		}
+		m.have.Links[s.Link] = Link{Name: s.Link, Kind: kind, MAC: birthMAC(m.have.Mesh, s.Link), MTU: s.MTU, Up: true, Mark: mark,
+			Master: s.Bridge, Parent: s.Parent, VLAN: s.VLAN, Overlay: overlay}
+		return
 	case OpCreatePair:
 		mark, _ := parseMark(m.have.Mesh, s.Alias)
 		m.have.Links[s.Link] = Link{Name: s.Link, Kind: kindVeth, MAC: birthMAC(m.have.Mesh, s.Link), MTU: s.MTU, Up: true, Mark: mark, Master: s.Bridge, Peer: s.Peer}
-		m.have.Links[s.Peer] = Link{Name: s.Peer, Kind: kindVeth, MAC: s.MAC, MTU: s.MTU, Up: true, Mark: mark, Master: s.PeerBridge, Peer: s.Link}
+		m.have.Links[s.Peer] = Link{Name: s.Peer, Kind: kindVeth, MAC: s.MAC, MTU: s.MTU, Up: true, Mark: mark, Master: s.PeerBridge, Peer: s.Link, VLAN: s.VLAN}
 		return
 	}
 	if !exists {
@@ -43,6 +57,20 @@ func (m model) apply(s Step) {
 	case OpMark:
 		l.Mark, _ = parseMark(m.have.Mesh, s.Alias)
 		l.Unmarked = false
+	case OpSetVLAN:
+		l.VLAN = s.VLAN
+	case OpAddRemote:
+		o := *l.Overlay
+		o.Remotes = append(slices.Clone(o.Remotes), s.Remote)
+		SortRemotes(o.Remotes)
+		l.Overlay = &o
+	case OpDropRemote:
+		o := *l.Overlay
+		o.Remotes = slices.DeleteFunc(slices.Clone(o.Remotes), func(r Remote) bool { return r == s.Remote })
+		if len(o.Remotes) == 0 {
+			o.Remotes = nil
+		}
+		l.Overlay = &o
 	case OpSetMAC:
 		l.MAC = s.MAC
 	case OpSetMTU:
@@ -78,6 +106,10 @@ func (m model) delete(l Link) {
 		delete(m.have.Links, l.Peer)
 	}
 	for name, other := range m.have.Links {
+		if other.Parent == l.Name { // the kernel takes VLAN links along
+			delete(m.have.Links, name)
+			continue
+		}
 		if other.Master == l.Name {
 			other.Master = ""
 			m.have.Links[name] = other

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,6 +25,20 @@ func TapName(linkName string, i int) string { return fmt.Sprintf("p-%s-%d-tap", 
 // PeerName is the switch-side end of a node's port i in a Linux bridge:
 // "p-<linkName>-<i>-br".
 func PeerName(linkName string, i int) string { return Bridge{}.PeerName(linkName, i) }
+
+// vlanName is the link of a device's VLAN, as people name theirs: "<device>.<vlan>", or, where
+// that is too long, "v<hash of the device>.<vlan>".
+func vlanName(device string, vlan int) string {
+	name := device + "." + strconv.Itoa(vlan)
+	if len(name) <= maxName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(device))
+	return "v" + hex.EncodeToString(sum[:4]) + "." + strconv.Itoa(vlan)
+}
+
+// vxlanName is the link that joins a bridge of ours to those of other hosts.
+func vxlanName(bridge string) string { return "x-" + bridge }
 
 // AssignBridges gives every physnet the index of its bridge. A known one keeps its
 // index; the others get, in order of their names, the lowest index that neither a

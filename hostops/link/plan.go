@@ -99,6 +99,11 @@ func (p *planner) conflict(node, link, format string, args ...any) {
 	p.add(node, Step{Op: OpConflict, Link: link, Reason: fmt.Sprintf(format, args...)})
 }
 
+// conflictIn is a conflict of what joins a bridge to others.
+func (p *planner) conflictIn(b Bridge, link, format string, args ...any) {
+	p.before = append(p.before, Step{Op: OpConflict, Link: link, Bridge: b.Name, Reason: fmt.Sprintf(format, args...)})
+}
+
 // claim takes a name for something wanted; it returns why it cannot be had.
 func (p *planner) claim(name, kind string) (conflict string) {
 	l, exists := p.have.Links[name]
@@ -126,15 +131,8 @@ func (p *planner) bridge(b Bridge) {
 		p.conflict("", b.Name, "physnet %q: %s", b.Physnet, conflict)
 		return
 	}
-	l, exists := p.have.Links[b.Name]
-	fault := p.deviceFault(b)
-	dev, mtu := p.have.Links[b.Device], DefaultMTU
-	switch {
-	case b.Device != "" && fault == "":
-		mtu = dev.MTU
-	case b.Device != "" && exists && l.MTU > 0:
-		mtu = l.MTU
-	}
+	fault := p.uplinkFault(b)
+	l, dev, mtu := p.have.Links[b.Name], p.have.Links[b.Device], MTU(b, p.have)
 	p.bridges[b.Name] = bridgePlan{Bridge: b, mtu: mtu}
 	if b.Switch {
 		p.replace(l)
@@ -144,13 +142,20 @@ func (p *planner) bridge(b Bridge) {
 	switch {
 	case fault != "":
 		p.keepUplink(b)
-		p.conflict("", b.Device, "physnet %q: %s", b.Physnet, fault)
+		p.conflictIn(b, b.uplink(), "physnet %q: %s", b.Physnet, fault)
+	case b.Overlay != nil:
+		p.overlay(b, mtu)
 	case b.Device == "":
 	case b.Patched:
+	case b.alone(dev) != "":
+		p.vlan(b, dev, mtu)
 	case dev.Kind == kindBridge || b.DeviceSwitch:
 		p.joinBridge(b, mtu)
 	default:
 		p.plugDevice(b, dev)
+	}
+	if most, of := ceiling(b, p.have); fault == "" && b.MTU > most {
+		p.conflictIn(b, b.Name, "physnet %q: mtu: %d is more than the %d of %s: raise that, or lower mtu in agent.yml", b.Physnet, b.MTU, most, of)
 	}
 }
 
@@ -168,7 +173,7 @@ func (p *planner) claimBridge(b Bridge) (conflict string) {
 func (p *planner) linuxBridge(b Bridge, fault string, mtu int) {
 	l, dev := p.have.Links[b.Name], p.have.Links[b.Device]
 	mark := Mark{Role: RoleBridge, Physnet: b.Physnet}
-	if fault == "" && dev.Kind != kindBridge && !b.DeviceSwitch {
+	if fault == "" && dev.Kind != kindBridge && !b.DeviceSwitch && b.VLAN == 0 {
 		mark.Device = b.Device
 	}
 	p.release(l, mark.Device)
@@ -198,10 +203,12 @@ func (p *planner) deviceFault(b Bridge) string {
 		return fmt.Sprintf("device %s does not exist", b.Device)
 	case dev.Ours():
 		return fmt.Sprintf("device %s is an interface that tenks made", b.Device)
+	case dev.Kind == KindSwitch && !b.DeviceSwitch:
+		return fmt.Sprintf("device %s is a bridge of Open vSwitch, which does not answer", b.Device)
+	case b.VLAN != 0 && !b.DeviceSwitch:
+		return p.vlanFault(b, dev)
 	case dev.Kind == kindBridge || b.DeviceSwitch:
 		return ""
-	case dev.Kind == KindSwitch:
-		return fmt.Sprintf("device %s is a bridge of Open vSwitch, which does not answer", b.Device)
 	case twice:
 		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
 	case dev.Master != "" && !p.have.Links[dev.Master].Ours():
@@ -261,20 +268,14 @@ func (p *planner) plugDevice(b Bridge, dev Link) {
 
 func (p *planner) joinBridge(b Bridge, mtu int) {
 	inner, outer := b.UplinkNames()
-	outerBridge := b.Device
-	if b.DeviceSwitch {
-		outerBridge = ""
+	outerBridge, vlan := b.Device, b.VLAN
+	if b.DeviceSwitch { // whose port has the VLAN's tag
+		outerBridge, vlan = "", 0
 	}
 	p.pair(pair{
-		inner: inner, bridge: b.Name, loose: b.Switch, outer: outer, outerBridge: outerBridge, complete: b.Userspace,
-		mac: birthMAC(p.have.Mesh, outer), mtu: mtu, mark: Mark{Role: RoleUplink, Physnet: b.Physnet},
+		inner: inner, bridge: b.Name, loose: b.Switch, outer: outer, outerBridge: outerBridge, outerVLAN: vlan, complete: b.Userspace,
+		mac: birthMAC(p.have.Mesh, outer), mtu: mtu, mark: Mark{Role: RoleUplink, Physnet: b.Physnet, VLAN: vlan},
 	})
-}
-
-// keepUplink leaves a pair to a bridge that is missing just now where it is.
-func (p *planner) keepUplink(b Bridge) {
-	inner, outer := b.UplinkNames()
-	p.claimed[inner], p.claimed[outer] = true, true
 }
 
 func (p *planner) port(port Port) {
@@ -304,6 +305,8 @@ type pair struct {
 	outer           string
 	// outerBridge is empty for a port: where its tap is is the guest's affair.
 	outerBridge string
+	// outerVLAN is what outer is an access port of in outerBridge; 0: none.
+	outerVLAN int
 	// mac is the address of outer.
 	mac  string
 	mtu  int
@@ -332,7 +335,7 @@ func (p *planner) pair(w pair) {
 	}
 	alias := w.mark.alias(p.have.Mesh)
 	if !haveIn && !haveOut {
-		p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge, Loose: w.loose, Complete: w.complete,
+		p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge, VLAN: w.outerVLAN, Loose: w.loose, Complete: w.complete,
 			MAC: w.mac, MTU: w.mtu, Alias: alias})
 		return
 	}
@@ -345,6 +348,9 @@ func (p *planner) pair(w pair) {
 		p.join(w.node, in, w.bridge)
 	}
 	p.join(w.node, out, w.outerBridge)
+	if out.VLAN != w.outerVLAN {
+		p.add(w.node, Step{Op: OpSetVLAN, Link: out.Name, VLAN: w.outerVLAN})
+	}
 	for _, l := range []Link{out, in} {
 		if w.complete && l.Offload {
 			p.add(w.node, Step{Op: OpComplete, Link: l.Name})
@@ -369,7 +375,10 @@ func (p *planner) renamed(w pair, in, out Link) Link {
 // marked as, if they are.
 func (p *planner) matches(w pair, in, out Link) bool {
 	fits := func(l Link) bool { return l.Mark == w.mark || l.Mark.Role == RoleUnknown }
-	return in.Peer == w.outer && out.Peer == w.inner && fits(in) && fits(out)
+	// An access port is in its bridge from the beginning: put into it, it would be one of
+	// another VLAN for a moment.
+	joined := w.outerVLAN == 0 || out.Master == w.outerBridge
+	return in.Peer == w.outer && out.Peer == w.inner && fits(in) && fits(out) && joined
 }
 
 func (p *planner) join(node string, l Link, bridge string) {

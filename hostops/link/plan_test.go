@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,8 @@ func foreignBridge(name string) Link {
 }
 
 func host(links ...Link) Have {
-	h := Have{Mesh: testMesh, Links: map[string]Link{"lo": {Name: "lo", Kind: "device", MTU: 65536, Up: true}}}
+	h := Have{Mesh: testMesh, Addresses: map[string][]netip.Prefix{
+		"mgmt": {netip.MustParsePrefix("192.0.2.11/24"), netip.MustParsePrefix("2001:db8::11/64")}}, Links: map[string]Link{"lo": {Name: "lo", Kind: "device", MTU: 65536, Up: true}}}
 	for _, l := range links {
 		h.Links[l.Name] = l
 	}
@@ -56,6 +58,12 @@ func TestPlan(t *testing.T) {
 	onePort := Want{Bridges: isolated.Bridges, Ports: []Port{testPort("n1", "a", 0, "brtenks0")}}
 	toDevice := Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "eth1"}}}
 	toBridge := Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "br-ex"}}}
+	tagged := Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "eth1", VLAN: 100}}}
+	access := Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "br-ex", VLAN: 100}}}
+	filters := foreignBridge("br-ex")
+	filters.Filters = true
+	overlaid := Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Overlay: &Overlay{VNI: 5000, Local: "192.0.2.11", Port: 4789,
+		Remotes: []Remote{{"192.0.2.13", 4790}, {"192.0.2.12", 4789}}}}}}
 	born := func(name, peer, mac string) Link {
 		return Link{Name: name, Kind: kindVeth, MAC: mac, MTU: 1500, Peer: peer, Mark: Mark{Role: RoleUnknown}, Unmarked: true}
 	}
@@ -148,6 +156,57 @@ func TestPlan(t *testing.T) {
 			change(after(toDevice, host(device("eth1"))), "eth1", func(l *Link) { l.MTU = 1400 }), "set mtu brtenks0 1400\n"},
 		{"removes the pair of a bridge that is no longer mapped", isolated, after(toBridge, host(foreignBridge("br-ex"))),
 			"set mtu brtenks0 1500\ndelete p-brtenks0-br\n"},
+		{"makes a VLAN link of a device, which stays in use", tagged, host(device("eth1")),
+			"create bridge brtenks0\ncreate vlan eth1.100 of eth1 in brtenks0\n"},
+		{"sets a device up that a VLAN is taken of", tagged, change(host(device("eth1")), "eth1", func(l *Link) { l.Up = false }),
+			"create bridge brtenks0\nset up eth1\ncreate vlan eth1.100 of eth1 in brtenks0\n"},
+		{"takes the VLAN of a Linux bridge on top of it", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "br-ex", VLAN: 100}}}, host(foreignBridge("br-ex")),
+			"create bridge brtenks0\ncreate vlan br-ex.100 of br-ex in brtenks0\n"},
+		{"takes the VLAN of a bridge that filters by an access port", access, host(filters),
+			"create bridge brtenks0\ncreate pair p-brtenks0-br–p-brtenks0-phy in brtenks0\n"},
+		{"puts an access port back into its VLAN", access, change(after(access, host(filters)), "p-brtenks0-phy", func(l *Link) { l.VLAN = 1 }),
+			"set vlan p-brtenks0-phy 100\n"},
+		{"makes an access port anew that was taken out", access, change(after(access, host(filters)), "p-brtenks0-phy", func(l *Link) { l.Master = "" }),
+			"delete p-brtenks0-br\ncreate pair p-brtenks0-br–p-brtenks0-phy in brtenks0\n"},
+		{"follows a bridge that begins to filter", access, change(after(access, host(foreignBridge("br-ex"))), "br-ex", func(l *Link) { l.Filters = true }),
+			"create pair p-brtenks0-br–p-brtenks0-phy in brtenks0\ndelete br-ex.100\n"},
+		{"has several physnets on one device", Want{Bridges: []Bridge{
+			{Physnet: "net", Name: "brtenks0", Device: "eth1"}, {Physnet: "two", Name: "brtenks1", Device: "eth1", VLAN: 100}, {Physnet: "three", Name: "brtenks2", Device: "eth1", VLAN: 200}}}, host(device("eth1")),
+			"create bridge brtenks0\nplug in eth1 brtenks0\ncreate bridge brtenks1\ncreate vlan eth1.100 of eth1 in brtenks1\ncreate bridge brtenks2\ncreate vlan eth1.200 of eth1 in brtenks2\n"},
+		{"refuses a VLAN that the host has a link of", tagged,
+			host(device("eth1"), Link{Name: "storage", Kind: kindVLAN, Parent: "eth1", VLAN: 100, MTU: 1500, Up: true}),
+			"create bridge brtenks0\nphysnet \"net\": the host has a link of VLAN 100 of eth1, storage: map that as device, without vlan\n"},
+		{"refuses the name of somebody's link", tagged, host(device("eth1"), device("eth1.100")),
+			"create bridge brtenks0\nphysnet \"net\": interface eth1.100 exists and is not ours\n"},
+		{"makes a VLAN link anew that went with its device", tagged, func() Have {
+			h := without(after(tagged, host(device("eth1"))), "eth1")
+			h.Links["eth1"] = device("eth1")
+			return h
+		}(), "create vlan eth1.100 of eth1 in brtenks0\n"},
+		{"takes another VLAN", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "eth1", VLAN: 200}}}, after(tagged, host(device("eth1"))),
+			"create vlan eth1.200 of eth1 in brtenks0\ndelete eth1.100\n"},
+		{"leaves a device that is no longer tagged to the untagged frames", toDevice, after(tagged, host(device("eth1"))),
+			"mark brtenks0 tenks:6f1c:bridge:net:eth1\nplug in eth1 brtenks0\ndelete eth1.100\n"},
+		{"makes an overlay and tells it whom to send to", overlaid, host(device("mgmt")),
+			"create bridge brtenks0\ncreate vxlan x-brtenks0 VNI 5000 from 192.0.2.11:4789 in brtenks0\nadd remote x-brtenks0 192.0.2.12:4789\nadd remote x-brtenks0 192.0.2.13:4790\n"},
+		{"follows the peers of an overlay", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Overlay: &Overlay{VNI: 5000, Local: "192.0.2.11", Port: 4789,
+			Remotes: []Remote{{"192.0.2.13", 4790}, {"192.0.2.14", 4789}}}}}}, after(overlaid, host(device("mgmt"))),
+			"drop remote x-brtenks0 192.0.2.12:4789\nadd remote x-brtenks0 192.0.2.14:4789\n"},
+		{"makes an overlay anew for another VNI", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Overlay: &Overlay{VNI: 5001, Local: "192.0.2.11", Port: 4789}}}},
+			after(overlaid, host(device("mgmt"))), "delete x-brtenks0\ncreate vxlan x-brtenks0 VNI 5001 from 192.0.2.11:4789 in brtenks0\n"},
+		{"gives a VNI to another physnet", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0"}, {Physnet: "two", Name: "brtenks1", Overlay: &Overlay{VNI: 5000, Local: "192.0.2.11", Port: 4789}}}},
+			after(overlaid, host(device("mgmt"))), "set mtu brtenks0 1500\ncreate bridge brtenks1\ndelete x-brtenks0\ncreate vxlan x-brtenks1 VNI 5000 from 192.0.2.11:4789 in brtenks1\n"},
+		{"refuses an overlay that ends at another host's address", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Overlay: &Overlay{VNI: 5000, Local: "192.0.2.99", Port: 4789}}}}, host(device("mgmt")),
+			"create bridge brtenks0\nphysnet \"net\": this host has no address 192.0.2.99, where its overlays are to end: set vxlan.address in agent.yml\n"},
+		{"keeps an overlay whose address is gone for a moment", overlaid, func() Have {
+			h := after(overlaid, host(device("mgmt")))
+			h.Addresses = nil
+			return h
+		}(), "physnet \"net\": this host has no address 192.0.2.11, where its overlays are to end: set vxlan.address in agent.yml\n"},
+		{"says that a declared MTU is more than the device's", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "br-ex", MTU: 9000}}}, host(foreignBridge("br-ex")),
+			"create bridge brtenks0\ncreate pair p-brtenks0-br–p-brtenks0-phy in brtenks0\nphysnet \"net\": mtu: 9000 is more than the 1450 of br-ex: raise that, or lower mtu in agent.yml\n"},
+		{"has names for many bridges", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks1000", Device: "br-ex"}}}, host(foreignBridge("br-ex")),
+			"create bridge brtenks1000\ncreate pair p-brt1000-br–p-brt1000-phy in brtenks1000\n"},
 		{"refuses a name that is too long", Want{Bridges: isolated.Bridges, Ports: []Port{testPort("n1", "toolong7", 0, "brtenks0")}}, host(),
 			"create bridge brtenks0\nn1: interface name \"p-toolong7-0-tap\" is not 1 to 15 bytes long\n"},
 	}
@@ -165,11 +224,19 @@ func drawWant(t *rapid.T, label string) Want {
 	var w Want
 	devices := []string{"", "eth1", "eth2", "br-ex", "gone0", "brtenks1"}
 	for i := range rapid.IntRange(0, 3).Draw(t, label+" bridges") {
-		w.Bridges = append(w.Bridges, Bridge{
+		b := Bridge{
 			Physnet: rapid.SampledFrom([]string{"net", "two", "a:b"}).Draw(t, "physnet"),
 			Name:    BridgeName(rapid.IntRange(0, i+1).Draw(t, "bridge")),
 			Device:  rapid.SampledFrom(devices).Draw(t, "device"),
-		})
+			MTU:     rapid.SampledFrom([]int{0, 0, 1400, 9500}).Draw(t, "mtu"),
+		}
+		switch {
+		case b.Device != "":
+			b.VLAN = rapid.SampledFrom([]int{0, 0, 100, 200}).Draw(t, "vlan")
+		case rapid.Bool().Draw(t, "overlay"):
+			b.Overlay = drawOverlay(t)
+		}
+		w.Bridges = append(w.Bridges, b)
 	}
 	for range rapid.IntRange(0, 5).Draw(t, label+" ports") {
 		name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "node")
@@ -179,10 +246,21 @@ func drawWant(t *rapid.T, label string) Want {
 	return w
 }
 
+func drawOverlay(t *rapid.T) *Overlay {
+	o := &Overlay{VNI: rapid.IntRange(1, 2).Draw(t, "vni"), Port: 4789,
+		Local: rapid.SampledFrom([]string{"192.0.2.11", "2001:db8::11", "192.0.2.99"}).Draw(t, "local")}
+	for _, address := range rapid.SliceOfN(rapid.SampledFrom([]string{"192.0.2.12", "192.0.2.13"}), 0, 3).Draw(t, "remotes") {
+		o.Remotes = append(o.Remotes, Remote{address, 4789})
+	}
+	return o
+}
+
 // drawHave draws a host: what some declaration led to, some of it broken since, and
 // foreign links.
 func drawHave(t *rapid.T) Have {
-	h := host(device("eth1"), device("eth2"), foreignBridge("br-ex"))
+	filtering := foreignBridge("br-ex")
+	filtering.Filters = rapid.Bool().Draw(t, "br-ex filters VLANs")
+	h := host(device("eth1"), device("eth2"), device("mgmt"), filtering)
 	for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"brtenks0", "brtenks1", "p-a-0-br", "p-a-0-tap", "p-b-1-tap"}), 0, 2, rapid.ID).Draw(t, "foreign") {
 		h.Links[name] = device(name)
 	}
@@ -190,7 +268,7 @@ func drawHave(t *rapid.T) Have {
 	for _, name := range h.Ours() {
 		m := newModel(h)
 		l := h.Links[name]
-		switch rapid.SampledFrom([]string{"", "", "", "delete", "down", "out", "mac", "mtu", "unmarked"}).Draw(t, "drift of "+name) {
+		switch rapid.SampledFrom([]string{"", "", "", "delete", "down", "out", "mac", "mtu", "unmarked", "vlan", "remote"}).Draw(t, "drift of "+name) {
 		case "delete":
 			m.delete(l)
 			h = m.have
@@ -203,6 +281,16 @@ func drawHave(t *rapid.T) Have {
 			l.MAC = "02:00:00:00:00:09"
 		case "mtu":
 			l.MTU = 1300
+		case "vlan":
+			if l.Mark.Role == RoleUplink && l.Mark.VLAN != 0 && strings.HasSuffix(name, "-phy") {
+				l.VLAN = 1
+			}
+		case "remote":
+			if l.Kind == kindVXLAN {
+				o := *l.Overlay
+				o.Remotes = []Remote{{"192.0.2.66", 4789}}
+				l.Overlay = &o
+			}
 		case "unmarked":
 			if l.Kind == kindBridge { // it was just made: nothing is in it
 				m.delete(l)

@@ -56,8 +56,8 @@ func (r *rtnl) close() {
 	}
 }
 
-// execute sends a message and returns the answers of type RTM_NEWLINK.
-func (r *rtnl) execute(kind, flags int, data []nl.NetlinkRequestData) ([][]byte, error) {
+// execute sends a message and returns the answers of a type.
+func (r *rtnl) execute(kind, flags int, data []nl.NetlinkRequestData, answer uint16) ([][]byte, error) {
 	s := <-r.free
 	defer func() { r.free <- s }()
 	req := nl.NewNetlinkRequest(kind, flags)
@@ -65,7 +65,7 @@ func (r *rtnl) execute(kind, flags int, data []nl.NetlinkRequestData) ([][]byte,
 	for _, d := range data {
 		req.AddData(d)
 	}
-	return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	return req.Execute(unix.NETLINK_ROUTE, answer)
 }
 
 // change is an RTM_NEWLINK or RTM_SETLINK message. Zero fields are left alone.
@@ -129,7 +129,7 @@ func (c change) attributes() ([]nl.NetlinkRequestData, error) {
 }
 
 func (r *rtnl) send(kind, flags int, data []nl.NetlinkRequestData) error {
-	_, err := r.execute(kind, flags|unix.NLM_F_ACK, data)
+	_, err := r.execute(kind, flags|unix.NLM_F_ACK, data, unix.RTM_NEWLINK)
 	return err
 }
 
@@ -221,7 +221,7 @@ func (r *rtnl) dump() ([]netlink.Link, error) {
 
 func (r *rtnl) query(flags int, data []nl.NetlinkRequestData) ([]netlink.Link, error) {
 	data = append(data, nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(filterSkipStats)))
-	msgs, err := r.execute(unix.RTM_GETLINK, flags, data)
+	msgs, err := r.execute(unix.RTM_GETLINK, flags, data, unix.RTM_NEWLINK)
 	if err != nil {
 		return nil, err
 	}

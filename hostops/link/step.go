@@ -2,7 +2,9 @@ package link
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +20,15 @@ const (
 	// OpCreatePair makes the veth pair Link (in Bridge) and Peer (in PeerBridge, if
 	// that is set), marked and up.
 	OpCreatePair Op = "create pair"
+	// OpCreateVLAN makes the link of Parent's VLAN, OpCreateVXLAN that of an overlay; in
+	// Bridge, marked and up.
+	OpCreateVLAN  Op = "create vlan"
+	OpCreateVXLAN Op = "create vxlan"
+	// OpAddRemote and OpDropRemote change whom the VXLAN link sends to.
+	OpAddRemote  Op = "add remote"
+	OpDropRemote Op = "drop remote"
+	// OpSetVLAN makes Link, in a bridge that filters VLANs, an access port of VLAN.
+	OpSetVLAN Op = "set vlan"
 	// OpMark sets the alias of Link.
 	OpMark Op = "mark"
 	// OpSetMAC, OpSetMTU and OpUp set one property of Link.
@@ -72,6 +83,14 @@ type Step struct {
 	Loose bool
 	// Complete asks for complete checksums of both ends of a new pair.
 	Complete bool
+	// Parent and VLAN are what a VLAN link is of; VLAN also what OpSetVLAN sets, and that of
+	// Peer for OpCreatePair.
+	Parent string
+	VLAN   int
+	// Overlay is that of OpCreateVXLAN, without remotes.
+	Overlay Overlay
+	// Remote is that of OpAddRemote and OpDropRemote.
+	Remote Remote
 	// Reason says, for a conflict, what is in the way.
 	Reason string
 
@@ -87,6 +106,14 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s %s–%s in %s", s.Op, s.Link, s.Peer, s.Bridge)
 	case OpSetMAC:
 		return fmt.Sprintf("%s %s %s", s.Op, s.Link, s.MAC)
+	case OpCreateVLAN:
+		return fmt.Sprintf("%s %s of %s in %s", s.Op, s.Link, s.Parent, s.Bridge)
+	case OpCreateVXLAN:
+		return fmt.Sprintf("%s %s VNI %d from %s in %s", s.Op, s.Link, s.Overlay.VNI, endpoint(s.Overlay.Local, s.Overlay.Port), s.Bridge)
+	case OpAddRemote, OpDropRemote:
+		return fmt.Sprintf("%s %s %s", s.Op, s.Link, endpoint(s.Remote.Address, s.Remote.Port))
+	case OpSetVLAN:
+		return fmt.Sprintf("%s %s %d", s.Op, s.Link, s.VLAN)
 	case OpSetMTU:
 		return fmt.Sprintf("%s %s %d", s.Op, s.Link, s.MTU)
 	case OpMark:
@@ -98,6 +125,8 @@ func (s Step) String() string {
 	}
 	return fmt.Sprintf("%s %s", s.Op, s.Link)
 }
+
+func endpoint(address string, port int) string { return net.JoinHostPort(address, strconv.Itoa(port)) }
 
 // Batches is a plan in the order that it may be carried out in: Before one by one,
 // then each node's steps one by one with the nodes at the same time, then After.

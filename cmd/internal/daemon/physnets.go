@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 
@@ -16,10 +17,14 @@ func (a *agent) vxlan() state.Endpoint {
 }
 
 // physnetLinks says how this host has its physnets, and where its overlays end.
-func (a *agent) physnetLinks() (links []state.PhysnetLink, overlays state.Endpoint) {
+func (a *agent) physnetLinks(ctx context.Context) (links []state.PhysnetLink, overlays state.Endpoint) {
 	physnets := a.opt.Config.Physnets
+	mtus, err := a.host.PhysnetMTUs(ctx)
+	if err != nil {
+		a.log.WarnContext(ctx, "the MTUs of this host's physnets are not known", "err", err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(physnets)) {
-		l := state.PhysnetLink{Physnet: name, VNI: physnets[name].VXLAN}
+		l := state.PhysnetLink{Physnet: name, VNI: physnets[name].VXLAN, MTU: mtus[name]}
 		if l.VNI != 0 {
 			overlays = a.vxlan()
 		}

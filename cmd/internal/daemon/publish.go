@@ -104,7 +104,7 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete, settle
 		Overcommit: state.Overcommit{VCPUs: c.Overcommit.VCPUs, Memory: c.Overcommit.Memory, Disk: c.Overcommit.Disk},
 		BMC:        state.PortRange{Address: c.BMC.Address, First: c.BMC.IPMIPorts.First, Last: c.BMC.IPMIPorts.Last},
 		Reserved:   a.mesh.Ports(), Redfish: c.BMC.RedfishPort, SNMP: c.BMC.SNMPPort, Networks: a.networks(ctx)}
-	h.PhysnetLinks, h.VXLAN = a.physnetLinks()
+	h.PhysnetLinks, h.VXLAN = a.physnetLinks(ctx)
 	complete, settled = true, true
 	for _, d := range a.drivers {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
