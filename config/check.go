@@ -28,6 +28,9 @@ func (r *reader) checkTypes(c Cluster, root *node) {
 	types, _ := root.get("node_types")
 	for _, name := range slices.Sorted(maps.Keys(c.NodeTypes)) {
 		t := c.NodeTypes[name]
+		if at := types.at(name); at.kind == mapping {
+			r.checkHardware(t, at)
+		}
 		if !t.SecureBoot || t.BootMode != "bios" {
 			continue
 		}

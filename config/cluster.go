@@ -55,17 +55,11 @@ type NodeType struct {
 	SecureBoot bool
 	// TPM is "2.0"; empty: none.
 	TPM string
+	Hardware
 }
 
 // TrunkAll is a trunk of all VLANs.
 const TrunkAll = "all"
-
-// Volume is one disk.
-type Volume struct {
-	Capacity Size
-	// Image is an absolute path on the hypervisor; empty: a blank volume.
-	Image string
-}
 
 // Spec asks for nodes of one type.
 type Spec struct {
@@ -73,6 +67,8 @@ type Spec struct {
 	// Count may be 0.
 	Count          int
 	NodeNamePrefix string
+	// VolNamePrefix is in the names of volumes' files.
+	VolNamePrefix string
 	// IronicConfig is nil for nodes that are not enrolled.
 	IronicConfig *IronicConfig
 	Placement    Placement
@@ -173,8 +169,10 @@ func clusterFile() shape[Cluster] {
 }
 
 func nodeType() shape[NodeType] {
-	base := func() NodeType { return NodeType{IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"} }
-	return object(base,
+	base := func() NodeType {
+		return NodeType{IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt", Hardware: hardwareBase()}
+	}
+	return object(base, append(hardware(),
 		req("memory_mb", "Memory in MiB.",
 			func(t *NodeType) *uint64 { return &t.MemoryMB }, whole[uint64](16, maxMemory-1)),
 		req("vcpus", "Virtual processors.",
@@ -193,23 +191,16 @@ func nodeType() shape[NodeType] {
 			func(t *NodeType) *bool { return &t.SecureBoot }, flag()),
 		opt("tpm", "Version of the TPM, 2.0. Absent: none.",
 			func(t *NodeType) *string { return &t.TPM }, choice([]string{"2.0"}, nil)),
-	).saying(schema{
+	)...).saying(schema{
 		"if":   schema{"properties": schema{"secure_boot": schema{"const": true}, "boot_mode": schema{"const": "bios"}}, "required": []string{"secure_boot", "boot_mode"}},
 		"then": schema{"not": schema{}},
 	})
 }
 
-func volume() shape[Volume] {
-	return object(zero[Volume],
-		req("capacity", "Size: 20GiB, 20GB, or a number of bytes.",
-			func(v *Volume) *Size { return &v.Capacity }, capacity()),
-		opt("image", "Disk image on the hypervisor that the volume starts from. Absent: a blank volume.",
-			func(v *Volume) *string { return &v.Image }, text(filePath)),
-	)
-}
-
 func spec() shape[Spec] {
-	base := func() Spec { return Spec{NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s"} }
+	base := func() Spec {
+		return Spec{NodeNamePrefix: "tk", VolNamePrefix: "vol", OnHostLoss: "hold", StopAfter: "30s"}
+	}
 	return object(base,
 		req("type", "One of node_types.",
 			func(s *Spec) *string { return &s.Type }, text(plainName)),
@@ -217,6 +208,8 @@ func spec() shape[Spec] {
 			func(s *Spec) *int { return &s.Count }, whole[int](0, maxCount)),
 		opt("node_name_prefix", "Nodes are named by this and a number.",
 			func(s *Spec) *string { return &s.NodeNamePrefix }, also(text(prefix), notUUID)),
+		opt("vol_name_prefix", "Volumes' files are named by the node, this and a number.",
+			func(s *Spec) *string { return &s.VolNamePrefix }, text(volPrefix)),
 		opt("ironic_config", "How the nodes appear in Ironic. Absent: they are not enrolled.",
 			func(s *Spec) **IronicConfig { return &s.IronicConfig }, pointer(ironicConfig())),
 		opt("placement", "Where the nodes may run.",

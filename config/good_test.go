@@ -15,15 +15,27 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 	}
 	volumes := []Volume{{Capacity: 40 << 30}, {Capacity: 10 << 30, Image: "/images/base.qcow2"}}
 	nets := []string{"physnet1", "physnet2"}
+	special := Hardware{Architecture: "x86_64", MachineType: "pc", CPUMode: "custom", CPUModel: "Haswell-noTSX", CPUTopology: CPUTopology{1, 2, 2},
+		ClockOffset: "localtime", DiskBus: "scsi", DiskCache: "unsafe", NICModel: "e1000", ConsoleLogEnabled: true, ConsoleLogSize: 1 << 20,
+		ConsoleLogKeep: 2, EnableVNC: true, EnableGuestVirtio: true, SMBIOS: SMBIOS{"ACME", "R1", "2", "SN-{name}", "42", "Racks", "{name}"},
+		USBDevices: []USBDevice{{"0403", "6001"}}, TrustGuestRXFilters: true,
+		XMLOverlay: "<domain><memoryBacking><nosharepages/></memoryBacking></domain>\n"}
 	want := Cluster{
 		Name: "demo",
 		NodeTypes: map[string]NodeType{
-			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, Trunks: []string{"", "100,200"}, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt", SecureBoot: true, TPM: "2.0"},
-			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, Trunks: []string{"", "100,200"}, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt", TPM: "2.0"},
-			"diskless":   {MemoryMB: 1024, VCPUs: 1, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt"},
+			"controller": {MemoryMB: 16384, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, Trunks: []string{"", "100,200"}, IronicDriver: "redfish", BootMode: "uefi", Driver: "libvirt", SecureBoot: true, TPM: "2.0", Hardware: hardwareBase()},
+			"compute":    {MemoryMB: 8192, VCPUs: 4, Volumes: volumes, PhysicalNetworks: nets, Trunks: []string{"", "100,200"}, IronicDriver: "redfish", BootMode: "bios", Driver: "libvirt", TPM: "2.0", Hardware: hardwareBase()},
+			"special": {MemoryMB: 2048, VCPUs: 4, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt", Hardware: special,
+				Volumes: []Volume{
+					{Capacity: 10 << 30, Image: "https://images.example.org/base.qcow2", Copy: true, Format: "raw", Bus: "virtio", Cache: "writeback",
+						Checksum: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Discard: "ignore", Pool: "fast", Serial: "disk-0"},
+					{Capacity: 10 << 30, BackingImage: "/images/base.qcow2", WWN: "5000c50015ea71aa"},
+					{Capacity: 1e12, Path: "/dev/disk/by-id/ata-1"},
+					{Device: "cdrom", Image: "/images/tools.iso"}}},
+			"diskless": {MemoryMB: 1024, VCPUs: 1, IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt", Hardware: hardwareBase()},
 		},
 		Specs: []Spec{{
-			Type: "controller", Count: 3, NodeNamePrefix: "controller",
+			Type: "controller", Count: 3, NodeNamePrefix: "controller", VolNamePrefix: "disk",
 			IronicConfig: &IronicConfig{
 				ResourceClass: "baremetal", Traits: []string{"CUSTOM_GPU", "HW_CPU_X86_VMX"},
 				Properties: map[string]string{"capabilities": "node_role:ctl", "rack": "12"},
@@ -43,7 +55,7 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 			},
 			Placement:  Placement{Spread: "zone", Require: map[string]string{"disk": "nvme"}},
 			OnHostLoss: "rebuild", StopAfter: "45s",
-		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", OnHostLoss: "hold", StopAfter: "30s", PDU: "rack1",
+		}, {Type: "compute", Count: 10, NodeNamePrefix: "tk", VolNamePrefix: "vol", OnHostLoss: "hold", StopAfter: "30s", PDU: "rack1",
 			Nodes: []NamedNode{{Name: "compute-old-7", UUID: "0e8ba5ab-6f5d-4d32-8e0c-5a3a2f6a7c11", Hypervisor: "hv1", BMCPort: 6231}}}},
 		Ironic: &Ironic{
 			Endpoint: "http://192.0.2.10:6385", Auth: "http_basic", Username: "tenks", PasswordFile: "/etc/tenks/ironic-password",

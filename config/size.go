@@ -62,7 +62,18 @@ func exponent(unit string) int {
 }
 
 // capacity is the size of a volume: a text with a unit, or a number of bytes.
-func capacity() shape[Size] {
+func capacity() shape[Size] { return sized(minVolume, maxVolume) }
+
+// Bounds of a log's file.
+const (
+	minLog Size = 64 << 10
+	maxLog Size = 1 << 40
+)
+
+// logSize is how large a log may get.
+func logSize() shape[Size] { return sized(minLog, maxLog) }
+
+func sized(least, most Size) shape[Size] {
 	read := func(r *reader, n *node) (Size, bool) {
 		if !n.isText() && !n.isWhole() {
 			r.fault(n, "want %s, found %s", wantSize, n.describe())
@@ -74,17 +85,17 @@ func capacity() shape[Size] {
 			r.fault(n, "%s", err)
 		case size == 0:
 			r.fault(n, "zero: want %s", wantSize)
-		case size < minVolume:
-			r.fault(n, "%s is %d bytes: at least %d; is the unit missing, as in 20GiB?", quote(n.text), size, minVolume)
-		case size > maxVolume:
-			r.fault(n, "%s is too large: at most %dTiB", quote(n.text), maxVolume>>40)
+		case size < least:
+			r.fault(n, "%s is %d bytes: at least %d; is the unit missing, as in 20GiB?", quote(n.text), size, least)
+		case size > most:
+			r.fault(n, "%s is too large: at most %dTiB", quote(n.text), most>>40)
 		default:
 			return size, true
 		}
 		return 0, false
 	}
 	return shape[Size]{read, schema{"anyOf": []schema{
-		{"type": "integer", "minimum": minVolume, "maximum": maxVolume},
+		{"type": "integer", "minimum": least, "maximum": most},
 		{"type": "string", "pattern": `^0*[1-9][0-9]* ?([KkMmGgTt]([Ii]?[Bb])?|[Bb])?$`},
 	}}}
 }

@@ -35,12 +35,13 @@ func infoFromPB(r *pb.InfoReply) Info {
 }
 
 func instanceToPB(i Instance) *pb.Instance {
-	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media, Usb: i.USB, Firmware: i.Firmware}
+	return &pb.Instance{Uuid: i.UUID, Name: i.Name, Epoch: i.Epoch, Power: string(i.Power), Digest: i.Digest, Pending: i.Pending, Media: i.Media, Usb: i.USB, Firmware: i.Firmware,
+		Display: i.Display}
 }
 
 func instanceFromPB(i *pb.Instance) Instance {
 	return Instance{UUID: i.GetUuid(), Name: i.GetName(), Epoch: i.GetEpoch(), Power: state.Power(i.GetPower()),
-		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia(), USB: i.GetUsb(), Firmware: i.GetFirmware()}
+		Digest: i.GetDigest(), Pending: i.GetPending(), Media: i.GetMedia(), USB: i.GetUsb(), Firmware: i.GetFirmware(), Display: i.GetDisplay()}
 }
 
 func loadToPB(l Load) *pb.Load {
@@ -62,9 +63,9 @@ func bootFromPB(b *pb.Boot) state.Boot {
 func specToPB(s Spec) *pb.EnsureRequest {
 	m := &pb.Machine{Driver: s.Machine.Driver, MemoryMb: s.Machine.MemoryMB, Vcpus: int64(s.Machine.VCPUs),
 		Physnets: s.Machine.Physnets, BootMode: string(s.Machine.BootMode), IronicDriver: s.Machine.IronicDriver,
-		SecureBoot: s.Machine.SecureBoot, Tpm: s.Machine.TPM}
+		SecureBoot: s.Machine.SecureBoot, Tpm: s.Machine.TPM, Hardware: hardwareToPB(s.Machine.Hardware)}
 	for _, v := range s.Machine.Volumes {
-		m.Volumes = append(m.Volumes, &pb.Volume{CapacityBytes: v.CapacityBytes, Image: v.Image})
+		m.Volumes = append(m.Volumes, volumeToPB(v))
 	}
 	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot), Setup: setupToPB(s.Setup)}
 	for _, p := range s.Ports {
@@ -78,9 +79,9 @@ func specFromPB(r *pb.EnsureRequest) Spec {
 	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()), Setup: setupFromPB(r.GetSetup()),
 		Machine: state.Machine{Driver: m.GetDriver(), MemoryMB: m.GetMemoryMb(), VCPUs: int(m.GetVcpus()),
 			Physnets: m.GetPhysnets(), BootMode: state.BootMode(m.GetBootMode()), IronicDriver: m.GetIronicDriver(),
-			SecureBoot: m.GetSecureBoot(), TPM: m.GetTpm()}}
+			SecureBoot: m.GetSecureBoot(), TPM: m.GetTpm(), Hardware: hardwareFromPB(m.GetHardware())}}
 	for _, v := range m.GetVolumes() {
-		s.Machine.Volumes = append(s.Machine.Volumes, state.Volume{CapacityBytes: v.GetCapacityBytes(), Image: v.GetImage()})
+		s.Machine.Volumes = append(s.Machine.Volumes, volumeFromPB(v))
 	}
 	for _, p := range r.GetPorts() {
 		s.Ports = append(s.Ports, Port{MAC: p.GetMac(), Physnet: p.GetPhysnet(), Link: p.GetLink(), MTU: int(p.GetMtu())})

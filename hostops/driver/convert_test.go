@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -74,11 +75,43 @@ func wire[M proto.Message](t *testing.T, m, into M) M {
 	return into
 }
 
+// allHardware has every field set.
+func allHardware() state.Hardware {
+	return state.Hardware{Arch: "aarch64", MachineType: "virt", CPUMode: "custom", CPUModel: "m", Topology: state.Topology{Sockets: 1, Cores: 2, Threads: 3},
+		ClockOffset: "localtime", DiskBus: "scsi", DiskCache: "unsafe", NICModel: "e1000", NoConsoleLog: true, NewConsoleLog: true, ConsoleLogBytes: 4,
+		ConsoleLogKeep: 5, VNC: true, Spice: true, GuestAgent: true, TrustGuestRXFilters: true, XMLOverlay: "<domain/>", VolumePrefix: "disk",
+		SMBIOS:     state.SMBIOS{Manufacturer: "m", Product: "p", Version: "v", Serial: "s", SKU: "k", Family: "f", Asset: "a"},
+		USBDevices: []state.USBDevice{{Vendor: "0403", Product: "6001"}}, CDROMs: []state.CDROM{{Image: "/i.iso", Checksum: "md5:00", Bus: "scsi"}}}
+}
+
+func TestEveryFieldOfHardwareIsOfTheDigest(t *testing.T) {
+	all := reflect.ValueOf(allHardware())
+	for i := range all.NumField() {
+		var h state.Hardware
+		name := all.Type().Field(i).Name
+		if all.Field(i).IsZero() {
+			t.Errorf("%s is not set by allHardware", name)
+		}
+		reflect.ValueOf(&h).Elem().Field(i).Set(all.Field(i))
+		if h.IsZero() || h.Equal(state.Hardware{}) {
+			t.Errorf("%s does not count in Equal", name)
+		}
+		if (Spec{Machine: state.Machine{Hardware: h}}).Digest() == (Spec{}).Digest() {
+			t.Errorf("%s is not part of the digest", name)
+		}
+		if got := hardwareFromPB(hardwareToPB(h)); !got.Equal(h) {
+			t.Errorf("%s over the wire: got %+v, want %+v", name, got, h)
+		}
+	}
+}
+
 func TestValuesAreTheSameBehindTheWire(t *testing.T) {
 	spec := Spec{UUID: "u", Name: "n", Epoch: 1 << 60, Boot: state.Boot{Device: state.BootPXE, Persistent: true, EFI: true},
 		Machine: state.Machine{Driver: "libvirt", MemoryMB: 1 << 40, VCPUs: 3, Physnets: []string{"a", "b"},
 			BootMode: state.BootUEFI, IronicDriver: "ipmi", SecureBoot: true, TPM: state.TPM2,
-			Volumes: []state.Volume{{CapacityBytes: 1 << 50}, {CapacityBytes: 7, Image: "/i.qcow2"}}},
+			Volumes: []state.Volume{{CapacityBytes: 1 << 50}, {CapacityBytes: 7, Image: "/i.qcow2"},
+				{Copy: true, Checksum: "md5:00", Format: "raw", Path: "/dev/sdb", Pool: "p", Bus: "scsi", Cache: "none", Discard: "ignore", Serial: "s", WWN: "w"}},
+			Hardware: allHardware()},
 		Ports: []Port{{MAC: "52:54:00:00:00:01", Physnet: "a", Link: "p-n-0-tap"}, {MAC: "m", Physnet: "b", Link: "l"}},
 		Setup: Setup{SecureBoot: true, Keys: "no-pk", KeysAt: 3, BIOS: map[string]string{"ProcVirtualization": "Disabled"}, Order: []string{"nic0", "disk0"},
 			Volumes: []RAIDVolume{{ID: "1", Level: "10", Disks: []int{0, 1}, CapacityBytes: 1 << 50, Serial: "s", Made: 7}, {ID: "2", Level: "0", CapacityBytes: 1, Made: 8}}}}
@@ -93,7 +126,7 @@ func TestValuesAreTheSameBehindTheWire(t *testing.T) {
 	if behind := specFromPB(wire(t, specToPB(empty), &pb.EnsureRequest{})); behind.Digest() != empty.Digest() {
 		t.Errorf("digest of a node without ports and volumes: got %s, want %s", behind.Digest(), empty.Digest())
 	}
-	instance := Instance{UUID: "u", Name: "n", Epoch: 9, Power: state.PowerOn, Digest: "d", Pending: []string{"memory", "ports"}, Firmware: map[string]string{"keys": "none"}}
+	instance := Instance{UUID: "u", Name: "n", Epoch: 9, Power: state.PowerOn, Digest: "d", Pending: []string{"memory", "ports"}, Firmware: map[string]string{"keys": "none"}, Display: "vnc://127.0.0.1:5900"}
 	if diff := cmp.Diff(instance, instanceFromPB(wire(t, instanceToPB(instance), &pb.Instance{}))); diff != "" {
 		t.Errorf("instance (-want +got):\n%s", diff)
 	}

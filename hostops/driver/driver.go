@@ -146,6 +146,9 @@ type Instance struct {
 	// Firmware is what is known of the firmware and its variables as they are now, by words
 	// of the driver's; nil: nothing.
 	Firmware map[string]string
+	// Display is where the screen of a running guest is shared, as a URL such as
+	// vnc://127.0.0.1:5900; empty: nowhere.
+	Display string
 }
 
 // In is the file in a slot; empty: none.

@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -84,6 +83,8 @@ type Spec struct {
 	Type   string
 	Count  int
 	Prefix string
+	// VolumePrefix is in the names of the nodes' volumes; see Hardware.
+	VolumePrefix string `json:",omitempty"`
 	// Enrol says how the nodes appear in Ironic; nil: they do not.
 	Enrol       *Enrolment
 	Constraints Constraints
@@ -111,62 +112,6 @@ type Constraints struct {
 	Spread string
 	// Require lists labels that a hypervisor must have, with these values.
 	Require map[string]string
-}
-
-// Machine is the hardware of a node: what its type declares.
-type Machine struct {
-	// Driver names what embodies the node: "libvirt", "fake".
-	Driver string
-	// MemoryMB is in MiB.
-	MemoryMB uint64
-	VCPUs    int
-	Volumes  []Volume
-	// Physnets names the physical network of each port, in port order.
-	Physnets []string
-	BootMode BootMode
-	// IronicDriver is the hardware type in Ironic, and so the BMC protocol: "ipmi",
-	// "redfish", or "snmp" where there is only an outlet.
-	IronicDriver string
-	// SecureBoot has nodes begin with UEFI Secure Boot on and the firmware's default keys; only
-	// with BootUEFI.
-	SecureBoot bool `json:",omitempty"`
-	// TPM is the version of the node's TPM, TPM2; empty: it has none.
-	TPM string `json:",omitempty"`
-	// Trunks has, for each of Physnets, which tagged frames the port passes, as Port.Trunk
-	// says; nil: no port is a trunk.
-	Trunks []string `json:",omitempty"`
-}
-
-// Trunk is what Port.Trunk of port i is.
-func (m Machine) Trunk(i int) string {
-	if i < len(m.Trunks) {
-		return m.Trunks[i]
-	}
-	return ""
-}
-
-// TPM2 is the version of a TPM that there can be (TCG TPM 2.0 Library).
-const TPM2 = "2.0"
-
-// DiskBytes is the sum of all volumes' capacities, in bytes; the largest number
-// there is where it is larger still.
-func (m Machine) DiskBytes() uint64 {
-	var sum uint64
-	for _, v := range m.Volumes {
-		if sum > math.MaxUint64-v.CapacityBytes {
-			return math.MaxUint64
-		}
-		sum += v.CapacityBytes
-	}
-	return sum
-}
-
-// Volume is one disk.
-type Volume struct {
-	CapacityBytes uint64
-	// Image is the absolute path, on the hypervisor, of a disk image that backs
-	// the volume; empty: a blank volume.
-	Image string
 }
 
 // IronicAccess says how the Ironic API is reached. Everything needed is in it,
@@ -357,11 +302,13 @@ type HostStatus struct {
 	// StopAfterMilli is after which time without a lease the host promises to have begun to
 	// stop the node; 0: it promises nothing. It holds until the host reports another.
 	StopAfterMilli int64
+	// Display is where the screen of the running guest is shared, as a URL; empty: nowhere.
+	Display string `json:",omitempty"`
 }
 
 // Equal reports whether both say the same.
 func (h HostStatus) Equal(o HostStatus) bool {
-	return h.Phase == o.Phase && h.Error == o.Error && h.StopAfterMilli == o.StopAfterMilli &&
+	return h.Phase == o.Phase && h.Error == o.Error && h.StopAfterMilli == o.StopAfterMilli && h.Display == o.Display &&
 		slices.Equal(h.Links, o.Links) && slices.Equal(h.Pending, o.Pending)
 }
 
@@ -394,6 +341,8 @@ type Hypervisor struct {
 	Version  string
 	Physnets []string
 	Drivers  []string
+	// Archs are the architectures of guests that it can run, sorted; none: ArchX86 only.
+	Archs    []string `json:",omitempty"`
 	Capacity Resources
 	// Overcommit multiplies Capacity.
 	Overcommit Overcommit

@@ -94,7 +94,7 @@ func convert(c config.Cluster) state.Cluster {
 	for _, s := range c.Specs {
 		key := s.Type + "/" + s.NodeNamePrefix
 		out.Specs = append(out.Specs, state.Spec{Key: key + "/" + strconv.Itoa(seen[key]), Type: s.Type,
-			Count: s.Count, Prefix: s.NodeNamePrefix, Enrol: enrolment(s.IronicConfig, c.NodeTypes[s.Type]),
+			Count: s.Count, Prefix: s.NodeNamePrefix, VolumePrefix: unless(s.VolNamePrefix, "vol"), Enrol: enrolment(s.IronicConfig, c.NodeTypes[s.Type]),
 			Constraints: state.Constraints{Spread: s.Placement.Spread, Require: s.Placement.Require},
 			OnHostLoss:  state.LossPolicy(s.OnHostLoss), StopAfterMilli: stopAfter(s), PDU: s.PDU, Nodes: namedNodes(s.Nodes)})
 		seen[key]++
@@ -154,14 +154,4 @@ func fileURL(image string) string {
 		return "file://" + image
 	}
 	return image
-}
-
-func machine(t config.NodeType) state.Machine {
-	m := state.Machine{Driver: t.Driver, MemoryMB: t.MemoryMB, VCPUs: t.VCPUs, Physnets: t.PhysicalNetworks, Trunks: t.Trunks,
-		BootMode: state.BootMode(t.BootMode), IronicDriver: t.IronicDriver,
-		SecureBoot: t.SecureBoot, TPM: t.TPM}
-	for _, v := range t.Volumes {
-		m.Volumes = append(m.Volumes, state.Volume{CapacityBytes: uint64(v.Capacity), Image: v.Image})
-	}
-	return m
 }

@@ -147,7 +147,10 @@ func TestEveryFieldOfAClusterFileReachesTheState(t *testing.T) {
 		fields++
 		changed := base != text()
 		// The content of these files comes with the request.
-		if want := !strings.HasSuffix(path, ".PasswordFile") && !strings.HasSuffix(path, ".KeyFile"); changed != want {
+		want := !strings.HasSuffix(path, ".PasswordFile") && !strings.HasSuffix(path, ".KeyFile")
+		// One word makes a volume a CD-ROM (TestVolumesThatAreCDROMs).
+		want = want && !strings.HasSuffix(path, ".Volumes[].Device")
+		if changed != want && !strings.HasSuffix(path, ".BackingImage") { // an image comes before it
 			t.Errorf("%s: reaches the state %t, want %t", path, changed, want)
 		}
 	}, func() {})
@@ -223,5 +226,33 @@ func TestPDUsOfAClusterFile(t *testing.T) {
 		if err == nil || err.Error() != "demo.yml: "+c.want {
 			t.Errorf("%q, %q: error %v, want %s", c.community, c.password, err, c.want)
 		}
+	}
+}
+
+func TestVolumesThatAreCDROMs(t *testing.T) {
+	const file = "cluster: demo\nnode_types:\n  a:\n    memory_mb: 512\n    vcpus: 1\n    volumes: [{device: cdrom, image: /a.iso}, {capacity: 1GiB, backing_image: /b}]\n"
+	c, err := ParseCluster(&api.ApplyRequest{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := c.Types["a"]
+	if len(m.Hardware.CDROMs) != 1 || m.Hardware.CDROMs[0].Image != "/a.iso" || len(m.Volumes) != 1 || m.Volumes[0].Image != "/b" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestWhatIsSaidAsItIsAnywayChangesNothing(t *testing.T) {
+	parse := func(more string) state.Machine {
+		t.Helper()
+		c, err := ParseCluster(&api.ApplyRequest{File: "cluster: demo\nnode_types:\n  a: {memory_mb: 512, vcpus: 1, volumes: [{capacity: 1GiB" + more + "}\n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Types["a"]
+	}
+	plain := parse("}]")
+	said := parse(", discard: unmap, device: disk}], architecture: x86_64, clock_offset: utc, disk_bus: virtio, nic_model: virtio, console_log_enabled: true, enable_vnc: false, trust_guest_rx_filters: false")
+	if !slices.Equal(plain.Volumes, said.Volumes) || !said.Hardware.IsZero() {
+		t.Errorf("got %+v, want %+v", said, plain)
 	}
 }

@@ -160,6 +160,7 @@ type planner struct {
 
 func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	machine := p.want.Types[spec.Type]
+	machine.Hardware.VolumePrefix = spec.VolumePrefix
 	surplus := len(have) - spec.Count
 	first := p.goFirst(spec, have, surplus)
 	if surplus > 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 // hardware is what can differ of a node's machine, which its type declares.
-var hardware = []field{
+var hardware = append([]field{
 	{name: "driver", when: Now, of: func(n *state.Node) any { return n.Machine.Driver }, anew: true},
 	{name: "memory", when: AtPowerOn, of: func(n *state.Node) any { return n.Machine.MemoryMB },
 		text: func(n *state.Node) string { return fmt.Sprintf("%d MiB", n.Machine.MemoryMB) }},
@@ -21,7 +21,7 @@ var hardware = []field{
 	{name: "physical_networks", when: AtPowerOn, of: func(n *state.Node) any { return n.Ports },
 		text: physnets},
 	{name: "ironic_driver", when: Now, of: func(n *state.Node) any { return n.Machine.IronicDriver }},
-}
+}, machineRows...)
 
 // machineOf is a node's hardware but for what another field of the node says.
 func machineOf(n *state.Node) state.Machine {

@@ -33,12 +33,7 @@ func volumeDifferences(old, now *state.Node) []Difference {
 }
 
 // remade reports whether a volume cannot become another one but by being made anew.
-func remade(o, w state.Volume) bool { return o.Image != w.Image || w.CapacityBytes < o.CapacityBytes }
-
-func volume(v state.Volume) string {
-	text := fmt.Sprintf("%.4g GiB", float64(v.CapacityBytes)/(1<<30))
-	if v.Image != "" {
-		text += " of " + v.Image
-	}
-	return text
+func remade(o, w state.Volume) bool {
+	return o.Image != w.Image || w.CapacityBytes < o.CapacityBytes && w.Path == "" ||
+		o.Copy != w.Copy || o.Format != w.Format || o.Path != w.Path || o.Pool != w.Pool
 }

@@ -416,6 +416,7 @@ type Instance struct {
 	Media         string                 `protobuf:"bytes,7,opt,name=media,proto3" json:"media,omitempty"`                                                                                 // the file in the CD-ROM drive; empty: none
 	Firmware      map[string]string      `protobuf:"bytes,8,rep,name=firmware,proto3" json:"firmware,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what is known of it as it is now
 	Usb           string                 `protobuf:"bytes,9,opt,name=usb,proto3" json:"usb,omitempty"`                                                                                     // the file that is plugged in as a USB stick; empty: none
+	Display       string                 `protobuf:"bytes,10,opt,name=display,proto3" json:"display,omitempty"`                                                                            // where the screen of a running guest is shared, as vnc://127.0.0.1:5900; empty: nowhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +510,13 @@ func (x *Instance) GetFirmware() map[string]string {
 func (x *Instance) GetUsb() string {
 	if x != nil {
 		return x.Usb
+	}
+	return ""
+}
+
+func (x *Instance) GetDisplay() string {
+	if x != nil {
+		return x.Display
 	}
 	return ""
 }
@@ -821,6 +829,7 @@ type Machine struct {
 	IronicDriver  string                 `protobuf:"bytes,7,opt,name=ironic_driver,json=ironicDriver,proto3" json:"ironic_driver,omitempty"`
 	SecureBoot    bool                   `protobuf:"varint,8,opt,name=secure_boot,json=secureBoot,proto3" json:"secure_boot,omitempty"` // nodes begin with it on
 	Tpm           string                 `protobuf:"bytes,9,opt,name=tpm,proto3" json:"tpm,omitempty"`                                  // 2.0; empty: none
+	Hardware      *Hardware              `protobuf:"bytes,10,opt,name=hardware,proto3" json:"hardware,omitempty"`                       // absent: all up to the driver
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -918,10 +927,27 @@ func (x *Machine) GetTpm() string {
 	return ""
 }
 
+func (x *Machine) GetHardware() *Hardware {
+	if x != nil {
+		return x.Hardware
+	}
+	return nil
+}
+
 type Volume struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CapacityBytes uint64                 `protobuf:"varint,1,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"`
-	Image         string                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"` // absolute path on the hypervisor; empty: blank
+	Image         string                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`       // absolute path on the hypervisor, or a URL; empty: blank
+	Copy          bool                   `protobuf:"varint,3,opt,name=copy,proto3" json:"copy,omitempty"`        // a copy of the image instead of a difference to it
+	Checksum      string                 `protobuf:"bytes,4,opt,name=checksum,proto3" json:"checksum,omitempty"` // of the image: sha256:...; empty: it is not checked
+	Format        string                 `protobuf:"bytes,5,opt,name=format,proto3" json:"format,omitempty"`     // raw, qcow2
+	Path          string                 `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`         // an existing file or block device, which is never made, changed or deleted
+	Pool          string                 `protobuf:"bytes,7,opt,name=pool,proto3" json:"pool,omitempty"`         // a storage pool of the hypervisor's; empty: the driver's own
+	Bus           string                 `protobuf:"bytes,8,opt,name=bus,proto3" json:"bus,omitempty"`
+	Cache         string                 `protobuf:"bytes,9,opt,name=cache,proto3" json:"cache,omitempty"`
+	Discard       string                 `protobuf:"bytes,10,opt,name=discard,proto3" json:"discard,omitempty"` // unmap, ignore
+	Serial        string                 `protobuf:"bytes,11,opt,name=serial,proto3" json:"serial,omitempty"`
+	Wwn           string                 `protobuf:"bytes,12,opt,name=wwn,proto3" json:"wwn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -970,6 +996,510 @@ func (x *Volume) GetImage() string {
 	return ""
 }
 
+func (x *Volume) GetCopy() bool {
+	if x != nil {
+		return x.Copy
+	}
+	return false
+}
+
+func (x *Volume) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+func (x *Volume) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *Volume) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Volume) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *Volume) GetBus() string {
+	if x != nil {
+		return x.Bus
+	}
+	return ""
+}
+
+func (x *Volume) GetCache() string {
+	if x != nil {
+		return x.Cache
+	}
+	return ""
+}
+
+func (x *Volume) GetDiscard() string {
+	if x != nil {
+		return x.Discard
+	}
+	return ""
+}
+
+func (x *Volume) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *Volume) GetWwn() string {
+	if x != nil {
+		return x.Wwn
+	}
+	return ""
+}
+
+// Hardware is what else is said of a machine. What is empty is up to the driver, which
+// ignores what it cannot do.
+type Hardware struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Arch                string                 `protobuf:"bytes,1,opt,name=arch,proto3" json:"arch,omitempty"` // aarch64; empty: x86_64
+	MachineType         string                 `protobuf:"bytes,2,opt,name=machine_type,json=machineType,proto3" json:"machine_type,omitempty"`
+	CpuMode             string                 `protobuf:"bytes,3,opt,name=cpu_mode,json=cpuMode,proto3" json:"cpu_mode,omitempty"` // host-passthrough, host-model, maximum, custom
+	CpuModel            string                 `protobuf:"bytes,4,opt,name=cpu_model,json=cpuModel,proto3" json:"cpu_model,omitempty"`
+	Sockets             int64                  `protobuf:"varint,5,opt,name=sockets,proto3" json:"sockets,omitempty"` // these three: all 0, or each 1 at least
+	Cores               int64                  `protobuf:"varint,6,opt,name=cores,proto3" json:"cores,omitempty"`
+	Threads             int64                  `protobuf:"varint,7,opt,name=threads,proto3" json:"threads,omitempty"`
+	ClockOffset         string                 `protobuf:"bytes,8,opt,name=clock_offset,json=clockOffset,proto3" json:"clock_offset,omitempty"` // utc, localtime
+	DiskBus             string                 `protobuf:"bytes,9,opt,name=disk_bus,json=diskBus,proto3" json:"disk_bus,omitempty"`             // virtio, scsi, sata, ide, usb
+	DiskCache           string                 `protobuf:"bytes,10,opt,name=disk_cache,json=diskCache,proto3" json:"disk_cache,omitempty"`      // none, writeback, writethrough, directsync, unsafe
+	NicModel            string                 `protobuf:"bytes,11,opt,name=nic_model,json=nicModel,proto3" json:"nic_model,omitempty"`
+	NoConsoleLog        bool                   `protobuf:"varint,12,opt,name=no_console_log,json=noConsoleLog,proto3" json:"no_console_log,omitempty"`
+	NewConsoleLog       bool                   `protobuf:"varint,13,opt,name=new_console_log,json=newConsoleLog,proto3" json:"new_console_log,omitempty"` // begun anew with each start
+	ConsoleLogBytes     uint64                 `protobuf:"varint,14,opt,name=console_log_bytes,json=consoleLogBytes,proto3" json:"console_log_bytes,omitempty"`
+	ConsoleLogKeep      int64                  `protobuf:"varint,15,opt,name=console_log_keep,json=consoleLogKeep,proto3" json:"console_log_keep,omitempty"`
+	Vnc                 bool                   `protobuf:"varint,16,opt,name=vnc,proto3" json:"vnc,omitempty"`
+	Spice               bool                   `protobuf:"varint,17,opt,name=spice,proto3" json:"spice,omitempty"`
+	GuestAgent          bool                   `protobuf:"varint,18,opt,name=guest_agent,json=guestAgent,proto3" json:"guest_agent,omitempty"`
+	Smbios              *SMBIOS                `protobuf:"bytes,19,opt,name=smbios,proto3" json:"smbios,omitempty"`
+	UsbDevices          []*USBDevice           `protobuf:"bytes,20,rep,name=usb_devices,json=usbDevices,proto3" json:"usb_devices,omitempty"`
+	TrustGuestRxFilters bool                   `protobuf:"varint,21,opt,name=trust_guest_rx_filters,json=trustGuestRxFilters,proto3" json:"trust_guest_rx_filters,omitempty"`
+	Cdroms              []*CDROM               `protobuf:"bytes,22,rep,name=cdroms,proto3" json:"cdroms,omitempty"`
+	XmlOverlay          string                 `protobuf:"bytes,23,opt,name=xml_overlay,json=xmlOverlay,proto3" json:"xml_overlay,omitempty"`       // merged over the domain that a driver for libvirt makes
+	VolumePrefix        string                 `protobuf:"bytes,24,opt,name=volume_prefix,json=volumePrefix,proto3" json:"volume_prefix,omitempty"` // in names of volumes; empty: vol
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Hardware) Reset() {
+	*x = Hardware{}
+	mi := &file_driver_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hardware) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hardware) ProtoMessage() {}
+
+func (x *Hardware) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hardware.ProtoReflect.Descriptor instead.
+func (*Hardware) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Hardware) GetArch() string {
+	if x != nil {
+		return x.Arch
+	}
+	return ""
+}
+
+func (x *Hardware) GetMachineType() string {
+	if x != nil {
+		return x.MachineType
+	}
+	return ""
+}
+
+func (x *Hardware) GetCpuMode() string {
+	if x != nil {
+		return x.CpuMode
+	}
+	return ""
+}
+
+func (x *Hardware) GetCpuModel() string {
+	if x != nil {
+		return x.CpuModel
+	}
+	return ""
+}
+
+func (x *Hardware) GetSockets() int64 {
+	if x != nil {
+		return x.Sockets
+	}
+	return 0
+}
+
+func (x *Hardware) GetCores() int64 {
+	if x != nil {
+		return x.Cores
+	}
+	return 0
+}
+
+func (x *Hardware) GetThreads() int64 {
+	if x != nil {
+		return x.Threads
+	}
+	return 0
+}
+
+func (x *Hardware) GetClockOffset() string {
+	if x != nil {
+		return x.ClockOffset
+	}
+	return ""
+}
+
+func (x *Hardware) GetDiskBus() string {
+	if x != nil {
+		return x.DiskBus
+	}
+	return ""
+}
+
+func (x *Hardware) GetDiskCache() string {
+	if x != nil {
+		return x.DiskCache
+	}
+	return ""
+}
+
+func (x *Hardware) GetNicModel() string {
+	if x != nil {
+		return x.NicModel
+	}
+	return ""
+}
+
+func (x *Hardware) GetNoConsoleLog() bool {
+	if x != nil {
+		return x.NoConsoleLog
+	}
+	return false
+}
+
+func (x *Hardware) GetNewConsoleLog() bool {
+	if x != nil {
+		return x.NewConsoleLog
+	}
+	return false
+}
+
+func (x *Hardware) GetConsoleLogBytes() uint64 {
+	if x != nil {
+		return x.ConsoleLogBytes
+	}
+	return 0
+}
+
+func (x *Hardware) GetConsoleLogKeep() int64 {
+	if x != nil {
+		return x.ConsoleLogKeep
+	}
+	return 0
+}
+
+func (x *Hardware) GetVnc() bool {
+	if x != nil {
+		return x.Vnc
+	}
+	return false
+}
+
+func (x *Hardware) GetSpice() bool {
+	if x != nil {
+		return x.Spice
+	}
+	return false
+}
+
+func (x *Hardware) GetGuestAgent() bool {
+	if x != nil {
+		return x.GuestAgent
+	}
+	return false
+}
+
+func (x *Hardware) GetSmbios() *SMBIOS {
+	if x != nil {
+		return x.Smbios
+	}
+	return nil
+}
+
+func (x *Hardware) GetUsbDevices() []*USBDevice {
+	if x != nil {
+		return x.UsbDevices
+	}
+	return nil
+}
+
+func (x *Hardware) GetTrustGuestRxFilters() bool {
+	if x != nil {
+		return x.TrustGuestRxFilters
+	}
+	return false
+}
+
+func (x *Hardware) GetCdroms() []*CDROM {
+	if x != nil {
+		return x.Cdroms
+	}
+	return nil
+}
+
+func (x *Hardware) GetXmlOverlay() string {
+	if x != nil {
+		return x.XmlOverlay
+	}
+	return ""
+}
+
+func (x *Hardware) GetVolumePrefix() string {
+	if x != nil {
+		return x.VolumePrefix
+	}
+	return ""
+}
+
+type SMBIOS struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Manufacturer  string                 `protobuf:"bytes,1,opt,name=manufacturer,proto3" json:"manufacturer,omitempty"`
+	Product       string                 `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Serial        string                 `protobuf:"bytes,4,opt,name=serial,proto3" json:"serial,omitempty"`
+	Sku           string                 `protobuf:"bytes,5,opt,name=sku,proto3" json:"sku,omitempty"`
+	Family        string                 `protobuf:"bytes,6,opt,name=family,proto3" json:"family,omitempty"`
+	Asset         string                 `protobuf:"bytes,7,opt,name=asset,proto3" json:"asset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SMBIOS) Reset() {
+	*x = SMBIOS{}
+	mi := &file_driver_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SMBIOS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SMBIOS) ProtoMessage() {}
+
+func (x *SMBIOS) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SMBIOS.ProtoReflect.Descriptor instead.
+func (*SMBIOS) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SMBIOS) GetManufacturer() string {
+	if x != nil {
+		return x.Manufacturer
+	}
+	return ""
+}
+
+func (x *SMBIOS) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *SMBIOS) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *SMBIOS) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *SMBIOS) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SMBIOS) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *SMBIOS) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+type USBDevice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vendor        string                 `protobuf:"bytes,1,opt,name=vendor,proto3" json:"vendor,omitempty"` // four hexadecimal digits
+	Product       string                 `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *USBDevice) Reset() {
+	*x = USBDevice{}
+	mi := &file_driver_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *USBDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*USBDevice) ProtoMessage() {}
+
+func (x *USBDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use USBDevice.ProtoReflect.Descriptor instead.
+func (*USBDevice) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *USBDevice) GetVendor() string {
+	if x != nil {
+		return x.Vendor
+	}
+	return ""
+}
+
+func (x *USBDevice) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+type CDROM struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Image         string                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	Checksum      string                 `protobuf:"bytes,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Bus           string                 `protobuf:"bytes,3,opt,name=bus,proto3" json:"bus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CDROM) Reset() {
+	*x = CDROM{}
+	mi := &file_driver_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CDROM) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CDROM) ProtoMessage() {}
+
+func (x *CDROM) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CDROM.ProtoReflect.Descriptor instead.
+func (*CDROM) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CDROM) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *CDROM) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+func (x *CDROM) GetBus() string {
+	if x != nil {
+		return x.Bus
+	}
+	return ""
+}
+
 type Port struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mac           string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`
@@ -982,7 +1512,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1524,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1537,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Port) GetMac() string {
@@ -1049,7 +1579,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1591,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1604,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Boot) GetDevice() string {
@@ -1107,7 +1637,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1649,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1662,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveRequest) GetUuid() string {
@@ -1150,7 +1680,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1692,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1705,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 type PowerRequest struct {
@@ -1189,7 +1719,7 @@ type PowerRequest struct {
 
 func (x *PowerRequest) Reset() {
 	*x = PowerRequest{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1731,7 @@ func (x *PowerRequest) String() string {
 func (*PowerRequest) ProtoMessage() {}
 
 func (x *PowerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1744,7 @@ func (x *PowerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerRequest.ProtoReflect.Descriptor instead.
 func (*PowerRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PowerRequest) GetUuid() string {
@@ -1246,7 +1776,7 @@ type PowerReply struct {
 
 func (x *PowerReply) Reset() {
 	*x = PowerReply{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1788,7 @@ func (x *PowerReply) String() string {
 func (*PowerReply) ProtoMessage() {}
 
 func (x *PowerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1801,7 @@ func (x *PowerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerReply.ProtoReflect.Descriptor instead.
 func (*PowerReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 type WatchRequest struct {
@@ -1282,7 +1812,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1824,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1837,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 type Event struct {
@@ -1322,7 +1852,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1864,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1877,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Event) GetType() string {
@@ -1386,7 +1916,7 @@ type LoadsRequest struct {
 
 func (x *LoadsRequest) Reset() {
 	*x = LoadsRequest{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1928,7 @@ func (x *LoadsRequest) String() string {
 func (*LoadsRequest) ProtoMessage() {}
 
 func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1941,7 @@ func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadsRequest.ProtoReflect.Descriptor instead.
 func (*LoadsRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 type LoadsReply struct {
@@ -1423,7 +1953,7 @@ type LoadsReply struct {
 
 func (x *LoadsReply) Reset() {
 	*x = LoadsReply{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1965,7 @@ func (x *LoadsReply) String() string {
 func (*LoadsReply) ProtoMessage() {}
 
 func (x *LoadsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1978,7 @@ func (x *LoadsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadsReply.ProtoReflect.Descriptor instead.
 func (*LoadsReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LoadsReply) GetLoads() []*Load {
@@ -1469,7 +1999,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +2011,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +2024,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Load) GetUuid() string {
@@ -1528,7 +2058,7 @@ type SetMediaRequest struct {
 
 func (x *SetMediaRequest) Reset() {
 	*x = SetMediaRequest{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +2070,7 @@ func (x *SetMediaRequest) String() string {
 func (*SetMediaRequest) ProtoMessage() {}
 
 func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +2083,7 @@ func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMediaRequest.ProtoReflect.Descriptor instead.
 func (*SetMediaRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetMediaRequest) GetUuid() string {
@@ -1578,7 +2108,7 @@ type SetMediaReply struct {
 
 func (x *SetMediaReply) Reset() {
 	*x = SetMediaReply{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +2120,7 @@ func (x *SetMediaReply) String() string {
 func (*SetMediaReply) ProtoMessage() {}
 
 func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +2133,7 @@ func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMediaReply.ProtoReflect.Descriptor instead.
 func (*SetMediaReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{31}
 }
 
 type LuggageRequest struct {
@@ -1615,7 +2145,7 @@ type LuggageRequest struct {
 
 func (x *LuggageRequest) Reset() {
 	*x = LuggageRequest{}
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +2157,7 @@ func (x *LuggageRequest) String() string {
 func (*LuggageRequest) ProtoMessage() {}
 
 func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +2170,7 @@ func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageRequest.ProtoReflect.Descriptor instead.
 func (*LuggageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LuggageRequest) GetUuid() string {
@@ -1660,7 +2190,7 @@ type LuggageReply struct {
 
 func (x *LuggageReply) Reset() {
 	*x = LuggageReply{}
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +2202,7 @@ func (x *LuggageReply) String() string {
 func (*LuggageReply) ProtoMessage() {}
 
 func (x *LuggageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +2215,7 @@ func (x *LuggageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageReply.ProtoReflect.Descriptor instead.
 func (*LuggageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LuggageReply) GetFiles() []*File {
@@ -1713,7 +2243,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2255,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2268,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *File) GetName() string {
@@ -1771,7 +2301,7 @@ type StageReply struct {
 
 func (x *StageReply) Reset() {
 	*x = StageReply{}
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2313,7 @@ func (x *StageReply) String() string {
 func (*StageReply) ProtoMessage() {}
 
 func (x *StageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2326,7 @@ func (x *StageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageReply.ProtoReflect.Descriptor instead.
 func (*StageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StageReply) GetDir() string {
@@ -1817,7 +2347,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2359,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2372,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ImportRequest) GetSpec() *EnsureRequest {
@@ -1874,7 +2404,7 @@ type ImportReply struct {
 
 func (x *ImportReply) Reset() {
 	*x = ImportReply{}
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2416,7 @@ func (x *ImportReply) String() string {
 func (*ImportReply) ProtoMessage() {}
 
 func (x *ImportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2429,7 @@ func (x *ImportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportReply.ProtoReflect.Descriptor instead.
 func (*ImportReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_proto_rawDescGZIP(), []int{37}
 }
 
 type ConsoleData struct {
@@ -1913,7 +2443,7 @@ type ConsoleData struct {
 
 func (x *ConsoleData) Reset() {
 	*x = ConsoleData{}
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2455,7 @@ func (x *ConsoleData) String() string {
 func (*ConsoleData) ProtoMessage() {}
 
 func (x *ConsoleData) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2468,7 @@ func (x *ConsoleData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleData.ProtoReflect.Descriptor instead.
 func (*ConsoleData) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ConsoleData) GetUuid() string {
@@ -1993,7 +2523,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
 	"\x10InstancesRequest\"I\n" +
 	"\x0eInstancesReply\x127\n" +
-	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xba\x02\n" +
+	"\tinstances\x18\x01 \x03(\v2\x19.tenks.driver.v1.InstanceR\tinstances\"\xd4\x02\n" +
 	"\bInstance\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2003,7 +2533,9 @@ const file_driver_proto_rawDesc = "" +
 	"\apending\x18\x06 \x03(\tR\apending\x12\x14\n" +
 	"\x05media\x18\a \x01(\tR\x05media\x12C\n" +
 	"\bfirmware\x18\b \x03(\v2'.tenks.driver.v1.Instance.FirmwareEntryR\bfirmware\x12\x10\n" +
-	"\x03usb\x18\t \x01(\tR\x03usb\x1a;\n" +
+	"\x03usb\x18\t \x01(\tR\x03usb\x12\x18\n" +
+	"\adisplay\x18\n" +
+	" \x01(\tR\adisplay\x1a;\n" +
 	"\rFirmwareEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x02\n" +
@@ -2034,7 +2566,7 @@ const file_driver_proto_rawDesc = "" +
 	"\x05disks\x18\x03 \x03(\x03R\x05disks\x12%\n" +
 	"\x0ecapacity_bytes\x18\x04 \x01(\x04R\rcapacityBytes\x12\x12\n" +
 	"\x04made\x18\x05 \x01(\x04R\x04made\x12\x16\n" +
-	"\x06serial\x18\x06 \x01(\tR\x06serial\"\x98\x02\n" +
+	"\x06serial\x18\x06 \x01(\tR\x06serial\"\xcf\x02\n" +
 	"\aMachine\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x1b\n" +
 	"\tmemory_mb\x18\x02 \x01(\x04R\bmemoryMb\x12\x14\n" +
@@ -2045,10 +2577,68 @@ const file_driver_proto_rawDesc = "" +
 	"\rironic_driver\x18\a \x01(\tR\fironicDriver\x12\x1f\n" +
 	"\vsecure_boot\x18\b \x01(\bR\n" +
 	"secureBoot\x12\x10\n" +
-	"\x03tpm\x18\t \x01(\tR\x03tpm\"E\n" +
+	"\x03tpm\x18\t \x01(\tR\x03tpm\x125\n" +
+	"\bhardware\x18\n" +
+	" \x01(\v2\x19.tenks.driver.v1.HardwareR\bhardware\"\xa1\x02\n" +
 	"\x06Volume\x12%\n" +
 	"\x0ecapacity_bytes\x18\x01 \x01(\x04R\rcapacityBytes\x12\x14\n" +
-	"\x05image\x18\x02 \x01(\tR\x05image\"X\n" +
+	"\x05image\x18\x02 \x01(\tR\x05image\x12\x12\n" +
+	"\x04copy\x18\x03 \x01(\bR\x04copy\x12\x1a\n" +
+	"\bchecksum\x18\x04 \x01(\tR\bchecksum\x12\x16\n" +
+	"\x06format\x18\x05 \x01(\tR\x06format\x12\x12\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12\x12\n" +
+	"\x04pool\x18\a \x01(\tR\x04pool\x12\x10\n" +
+	"\x03bus\x18\b \x01(\tR\x03bus\x12\x14\n" +
+	"\x05cache\x18\t \x01(\tR\x05cache\x12\x18\n" +
+	"\adiscard\x18\n" +
+	" \x01(\tR\adiscard\x12\x16\n" +
+	"\x06serial\x18\v \x01(\tR\x06serial\x12\x10\n" +
+	"\x03wwn\x18\f \x01(\tR\x03wwn\"\xc3\x06\n" +
+	"\bHardware\x12\x12\n" +
+	"\x04arch\x18\x01 \x01(\tR\x04arch\x12!\n" +
+	"\fmachine_type\x18\x02 \x01(\tR\vmachineType\x12\x19\n" +
+	"\bcpu_mode\x18\x03 \x01(\tR\acpuMode\x12\x1b\n" +
+	"\tcpu_model\x18\x04 \x01(\tR\bcpuModel\x12\x18\n" +
+	"\asockets\x18\x05 \x01(\x03R\asockets\x12\x14\n" +
+	"\x05cores\x18\x06 \x01(\x03R\x05cores\x12\x18\n" +
+	"\athreads\x18\a \x01(\x03R\athreads\x12!\n" +
+	"\fclock_offset\x18\b \x01(\tR\vclockOffset\x12\x19\n" +
+	"\bdisk_bus\x18\t \x01(\tR\adiskBus\x12\x1d\n" +
+	"\n" +
+	"disk_cache\x18\n" +
+	" \x01(\tR\tdiskCache\x12\x1b\n" +
+	"\tnic_model\x18\v \x01(\tR\bnicModel\x12$\n" +
+	"\x0eno_console_log\x18\f \x01(\bR\fnoConsoleLog\x12&\n" +
+	"\x0fnew_console_log\x18\r \x01(\bR\rnewConsoleLog\x12*\n" +
+	"\x11console_log_bytes\x18\x0e \x01(\x04R\x0fconsoleLogBytes\x12(\n" +
+	"\x10console_log_keep\x18\x0f \x01(\x03R\x0econsoleLogKeep\x12\x10\n" +
+	"\x03vnc\x18\x10 \x01(\bR\x03vnc\x12\x14\n" +
+	"\x05spice\x18\x11 \x01(\bR\x05spice\x12\x1f\n" +
+	"\vguest_agent\x18\x12 \x01(\bR\n" +
+	"guestAgent\x12/\n" +
+	"\x06smbios\x18\x13 \x01(\v2\x17.tenks.driver.v1.SMBIOSR\x06smbios\x12;\n" +
+	"\vusb_devices\x18\x14 \x03(\v2\x1a.tenks.driver.v1.USBDeviceR\n" +
+	"usbDevices\x123\n" +
+	"\x16trust_guest_rx_filters\x18\x15 \x01(\bR\x13trustGuestRxFilters\x12.\n" +
+	"\x06cdroms\x18\x16 \x03(\v2\x16.tenks.driver.v1.CDROMR\x06cdroms\x12\x1f\n" +
+	"\vxml_overlay\x18\x17 \x01(\tR\n" +
+	"xmlOverlay\x12#\n" +
+	"\rvolume_prefix\x18\x18 \x01(\tR\fvolumePrefix\"\xb8\x01\n" +
+	"\x06SMBIOS\x12\"\n" +
+	"\fmanufacturer\x18\x01 \x01(\tR\fmanufacturer\x12\x18\n" +
+	"\aproduct\x18\x02 \x01(\tR\aproduct\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
+	"\x06serial\x18\x04 \x01(\tR\x06serial\x12\x10\n" +
+	"\x03sku\x18\x05 \x01(\tR\x03sku\x12\x16\n" +
+	"\x06family\x18\x06 \x01(\tR\x06family\x12\x14\n" +
+	"\x05asset\x18\a \x01(\tR\x05asset\"=\n" +
+	"\tUSBDevice\x12\x16\n" +
+	"\x06vendor\x18\x01 \x01(\tR\x06vendor\x12\x18\n" +
+	"\aproduct\x18\x02 \x01(\tR\aproduct\"K\n" +
+	"\x05CDROM\x12\x14\n" +
+	"\x05image\x18\x01 \x01(\tR\x05image\x12\x1a\n" +
+	"\bchecksum\x18\x02 \x01(\tR\bchecksum\x12\x10\n" +
+	"\x03bus\x18\x03 \x01(\tR\x03bus\"X\n" +
 	"\x04Port\x12\x10\n" +
 	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x18\n" +
 	"\aphysnet\x18\x02 \x01(\tR\aphysnet\x12\x12\n" +
@@ -2137,7 +2727,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_driver_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: tenks.driver.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: tenks.driver.v1.ConfigureReply
@@ -2154,83 +2744,91 @@ var file_driver_proto_goTypes = []any{
 	(*RAIDVolume)(nil),       // 12: tenks.driver.v1.RAIDVolume
 	(*Machine)(nil),          // 13: tenks.driver.v1.Machine
 	(*Volume)(nil),           // 14: tenks.driver.v1.Volume
-	(*Port)(nil),             // 15: tenks.driver.v1.Port
-	(*Boot)(nil),             // 16: tenks.driver.v1.Boot
-	(*RemoveRequest)(nil),    // 17: tenks.driver.v1.RemoveRequest
-	(*RemoveReply)(nil),      // 18: tenks.driver.v1.RemoveReply
-	(*PowerRequest)(nil),     // 19: tenks.driver.v1.PowerRequest
-	(*PowerReply)(nil),       // 20: tenks.driver.v1.PowerReply
-	(*WatchRequest)(nil),     // 21: tenks.driver.v1.WatchRequest
-	(*Event)(nil),            // 22: tenks.driver.v1.Event
-	(*LoadsRequest)(nil),     // 23: tenks.driver.v1.LoadsRequest
-	(*LoadsReply)(nil),       // 24: tenks.driver.v1.LoadsReply
-	(*Load)(nil),             // 25: tenks.driver.v1.Load
-	(*SetMediaRequest)(nil),  // 26: tenks.driver.v1.SetMediaRequest
-	(*SetMediaReply)(nil),    // 27: tenks.driver.v1.SetMediaReply
-	(*LuggageRequest)(nil),   // 28: tenks.driver.v1.LuggageRequest
-	(*LuggageReply)(nil),     // 29: tenks.driver.v1.LuggageReply
-	(*File)(nil),             // 30: tenks.driver.v1.File
-	(*StageReply)(nil),       // 31: tenks.driver.v1.StageReply
-	(*ImportRequest)(nil),    // 32: tenks.driver.v1.ImportRequest
-	(*ImportReply)(nil),      // 33: tenks.driver.v1.ImportReply
-	(*ConsoleData)(nil),      // 34: tenks.driver.v1.ConsoleData
-	nil,                      // 35: tenks.driver.v1.ConfigureRequest.OptionsEntry
-	nil,                      // 36: tenks.driver.v1.InfoReply.FactsEntry
-	nil,                      // 37: tenks.driver.v1.Instance.FirmwareEntry
-	nil,                      // 38: tenks.driver.v1.Setup.BiosEntry
+	(*Hardware)(nil),         // 15: tenks.driver.v1.Hardware
+	(*SMBIOS)(nil),           // 16: tenks.driver.v1.SMBIOS
+	(*USBDevice)(nil),        // 17: tenks.driver.v1.USBDevice
+	(*CDROM)(nil),            // 18: tenks.driver.v1.CDROM
+	(*Port)(nil),             // 19: tenks.driver.v1.Port
+	(*Boot)(nil),             // 20: tenks.driver.v1.Boot
+	(*RemoveRequest)(nil),    // 21: tenks.driver.v1.RemoveRequest
+	(*RemoveReply)(nil),      // 22: tenks.driver.v1.RemoveReply
+	(*PowerRequest)(nil),     // 23: tenks.driver.v1.PowerRequest
+	(*PowerReply)(nil),       // 24: tenks.driver.v1.PowerReply
+	(*WatchRequest)(nil),     // 25: tenks.driver.v1.WatchRequest
+	(*Event)(nil),            // 26: tenks.driver.v1.Event
+	(*LoadsRequest)(nil),     // 27: tenks.driver.v1.LoadsRequest
+	(*LoadsReply)(nil),       // 28: tenks.driver.v1.LoadsReply
+	(*Load)(nil),             // 29: tenks.driver.v1.Load
+	(*SetMediaRequest)(nil),  // 30: tenks.driver.v1.SetMediaRequest
+	(*SetMediaReply)(nil),    // 31: tenks.driver.v1.SetMediaReply
+	(*LuggageRequest)(nil),   // 32: tenks.driver.v1.LuggageRequest
+	(*LuggageReply)(nil),     // 33: tenks.driver.v1.LuggageReply
+	(*File)(nil),             // 34: tenks.driver.v1.File
+	(*StageReply)(nil),       // 35: tenks.driver.v1.StageReply
+	(*ImportRequest)(nil),    // 36: tenks.driver.v1.ImportRequest
+	(*ImportReply)(nil),      // 37: tenks.driver.v1.ImportReply
+	(*ConsoleData)(nil),      // 38: tenks.driver.v1.ConsoleData
+	nil,                      // 39: tenks.driver.v1.ConfigureRequest.OptionsEntry
+	nil,                      // 40: tenks.driver.v1.InfoReply.FactsEntry
+	nil,                      // 41: tenks.driver.v1.Instance.FirmwareEntry
+	nil,                      // 42: tenks.driver.v1.Setup.BiosEntry
 }
 var file_driver_proto_depIdxs = []int32{
-	35, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
-	36, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
+	39, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
+	40, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
 	8,  // 2: tenks.driver.v1.InstancesReply.instances:type_name -> tenks.driver.v1.Instance
-	37, // 3: tenks.driver.v1.Instance.firmware:type_name -> tenks.driver.v1.Instance.FirmwareEntry
+	41, // 3: tenks.driver.v1.Instance.firmware:type_name -> tenks.driver.v1.Instance.FirmwareEntry
 	13, // 4: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
-	15, // 5: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
-	16, // 6: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
+	19, // 5: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
+	20, // 6: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
 	11, // 7: tenks.driver.v1.EnsureRequest.setup:type_name -> tenks.driver.v1.Setup
 	12, // 8: tenks.driver.v1.Setup.volumes:type_name -> tenks.driver.v1.RAIDVolume
-	38, // 9: tenks.driver.v1.Setup.bios:type_name -> tenks.driver.v1.Setup.BiosEntry
+	42, // 9: tenks.driver.v1.Setup.bios:type_name -> tenks.driver.v1.Setup.BiosEntry
 	14, // 10: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
-	16, // 11: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
-	25, // 12: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
-	30, // 13: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
-	9,  // 14: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
-	30, // 15: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
-	0,  // 16: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
-	2,  // 17: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
-	4,  // 18: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
-	6,  // 19: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
-	9,  // 20: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
-	17, // 21: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
-	19, // 22: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
-	21, // 23: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
-	34, // 24: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
-	23, // 25: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
-	26, // 26: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
-	26, // 27: tenks.driver.v1.Driver.SetUSB:input_type -> tenks.driver.v1.SetMediaRequest
-	28, // 28: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
-	9,  // 29: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
-	32, // 30: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
-	1,  // 31: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
-	3,  // 32: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
-	5,  // 33: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
-	7,  // 34: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
-	10, // 35: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
-	18, // 36: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
-	20, // 37: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
-	22, // 38: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
-	34, // 39: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
-	24, // 40: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
-	27, // 41: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
-	27, // 42: tenks.driver.v1.Driver.SetUSB:output_type -> tenks.driver.v1.SetMediaReply
-	29, // 43: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
-	31, // 44: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
-	33, // 45: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
-	31, // [31:46] is the sub-list for method output_type
-	16, // [16:31] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	15, // 11: tenks.driver.v1.Machine.hardware:type_name -> tenks.driver.v1.Hardware
+	16, // 12: tenks.driver.v1.Hardware.smbios:type_name -> tenks.driver.v1.SMBIOS
+	17, // 13: tenks.driver.v1.Hardware.usb_devices:type_name -> tenks.driver.v1.USBDevice
+	18, // 14: tenks.driver.v1.Hardware.cdroms:type_name -> tenks.driver.v1.CDROM
+	20, // 15: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
+	29, // 16: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
+	34, // 17: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
+	9,  // 18: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
+	34, // 19: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
+	0,  // 20: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
+	2,  // 21: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
+	4,  // 22: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
+	6,  // 23: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
+	9,  // 24: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
+	21, // 25: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
+	23, // 26: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
+	25, // 27: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
+	38, // 28: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
+	27, // 29: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
+	30, // 30: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
+	30, // 31: tenks.driver.v1.Driver.SetUSB:input_type -> tenks.driver.v1.SetMediaRequest
+	32, // 32: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
+	9,  // 33: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
+	36, // 34: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
+	1,  // 35: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
+	3,  // 36: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
+	5,  // 37: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
+	7,  // 38: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
+	10, // 39: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
+	22, // 40: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
+	24, // 41: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
+	26, // 42: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
+	38, // 43: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
+	28, // 44: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
+	31, // 45: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
+	31, // 46: tenks.driver.v1.Driver.SetUSB:output_type -> tenks.driver.v1.SetMediaReply
+	33, // 47: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
+	35, // 48: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
+	37, // 49: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
+	35, // [35:50] is the sub-list for method output_type
+	20, // [20:35] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -2244,7 +2842,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
