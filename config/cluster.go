@@ -172,7 +172,7 @@ func nodeType() shape[NodeType] {
 	base := func() NodeType {
 		return NodeType{IronicDriver: "ipmi", BootMode: "uefi", Driver: "libvirt", Hardware: hardwareBase()}
 	}
-	return object(base, append(hardware(),
+	return object(base, append([]field[NodeType]{
 		req("memory_mb", "Memory in MiB.",
 			func(t *NodeType) *uint64 { return &t.MemoryMB }, whole[uint64](16, maxMemory-1)),
 		req("vcpus", "Virtual processors.",
@@ -191,7 +191,7 @@ func nodeType() shape[NodeType] {
 			func(t *NodeType) *bool { return &t.SecureBoot }, flag()),
 		opt("tpm", "Version of the TPM, 2.0. Absent: none.",
 			func(t *NodeType) *string { return &t.TPM }, choice([]string{"2.0"}, nil)),
-	)...).saying(schema{
+	}, hardware()...)...).saying(schema{
 		"if":   schema{"properties": schema{"secure_boot": schema{"const": true}, "boot_mode": schema{"const": "bios"}}, "required": []string{"secure_boot", "boot_mode"}},
 		"then": schema{"not": schema{}},
 	})
