@@ -21,6 +21,7 @@ type States struct {
 	ConsoleEnabled bool   `json:"console_enabled"`
 	BootMode       string `json:"boot_mode"`
 	SecureBoot     *bool  `json:"secure_boot"`
+	Maintenance    bool   `json:"maintenance"`
 }
 
 // States returns a node's.
@@ -28,6 +29,22 @@ func (i *Ironic) States(ctx context.Context, uuid string) (s States, err error) 
 	err = i.Call(ctx, "GET", "/v1/nodes/"+uuid+"?fields=reservation,provision_state,target_provision_state,power_state,target_power_state,"+
 		"last_error,console_enabled,boot_mode,secure_boot", nil, &s)
 	return s, err
+}
+
+// AllStates returns those of all nodes, by UUID, with one request.
+func (i *Ironic) AllStates(ctx context.Context) (map[string]States, error) {
+	var body struct {
+		Nodes []struct {
+			UUID string `json:"uuid"`
+			States
+		} `json:"nodes"`
+	}
+	err := i.Call(ctx, "GET", "/v1/nodes?fields=uuid,reservation,provision_state,target_provision_state,power_state,target_power_state,last_error,maintenance", nil, &body)
+	out := map[string]States{}
+	for _, n := range body.Nodes {
+		out[n.UUID] = n.States
+	}
+	return out, err
 }
 
 // Ask has Ironic change a state ("power", "console", "boot_mode", "secure_boot", "raid"), and

@@ -47,7 +47,18 @@ type Options struct {
 	Sensors time.Duration
 	// Files has what is in http of Dir served at FilesURL, as a deployer does for Ironic.
 	Files bool
+	// Bootloader is that of DeployImages, if Ironic is to make ISOs for UEFI (redfish-virtual-media
+	// with deploy_kernel and deploy_ramdisk).
+	Bootloader string
 }
+
+// grubTemplate is the menu of those ISOs: the one that Ironic has waits 5 s.
+const grubTemplate = `set timeout=0
+menuentry "boot" {
+linux {{ linux }} {{ kernel_params }} --
+initrd {{ initrd }}
+}
+`
 
 // Ironic is a running Ironic: API and conductor in one process.
 type Ironic struct {
@@ -129,6 +140,20 @@ func (i *Ironic) FilesURL(name string) string {
 // FilesDir is where FilesURL's files are.
 func (i *Ironic) FilesDir() string { return filepath.Join(i.opts.Dir, "http") }
 
+// Serve puts copies of files where FilesURL has them, by name.
+func (i *Ironic) Serve(files map[string]string) error {
+	for name, from := range files {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(i.FilesDir(), name), b, 0o644); err != nil { //nolint:gosec // served to everybody
+			return err
+		}
+	}
+	return nil
+}
+
 // serve runs a file server, if there is to be one.
 func (i *Ironic) serve(ctx context.Context) error {
 	if !i.opts.Files {
@@ -157,13 +182,19 @@ func (i *Ironic) configure(ctx context.Context) error {
 		Options
 		URL      string
 		HTTPPort int
+		// ISOLinux and ISOLinuxC32 are what ISOs for BIOS are made with.
+		ISOLinux, ISOLinuxC32 string
+		ImagesDir             string
 		// Services are clients that Ironic has and that must not look for Keystone.
 		Services []string
-	}{i.opts, i.URL, i.opts.Port + 1, []string{"glance", "neutron", "inspector", "nova", "cinder", "swift"}})
+	}{i.opts, i.URL, i.opts.Port + 1, isolinuxBin, isolinuxC32, filepath.Dir(kernelDir), []string{"glance", "neutron", "inspector", "nova", "cinder", "swift"}})
 	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(i.conf(), conf.Bytes(), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(i.opts.Dir, "grub.template"), []byte(grubTemplate), 0o600); err != nil {
 		return err
 	}
 	if i.opts.Username == "" {

@@ -29,6 +29,12 @@ var tinyScript string
 // kernelDir is where install.sh leaves the unpacked kernel.
 const kernelDir = "/var/cache/tenks-ironiclab/kernel"
 
+// What Ironic makes ISOs for BIOS with.
+const (
+	isolinuxBin = "/usr/lib/ISOLINUX/isolinux.bin"
+	isolinuxC32 = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
+)
+
 // Marker is what the tiny guest prints on ttyS0 once it runs; MACMarker precedes the
 // MAC of each of its NICs, on lines before, and CmdlineMarker its command line.
 // HeardMarker precedes each line that was typed on ttyS0.
@@ -55,13 +61,13 @@ func Missing() string {
 	}
 	const hint = " (cmd/internal/e2e/ironiclab/install.sh installs it)"
 	for _, name := range []string{"ironic", "ironic-dbsync", "ipmitool", "sqlite3", "curl", "dnsmasq", "busybox", "cpio",
-		"socat", "grub-mkrescue", "xorriso", "mformat"} {
+		"socat", "grub-mkrescue", "xorriso", "mformat", "genisoimage"} {
 		if _, err := exec.LookPath(program(name)); err != nil {
 			return "no " + name + hint
 		}
 	}
 	for _, file := range []string{kernelDir + "/.complete", ipxeDir + "/snponly.efi", ipxeDir + "/undionly.kpxe",
-		grubDir + "/i386-pc/linux.mod", grubDir + "/x86_64-efi/linux.mod"} {
+		grubDir + "/i386-pc/linux.mod", grubDir + "/x86_64-efi/linux.mod", isolinuxBin, isolinuxC32} {
 		if _, err := os.Stat(file); err != nil {
 			return "no " + file + hint
 		}
@@ -79,13 +85,26 @@ func Tiny(ctx context.Context, dir string) (Guest, error) {
 	if _, err := os.Stat(g.Initrd); err == nil {
 		return g, nil
 	}
-	cmd := exec.CommandContext(ctx, "bash", "-s", kernelDir, dir)
+	return g, tiny(ctx, dir)
+}
+
+// tiny runs the script, for a guest with an agent if one is named.
+func tiny(ctx context.Context, dir string, agent ...string) error {
+	cmd := exec.CommandContext(ctx, "bash", append([]string{"-s", kernelDir, dir}, agent...)...)
 	cmd.Stdin = strings.NewReader(tinyScript)
 	cmd.Env = cleanEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return Guest{}, fmt.Errorf("tiny guest: %w: %s", err, out)
+		return fmt.Errorf("tiny guest: %w: %s", err, out)
 	}
-	return g, nil
+	return nil
+}
+
+// goCommand is the Go that tests run with, for programs without cgo. It has the caller's
+// environment: caches, proxies, and where Go is.
+func goCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd
 }
 
 // cleanEnv is what the distribution's programs run in: its own Python and locale, and

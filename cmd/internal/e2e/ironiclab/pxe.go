@@ -23,7 +23,9 @@ type PXEOptions struct {
 	Bridge string
 	// Address is the server's, with the network that it gives addresses of.
 	Address netip.Prefix
-	Guest   Guest
+	// Script is the URL of an iPXE script; empty: Guest is booted.
+	Script string
+	Guest  Guest
 	// Append goes on the kernel's command line, beside the console.
 	Append string
 }
@@ -135,10 +137,11 @@ func (s *PXEServer) files() error {
 	if err := os.MkdirAll(s.root(), 0o755); err != nil {
 		return err
 	}
-	for name, from := range map[string]string{
-		"undionly.kpxe": filepath.Join(ipxeDir, "undionly.kpxe"), "snponly.efi": filepath.Join(ipxeDir, "snponly.efi"),
-		"vmlinuz": s.opts.Guest.Kernel, "initrd.gz": s.opts.Guest.Initrd,
-	} {
+	files := map[string]string{"undionly.kpxe": filepath.Join(ipxeDir, "undionly.kpxe"), "snponly.efi": filepath.Join(ipxeDir, "snponly.efi")}
+	if s.opts.Script == "" {
+		files["vmlinuz"], files["initrd.gz"] = s.opts.Guest.Kernel, s.opts.Guest.Initrd
+	}
+	for name, from := range files {
 		b, err := os.ReadFile(from)
 		if err != nil {
 			return err
@@ -157,6 +160,10 @@ func (s *PXEServer) files() error {
 // router advertisements: without one, iPXE waits 16 s for it after it has its lease.
 func (s *PXEServer) config() string {
 	server, _ := s.links()
+	script := s.opts.Script
+	if script == "" {
+		script = "boot.ipxe"
+	}
 	base := s.opts.Address.Masked().Addr().As4()
 	at := func(last byte) string { return netip.AddrFrom4([4]byte{base[0], base[1], base[2], last}).String() }
 	lines := []string{
@@ -169,7 +176,7 @@ func (s *PXEServer) config() string {
 		// There is no other boot server to wait for (iPXE option no-pxedhcp).
 		"dhcp-option=encap:175,176,1b",
 		"dhcp-match=set:efi,option:client-arch,7", "dhcp-match=set:efi,option:client-arch,9",
-		"dhcp-boot=tag:ipxe,boot.ipxe",
+		"dhcp-boot=tag:ipxe," + script,
 		"dhcp-boot=tag:!ipxe,tag:efi,snponly.efi",
 		"dhcp-boot=tag:!ipxe,tag:!efi,undionly.kpxe",
 	}

@@ -1,13 +1,14 @@
 #!/bin/bash
-# tiny.sh KERNELDIR OUTDIR: makes OUTDIR/vmlinuz and OUTDIR/initrd.gz, a guest that says
-# on ttyS0 that it runs, and on which machine, and repeats each line that is typed there.
-# Its power button switches it off. With tenks.agent=URL tenks.address=IP/BITS
-# tenks.router=IP on its command line it is a deploy agent of the Ironic at URL.
+# tiny.sh KERNELDIR OUTDIR [AGENT]: makes OUTDIR/vmlinuz and OUTDIR/initrd.gz, a guest that
+# says on ttyS0 that it runs, and on which machine, and repeats each line that is typed there.
+# Its power button switches it off. With AGENT, a program, and ipa-api-url=URL on its command
+# line it gets addresses by DHCP and runs that program.
 # KERNELDIR is an unpacked kernel package.
 set -euo pipefail
 
 kernel=$1
 out=$2
+agent=${3:-}
 modules=$(echo "$kernel"/lib/modules/*)
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -15,7 +16,7 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$out" "$root"/{bin,dev,proc,sys,modules}
 cp "$kernel"/boot/vmlinuz-* "$out/vmlinuz"
 cp /bin/busybox "$root/bin/"
-for applet in sh mount cat echo insmod sleep poweroff head ip nc sed timeout tr; do
+for applet in sh mount cat echo insmod sleep poweroff head ip mkdir udhcpc; do
 	ln -s busybox "$root/bin/$applet"
 done
 
@@ -32,7 +33,7 @@ need() {
 		cp "$modules/$dep" "$root/modules/$(printf '%02d' $order)-${dep##*/}"
 	done
 }
-for m in virtio_pci virtio_net af_packet button evdev; do
+for m in virtio_pci virtio_net virtio_blk virtio_scsi sd_mod nvme af_packet button evdev; do
 	need "$m"
 done
 
@@ -52,63 +53,35 @@ echo "TENKS-BOOT-CMDLINE $(cat /proc/cmdline)"
 for button in /dev/input/event*; do
 	[ -e "$button" ] && { head -c 24 "$button" >/dev/null && echo TENKS-BUTTON && poweroff -f; } &
 done
-param() { sed -n "s/.*$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
-api=$(param tenks.agent)
-[ -z "$api" ] || agent "$api" "$(param tenks.address)" "$(param tenks.router)" &
+for disk in /sys/class/block/*; do
+	case ${disk##*/} in vd* | sd* | nvme*) echo "TENKS-BOOT-DISK ${disk##*/} $(cat "$disk/size")" ;; esac
+done
+case " $(cat /proc/cmdline)" in
+*" ipa-api-url="*)
+	ip link set lo up
+	for nic in /sys/class/net/*/device; do
+		nic=${nic%/device}
+		ip link set "${nic##*/}" up
+		udhcpc -i "${nic##*/}" -f -t 5 -T 1 -A 1 -s /bin/lease >/dev/ttyS0 2>&1 &
+	done
+	;;
+esac
 echo "TENKS-BOOT-OK $(cat /proc/uptime)"
 while read -r line; do echo "TENKS-HEARD $line"; done
 while :; do sleep 3600; done
 INIT
 
-# A deploy agent without a step of its own: it says that the machine has booted
-# (ironic-python-agent's API: lookup, heartbeat, commands).
-cat >"$root/bin/agent" <<'AGENT'
+# What udhcpc runs: the first lease starts the agent.
+cat >"$root/bin/lease" <<'LEASE'
 #!/bin/sh
-api=${1#http://} address=$2 router=$3
-ip link set lo up
-ip addr add "$address" dev eth0
-ip link set eth0 up
-ip route add default via "$router"
-nc -ll -p 9999 -e /bin/answer &
-# Not wget, whose look-up of the port "http" crashes in a static busybox.
-call() {
-	printf '%s %s HTTP/1.0\r\nHost: %s\r\nX-OpenStack-Ironic-API-Version: 1.68\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
-		"$1" "$2" "$api" ${#3} "$3" | timeout 10 nc "${api%:*}" "${api#*:}"
-}
-field() { echo "$found" | tr ',{}' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
-node=
-until [ -n "$node" ]; do
-	found=$(call GET "/v1/lookup?addresses=$(cat /sys/class/net/eth0/address)")
-	node=$(field uuid) token=$(field agent_token)
-	[ -n "$node" ] || sleep 0.5
-done
-echo "TENKS-AGENT $node"
-while :; do
-	call POST "/v1/heartbeat/$node" "{\"callback_url\": \"http://${address%/*}:9999\", \"agent_version\": \"9.4.3\", \"agent_token\": \"$token\"}" >/dev/null
-	sleep 1
-done
-AGENT
-
-# One request on the agent's port: there are no steps, and no command is running.
-cat >"$root/bin/answer" <<'ANSWER'
-#!/bin/sh
-read -r method _
-length=0
-while read -r name value; do
-	value=${value%?} # the carriage return
-	case $name in
-	[Cc]ontent-[Ll]ength:) length=$value ;;
-	?) break ;;
-	esac
-done
-[ "$length" = 0 ] || head -c "$length" >/dev/null
-body='{"commands": []}'
-if [ "$method" = POST ]; then
-	body='{"id": "1", "command_name": "get_clean_steps", "command_status": "SUCCEEDED", "command_error": null,
- "command_result": {"clean_steps": {}, "hardware_manager_version": {"none": "1"}}}'
-fi
-printf 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s' ${#body} "$body"
-ANSWER
-chmod 755 "$root/init" "$root/bin/agent" "$root/bin/answer"
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/$mask" dev "$interface"
+[ -z "$router" ] || ip route add default via "${router%% *}"
+echo "TENKS-BOOT-LEASE $interface $ip"
+mkdir /running 2>/dev/null || exit 0
+while :; do agent; sleep 1; done &
+LEASE
+chmod 755 "$root/init" "$root/bin/lease"
+if [ -n "$agent" ]; then install -m 755 "$agent" "$root/bin/agent"; fi
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -6) >"$out/initrd.gz.tmp"
 mv "$out/initrd.gz.tmp" "$out/initrd.gz"
