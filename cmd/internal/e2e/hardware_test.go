@@ -113,16 +113,15 @@ func since(began time.Time) time.Duration { return time.Since(began).Round(100 *
 // images makes what nodes boot, where Ironic and BMCs find it.
 func (w works) images() {
 	w.t.Helper()
-	guest, err := ironiclab.Tiny(w.t.Context(), filepath.Join(w.Dir(), "tiny"))
+	images, err := ironiclab.Images(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	server := netip.MustParsePrefix(guestNet)
-	for name, more := range map[string]string{
-		"user.iso":  "tenks.iso=user",
-		"agent.iso": fmt.Sprintf("tenks.agent=%s tenks.address=192.168.78.50/24 tenks.router=%s", w.ironic.URL, server.Addr()),
-	} {
-		if err := ironiclab.ISO(w.t.Context(), filepath.Join(w.ironic.FilesDir(), name), guest, more); err != nil {
+	for name, boots := range map[string]struct {
+		guest ironiclab.Guest
+		more  string
+	}{"user.iso": {images.Guest, "tenks.iso=user"}, "agent.iso": {images.Agent, "ipa-api-url=" + w.ironic.URL}} {
+		if err := ironiclab.ISO(w.t.Context(), filepath.Join(w.ironic.FilesDir(), name), boots.guest, boots.more); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -133,7 +132,8 @@ func (w works) images() {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	ironiclab.PXE(w.t.Context(), w.t, ironiclab.PXEOptions{Dir: dir, Netns: w.Netns(), Bridge: w.node("lan0").Ports[0].Bridge, Address: server, Guest: guest})
+	ironiclab.PXE(w.t.Context(), w.t, ironiclab.PXEOptions{Dir: dir, Netns: w.Netns(), Bridge: w.node("lan0").Ports[0].Bridge,
+		Address: netip.MustParsePrefix(guestNet), Guest: images.Guest})
 }
 
 // console is what a node has printed since it was made.

@@ -29,6 +29,8 @@ type host struct {
 	log   string
 	// programs is the directory of tenks and its driver, if it is not bin.
 	programs string
+	// physnets are flags of init and join; none: two isolated ones.
+	physnets []string
 }
 
 // program is a program of the host's version of tenks.

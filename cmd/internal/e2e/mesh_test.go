@@ -30,6 +30,12 @@ func newMesh(t *testing.T, n int) (*lab.Lab, []*host) {
 func newMeshOf(t *testing.T, n int, programs string) (*lab.Lab, []*host) {
 	t.Helper()
 	l, dir := newLab(t)
+	return l, populate(t, l, dir, n, host{programs: programs})
+}
+
+// populate adds hosts to a lab and joins them; like has what is not the same for all tests.
+func populate(t *testing.T, l *lab.Lab, dir string, n int, like host) []*host {
+	t.Helper()
 	var hosts []*host
 	for i := range n {
 		lh, err := l.AddHost(t.Context(), fmt.Sprintf("hv%d", i+1))
@@ -39,22 +45,34 @@ func newMeshOf(t *testing.T, n int, programs string) (*lab.Lab, []*host) {
 		if err := lh.StartLibvirtd(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log"), programs: programs}
+		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log"),
+			programs: like.programs, physnets: like.physnets}
 		t.Cleanup(h.tellLog)
 		h.enter(hosts, i+1)
 		hosts = append(hosts, h)
 	}
+	voters := 3
+	if n < voters {
+		voters = 1 // a second one would be one more whose loss ends the majority
+	}
 	hosts[0].wait(60*time.Second, "voters", func() bool {
 		st, err := hosts[0].api.Status(t.Context())
-		return err == nil && len(st.Voters) == min(n, 3)
+		return err == nil && len(st.Voters) == voters
 	})
-	return l, hosts
+	return hosts
 }
 
 // enter makes the host a peer: the first one makes the mesh.
 func (h *host) enter(mesh []*host, zone int) {
 	h.t.Helper()
-	flags := []string{"--advertise", h.Address(), "--zone", fmt.Sprintf("z%d", zone), "--physnet", "physnet1", "--physnet", "physnet2"}
+	flags := []string{"--advertise", h.Address(), "--zone", fmt.Sprintf("z%d", zone)}
+	physnets := h.physnets
+	if physnets == nil {
+		physnets = []string{"physnet1", "physnet2"}
+	}
+	for _, p := range physnets {
+		flags = append(flags, "--physnet", p)
+	}
 	if len(mesh) == 0 {
 		h.t.Logf("%s", h.tenks(append([]string{"init"}, flags...)...))
 		return
@@ -66,12 +84,18 @@ func (h *host) enter(mesh []*host, zone int) {
 // inSwitch starts a real Ironic that every host reaches.
 func inSwitch(t *testing.T, l *lab.Lab) *ironiclab.Ironic {
 	t.Helper()
+	return inSwitchWith(t, l, ironiclab.Options{})
+}
+
+// inSwitchWith is inSwitch with what else the Ironic is to be.
+func inSwitchWith(t *testing.T, l *lab.Lab, o ironiclab.Options) *ironiclab.Ironic {
+	t.Helper()
 	ironiclab.Require(t)
-	dir := filepath.Join(l.Dir(), "ironic")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	o.Dir, o.Netns, o.Bind = filepath.Join(l.Dir(), "ironic"), l.Switch(), "10.77.0.254"
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ironic := ironiclab.Start(t.Context(), t, ironiclab.Options{Dir: dir, Netns: l.Switch(), Bind: "10.77.0.254"})
+	ironic := ironiclab.Start(t.Context(), t, o)
 	t.Cleanup(func() {
 		if log, err := os.ReadFile(ironic.Log); err == nil && t.Failed() && os.Getenv("TENKS_LOGS") != "" {
 			keepLog(t, "ironic", log)
