@@ -85,7 +85,7 @@ func reason(n *state.Node) string {
 // remedies say what to do where a hypervisor lacks what a node needs.
 var remedies = map[string]string{
 	"driver":   "bring the driver back (drivers in agent.yml), or remove the node",
-	"physnets": "its port there has no link to it; map the physnet again (physnets in agent.yml), or move it away with what else is there (tenks peer drain)",
+	"physnets": "its bridge stays as it is while nodes use it; map the physnet again (physnets in agent.yml), or move the node, with what else is there (tenks peer drain)",
 	"labels":   "it stays, because placement counts for nodes placed from now on; tenks peer drain moves it, with what else is there",
 }
 

@@ -158,7 +158,7 @@ func TestNotesOfWhatAnApplyDoesNotMend(t *testing.T) {
 		want    string
 	}{
 		{"physnet", func(*state.Cluster) {}, func(h *state.Hypervisor) { h.Physnets = []string{"physnet1"} },
-			"tk0…tk2: on hv1, which has no physnet2, only physnet1: its port there has no link to it; map the physnet again (physnets in agent.yml)"},
+			"tk0…tk2: on hv1, which has no physnet2, only physnet1: its bridge stays as it is while nodes use it; map the physnet again (physnets in agent.yml)"},
 		{"driver", func(*state.Cluster) {}, func(h *state.Hypervisor) { h.Drivers = []string{"fake"} },
 			"tk0…tk2: on hv1, which has no libvirt, only fake: bring the driver back"},
 		{"label", require, func(h *state.Hypervisor) { h.Labels = map[string]string{"disk": "hdd"} },

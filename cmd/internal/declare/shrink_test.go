@@ -41,7 +41,14 @@ func (m *mesh) host(name string, s state.HostStatus) {
 	m.apply(state.ReportHost{Hypervisor: n.Placement.Hypervisor, Nodes: []state.NodeHostReport{{UUID: n.UUID, Epoch: n.Placement.Epoch, Status: s}}})
 }
 
-func enrolled(c *state.Cluster) { c.Specs[0].Enrol = &state.Enrolment{ResourceClass: "rc"} }
+func enrolled(c *state.Cluster) { enrolAs("rc")(c) }
+
+func enrolAs(class string, traits ...string) func(*state.Cluster) {
+	return func(c *state.Cluster) {
+		c.Ironic = &state.IronicAccess{Auth: "none", Endpoint: "http://192.0.2.1:6385"}
+		c.Specs[0].Enrol = &state.Enrolment{ResourceClass: class, Traits: traits}
+	}
+}
 
 func TestWhichNodesGoWhenACountShrinks(t *testing.T) {
 	m := newMesh(t)
