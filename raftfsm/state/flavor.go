@@ -44,8 +44,8 @@ func (s FlavorStatus) Equal(o FlavorStatus) bool {
 	return s.Begun == o.Begun && s.Index == o.Index && s.Error == o.Error && slices.Equal(s.Flavors, o.Flavors)
 }
 
-// problem is the first thing that is wrong with the flavors.
-func (s FlavorStatus) problem() string {
+// Problem is the first thing that is wrong with the flavors.
+func (s FlavorStatus) Problem() string {
 	if s.Error != "" {
 		return s.Error
 	}
@@ -60,7 +60,7 @@ func (s FlavorStatus) problem() string {
 // FlavorsSettled reports whether Nova has the flavors that are declared, and if not why,
 // where that is known.
 func (c *Cluster) FlavorsSettled() (settled bool, why string) {
-	why = c.FlavorStatus.problem()
+	why = c.FlavorStatus.Problem()
 	if len(c.Flavors) == 0 && !c.FlavorStatus.Begun {
 		return true, ""
 	}

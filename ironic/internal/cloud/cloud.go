@@ -6,6 +6,7 @@ package cloud
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"go.yaml.in/yaml/v3"
 
 	"tenks/raftfsm/state"
 )
@@ -56,6 +58,9 @@ type Session struct {
 // Keystone logs in by the entry of clouds.yaml, and looks at nothing but that. The
 // transport's TLS follows it.
 func Keystone(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc http.Client) (*Session, error) {
+	if err := checkEntry(a); err != nil {
+		return nil, err
+	}
 	// What is left empty here would come from this process' environment or disk; the
 	// document alone counts, so that every peer reads it the same.
 	auth, endpoint, tlsConfig, err := clouds.Parse(
@@ -81,6 +86,27 @@ func Keystone(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc 
 		return nil, fmt.Errorf("keystone: %w", err)
 	}
 	return &Session{provider, endpoint}, nil
+}
+
+// checkEntry wants an entry that gophercloud can read: its own messages may quote the document,
+// which holds secrets.
+func checkEntry(a state.IronicAccess) error {
+	var doc struct {
+		Clouds map[string]struct {
+			AuthType string `yaml:"auth_type"`
+		} `yaml:"clouds"`
+	}
+	if yaml.Unmarshal([]byte(a.CloudYAML.Reveal()), &doc) != nil {
+		return errors.New("clouds.yaml: is not what it should be")
+	}
+	entry, ok := doc.Clouds[a.Cloud]
+	switch {
+	case !ok:
+		return errors.New("clouds.yaml: has no such entry")
+	case entry.AuthType == "none" || entry.AuthType == "http_basic":
+		return fmt.Errorf("clouds.yaml: an Ironic with auth_type %s has no Keystone, and so neither Nova nor Placement", entry.AuthType)
+	}
+	return nil
 }
 
 // BareMetal is Ironic, as in the catalogue or at an endpoint of its own.

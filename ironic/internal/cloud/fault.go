@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"go.yaml.in/yaml/v3"
 
 	"tenks/raftfsm/state"
 )
@@ -102,6 +103,25 @@ func Describe(err error) string {
 		}
 		err = inner
 	}
+}
+
+// SecretsOf are the secrets that an error of a cloud's services may have in it.
+func SecretsOf(a state.IronicAccess) []state.Secret {
+	out := []state.Secret{a.Password}
+	var doc struct {
+		Clouds map[string]struct {
+			Auth struct {
+				Password   string `yaml:"password"`
+				Credential string `yaml:"application_credential_secret"`
+				Token      string `yaml:"token"`
+			} `yaml:"auth"`
+		} `yaml:"clouds"`
+	}
+	if yaml.Unmarshal([]byte(a.CloudYAML.Reveal()), &doc) != nil {
+		return out
+	}
+	auth := doc.Clouds[a.Cloud].Auth
+	return append(out, state.NewSecret(auth.Password), state.NewSecret(auth.Credential), state.NewSecret(auth.Token))
 }
 
 // Scrub removes secrets from a text and bounds its length.
