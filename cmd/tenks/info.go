@@ -30,7 +30,11 @@ func (t *tool) clusterCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return t.print(cl, func() table { return clusterTable([]api.Cluster{cl}) })
+			err = t.print(cl, func() table { return clusterTable([]api.Cluster{cl}) })
+			if err != nil || len(cl.Flavors) == 0 || t.output != "table" {
+				return err
+			}
+			return writeTable(t.out, flavorTable(cl.Flavors))
 		}}
 	export := &cobra.Command{Use: "export CLUSTER", Short: "print the cluster file as it was applied", Args: args(1, 1, "one cluster"),
 		RunE: func(c *cobra.Command, a []string) error {
@@ -56,6 +60,14 @@ func clusterTable(clusters []api.Cluster) table {
 			cells = append(cells, quotaText(c.Quota))
 		}
 		tab.row(cells...)
+	}
+	return tab
+}
+
+func flavorTable(flavors []api.Flavor) table {
+	tab := table{head: []string{"FLAVOR", "ID", "REASON"}}
+	for _, f := range flavors {
+		tab.row(f.Name, f.ID, f.Reason)
 	}
 	return tab
 }

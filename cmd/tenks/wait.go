@@ -18,21 +18,19 @@ func settled(n api.Node) bool {
 	return n.Phase == string(state.PhaseEnrolled) || n.Phase == string(state.PhaseReady) && !n.Enrols
 }
 
-// waitReady waits until every node of a cluster is ready, and enrolled if the
-// cluster has an Ironic.
+// waitReady waits until every node of a cluster is ready, and enrolled if the cluster has an
+// Ironic, and Nova has its flavors. ctx ends after limit.
 func (t *tool) waitReady(ctx context.Context, c *client.Client, name string, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	p := t.progress()
 	defer p.done()
-	var last []api.Node
+	var last waiting
 	var index uint64
 	for {
 		nodes, newer, err := c.Nodes(ctx, client.NodeQuery{Cluster: name, After: index})
 		if err != nil {
-			return gaveUp(ctx, err, last, limit)
+			return last.gaveUp(ctx, err, limit)
 		}
-		index, last = newer, nodes
+		index, last.nodes = newer, nodes
 		done := 0
 		reasons := []string{}
 		for _, n := range nodes {
@@ -43,8 +41,14 @@ func (t *tool) waitReady(ctx context.Context, c *client.Client, name string, lim
 			}
 		}
 		slices.Sort(reasons)
+		if last.cluster, err = c.Cluster(ctx, name); err != nil {
+			return last.gaveUp(ctx, err, limit)
+		}
+		if why := last.cluster.FlavorsReason; why != "" {
+			reasons = append(reasons, why)
+		}
 		p.show("%s", progressLine(name, done, len(nodes), reasons))
-		if done == len(nodes) {
+		if done == len(nodes) && !last.cluster.FlavorsPending {
 			return nil
 		}
 	}
@@ -58,18 +62,27 @@ func progressLine(name string, done, total int, reasons []string) string {
 	return line
 }
 
+// waiting is what was seen last of what is waited for.
+type waiting struct {
+	nodes   []api.Node
+	cluster api.Cluster
+}
+
 // gaveUp says what was missing when the time was up.
-func gaveUp(ctx context.Context, err error, nodes []api.Node, limit time.Duration) error {
+func (w waiting) gaveUp(ctx context.Context, err error, limit time.Duration) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return err
 	}
-	var waiting []string
-	for _, n := range nodes {
+	var missing []string
+	for _, n := range w.nodes {
 		if !settled(n) {
-			waiting = append(waiting, strings.TrimSpace(n.Name+" "+n.Phase+" "+n.Reason))
+			missing = append(missing, strings.TrimSpace(n.Name+" "+n.Phase+" "+n.Reason))
 		}
 	}
-	return fmt.Errorf("not done after %s (it goes on): %s", limit, strings.Join(waiting, "; "))
+	if w.cluster.FlavorsPending {
+		missing = append(missing, strings.TrimSpace("flavors of Nova "+w.cluster.FlavorsReason))
+	}
+	return fmt.Errorf("not done after %s (it goes on): %s", limit, strings.Join(missing, "; "))
 }
 
 // waitGone waits until a cluster is no longer there.
@@ -78,15 +91,15 @@ func (t *tool) waitGone(ctx context.Context, c *client.Client, name string, limi
 	defer cancel()
 	p := t.progress()
 	defer p.done()
-	var last []api.Node
+	var last waiting
 	var index uint64
 	most := 0
 	for {
 		nodes, newer, err := c.Nodes(ctx, client.NodeQuery{Cluster: name, After: index})
 		if err != nil {
-			return gaveUp(ctx, err, last, limit)
+			return last.gaveUp(ctx, err, limit)
 		}
-		index, last = newer, nodes
+		index, last.nodes = newer, nodes
 		most = max(most, len(nodes))
 		var reasons []string
 		for _, n := range nodes {
@@ -94,14 +107,18 @@ func (t *tool) waitGone(ctx context.Context, c *client.Client, name string, limi
 				reasons = append(reasons, n.Name+": "+n.Reason)
 			}
 		}
+		if last.cluster, err = c.Cluster(ctx, name); isNotFound(err) {
+			p.show("%s [%s] %d/%d removed", name, bar(most, most), most, most)
+			return nil
+		}
+		if why := last.cluster.FlavorsReason; why != "" {
+			reasons = append(reasons, why)
+		}
 		line := fmt.Sprintf("%s [%s] %d/%d removed", name, bar(most-len(nodes), most), most-len(nodes), most)
 		if len(reasons) > 0 {
 			line += "; " + reasons[0]
 		}
 		p.show("%s", line)
-		if _, err := c.Cluster(ctx, name); isNotFound(err) {
-			return nil
-		}
 	}
 }
 

@@ -58,6 +58,8 @@ type Config struct {
 	KeyRing KeyRing
 	// Removable says which of a cluster's nodes Ironic does not let go.
 	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
+	// Placement says what Placement lacks of nodes that Ironic has, by UUID. Optional.
+	Placement func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string][]string, error)
 	// Parse reads a cluster file.
 	Parse func(r *ApplyRequest) (state.Cluster, error)
 	// Plan makes the plan for a declared cluster.
@@ -110,6 +112,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/apply", "declare a cluster", s.apply},
 		{"GET", "/v1/clusters", "all clusters", s.clusters},
 		{"GET", "/v1/clusters/{name}", "one cluster", s.cluster},
+		{"GET", "/v1/clusters/{name}/placement", "whether Placement offers the enrolled nodes", s.placement},
 		{"GET", "/v1/clusters/{name}/file", "the cluster file as it was applied", s.clusterFile},
 		{"DELETE", "/v1/clusters/{name}", "destroy a cluster", s.destroy},
 		{"POST", "/v1/clusters/{name}/quota", "limit what a cluster may declare; without a limit: show them", s.setQuota},

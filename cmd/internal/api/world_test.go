@@ -71,14 +71,21 @@ func newWorld(t *testing.T) *world {
 
 // withFaults is the server with what counts faults.
 func (w *world) withFaults(faults api.Faults) http.Handler {
-	return api.New(api.Config{
-		Source: w, Propose: w.propose, Host: w.host, Mesh: follower{w: w}, KeyRing: &w.ring, Faults: faults, Removable: w.removable,
+	return w.with(func(c *api.Config) { c.Faults = faults })
+}
+
+// with is the server with something else.
+func (w *world) with(change func(*api.Config)) http.Handler {
+	config := api.Config{
+		Source: w, Propose: w.propose, Host: w.host, Mesh: follower{w: w}, KeyRing: &w.ring, Removable: w.removable,
 		Parse: daemon.ParseCluster, Plan: declare.Cluster,
 		Leader:  func() (string, string) { return w.leader, hypervisorID },
 		Checks:  func(context.Context) []api.Check { return w.checks },
 		Metrics: http.NotFoundHandler(), Version: "1.2.3",
 		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-	}).Handler()
+	}
+	change(&config)
+	return api.New(config).Handler()
 }
 
 // Snapshot implements reconcile.Source.

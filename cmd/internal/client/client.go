@@ -189,6 +189,12 @@ func (c *Client) Cluster(ctx context.Context, name string) (v api.Cluster, err e
 	return v, err
 }
 
+// Placement returns what Placement has of a cluster's nodes.
+func (c *Client) Placement(ctx context.Context, name string) (v api.Placement, err error) {
+	_, err = c.do(ctx, http.MethodGet, "/v1/clusters/"+url.PathEscape(name)+"/placement", nil, &v)
+	return v, err
+}
+
 // ClusterFile returns a cluster file as it was applied.
 func (c *Client) ClusterFile(ctx context.Context, name string) (string, error) {
 	resp, err := c.send(ctx, http.MethodGet, "/v1/clusters/"+url.PathEscape(name)+"/file", nil)

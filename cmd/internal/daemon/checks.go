@@ -20,6 +20,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 	}
 	out = append(out, a.redfish.check(), a.pdus.check())
 	out = append(out, a.checkAddresses()...)
+	out = append(out, a.checkFlavors()...)
 	return append(append(out, a.checkNodes()...), a.checkQuarantine()...)
 }
 
@@ -52,6 +53,18 @@ func checkDriver(ctx context.Context, d *managedDriver) api.Check {
 	}
 	c.Detail = fmt.Sprintf("%s %v", info.Version, info.Facts)
 	return c
+}
+
+// checkFlavors names every cluster whose flavors are not as declared, and why.
+func (a *agent) checkFlavors() []api.Check {
+	var out []api.Check
+	snap, _ := a.source.Snapshot()
+	for _, c := range snap.Clusters() {
+		if _, why := c.FlavorsSettled(); why != "" {
+			out = append(out, api.Check{Name: "flavors of cluster " + c.Name, State: "error", Detail: why, Fix: "see docs/cluster-file.md#flavors"})
+		}
+	}
+	return out
 }
 
 // checkNodes names every node on this host with an error.

@@ -33,6 +33,7 @@ import (
 	"tenks/hostops/link"
 	"tenks/hostops/ovs"
 	"tenks/ironic"
+	"tenks/ironic/flavor"
 	"tenks/raftfsm"
 	"tenks/raftfsm/reconcile"
 	"tenks/raftfsm/state"
@@ -80,6 +81,7 @@ type agent struct {
 	// recorder counts requests to BMCs, and notes those of audited nodes.
 	recorder *record.Recorder
 	ironic   *ironic.Enroller
+	flavors  *flavor.Keeper
 	metrics  *metrics
 	// outgoing hands out the files of nodes that move away.
 	outgoing *outgoing
@@ -157,6 +159,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 	}
 	defer a.redfish.service.Close()
 	a.ironic = ironic.New(ironic.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportIronic, Log: a.log})
+	a.flavors = flavor.New(flavor.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportFlavors, Log: a.log})
 	a.outgoing = newOutgoing(a)
 	a.metrics = newMetrics(a)
 
@@ -190,7 +193,7 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
 	begin(ctx, g, a.publish, a.host.Run, a.endpoints, a.watchLapses, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.size, a.redfish.run, a.serve)
-	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
+	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.flavors.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
 }
@@ -325,6 +328,11 @@ func (a *agent) reportHost(ctx context.Context, nodes []state.NodeHostReport) er
 
 func (a *agent) reportIronic(ctx context.Context, nodes []state.NodeIronicReport) error {
 	_, err := a.propose(ctx, "", state.ReportIronic{Nodes: nodes})
+	return err
+}
+
+func (a *agent) reportFlavors(ctx context.Context, clusters []state.ClusterFlavorReport) error {
+	_, err := a.propose(ctx, "", state.ReportFlavors{Clusters: clusters})
 	return err
 }
 

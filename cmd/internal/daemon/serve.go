@@ -15,6 +15,7 @@ import (
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/declare"
 	"tenks/ironic"
+	"tenks/ironic/placement"
 )
 
 // shutdownTime is how long running requests may go on when the agent stops.
@@ -27,7 +28,7 @@ func (a *agent) serve(ctx context.Context) error {
 		return fmt.Errorf("api: %w", err)
 	}
 	handler := a.mesh.Guard(a.redfish.around(api.New(api.Config{
-		Source: a.source, Propose: a.propose, Host: a, PDUs: a.pdus, Quarantine: a, Faults: a, Removable: ironic.Removable,
+		Source: a.source, Propose: a.propose, Host: a, PDUs: a.pdus, Quarantine: a, Faults: a, Removable: ironic.Removable, Placement: placement.Lacks,
 		Parse: ParseCluster, Plan: declare.Cluster,
 		Leader: func() (string, string) {
 			id, _ := a.mesh.Leader()
