@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"libvirt.org/":                    {"hostops/libvirt", "cmd/tenks-libvirt", "cmd/internal/e2e"},
 	"github.com/vishvananda/":         {"hostops/link", "bmc/address", "cmd/internal/lab", "cmd/internal/e2e"},
-	"github.com/ovn-kubernetes/":       {"hostops/ovs"},
+	"github.com/ovn-kubernetes/":      {"hostops/ovs"},
 	"github.com/hashicorp/raft":       {"raftfsm", "cluster"},
 	"github.com/hashicorp/memberlist": {"cluster/gossip"},
 	"github.com/hashicorp/go-memdb":   {"raftfsm/state"},

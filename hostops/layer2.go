@@ -50,8 +50,9 @@ func (h *Host) observeLinks(ctx context.Context) (link.Have, ovs.Have, error) {
 
 // annotated adds to links what only Open vSwitch knows: which are its bridges, which of those
 // are ours, and what is in them. A bridge that it has and the kernel does not is there,
-// too, without an MTU: its name is taken. While it does not answer, bridges of ours are known
-// by the names that were remembered, and none of them is taken for a foreign link.
+// too, without an MTU: its name is taken. What ovs-vswitchd may have made under a name that was
+// remembered for a bridge of ours is ours also while the database does not answer, or no longer has it: the
+// interface goes later.
 func annotated(links link.Have, switches ovs.Have, remembered map[string]int) link.Have {
 	links.Links = maps.Clone(links.Links)
 	for name, b := range switches.Bridges {
@@ -68,24 +69,32 @@ func annotated(links link.Have, switches ovs.Have, remembered map[string]int) li
 			links.Links[name] = l
 		}
 	}
+	for physnet, i := range remembered {
+		l := links.Links[link.BridgeName(i)]
+		if (l.Kind == link.KindSwitch || l.Kind == kindTap) && !l.Ours() && !theirs(switches, l.Name) {
+			l.Kind, l.Mark = link.KindSwitch, link.Mark{Role: link.RoleBridge, Physnet: physnet}
+			links.Links[l.Name] = l
+		}
+	}
 	if switches.Down == nil {
 		return links
 	}
 	_, userspace := links.Links["ovs-netdev"] // ovs-vswitchd's, while it has bridges of its own
 	for name, l := range links.Links {
-		if userspace && l.Kind == "tuntap" && !l.Ours() {
+		if userspace && l.Kind == kindTap && !l.Ours() {
 			l.Kind = link.KindSwitch
 			links.Links[name] = l
 		}
 	}
-	for physnet, i := range remembered {
-		l := links.Links[link.BridgeName(i)]
-		if l.Kind == link.KindSwitch && !l.Ours() {
-			l.Mark = link.Mark{Role: link.RoleBridge, Physnet: physnet}
-			links.Links[l.Name] = l
-		}
-	}
 	return links
+}
+
+// kindTap is what package link says of an interface of a userspace bridge.
+const kindTap = "tuntap"
+
+func theirs(switches ovs.Have, bridge string) bool {
+	b, ok := switches.Bridges[bridge]
+	return ok && !b.Ours()
 }
 
 // joint completes a bridge by what it and its device are to Open vSwitch. Patch ports join

@@ -14,6 +14,9 @@ import (
 // etherType is that of the frames (IEEE 802 local experimental).
 const etherType = 0x88b5
 
+// auxdataSize is that of struct tpacket_auxdata, which begins with tp_status.
+const auxdataSize = 20
+
 // broadcast is where the frames go to.
 var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
@@ -32,10 +35,14 @@ func OpenTap(name string) (*Tap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tap %s: %w", name, err)
 	}
-	protocol := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, etherType))
+	// All protocols: of one alone the kernel shows tagged frames as if they had no tag.
+	protocol := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(protocol))
 	if err != nil {
 		return nil, fmt.Errorf("tap %s: %w", name, err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
+		return nil, errors.Join(fmt.Errorf("tap %s: %w", name, err), unix.Close(fd))
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: i.Index}); err != nil {
 		return nil, errors.Join(fmt.Errorf("tap %s: %w", name, err), unix.Close(fd))
@@ -54,19 +61,35 @@ func (t *Tap) Send(text string) error {
 	return unix.Sendto(t.fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: t.index})
 }
 
-// Received reports whether the text came, of those that came since the last call.
+// Received reports whether the text came, of those that came since the last call, in a frame
+// without a VLAN.
 func (t *Tap) Received(text string) bool {
-	buffer := make([]byte, 65536)
+	buffer, control := make([]byte, 65536), make([]byte, unix.CmsgSpace(auxdataSize))
 	found := false
 	for {
-		n, from, err := unix.Recvfrom(t.fd, buffer, 0)
+		n, controls, _, from, err := unix.Recvmsg(t.fd, buffer, control, 0)
 		if err != nil {
 			return found
 		}
 		link, ok := from.(*unix.SockaddrLinklayer)
 		outgoing := ok && link.Pkttype == unix.PACKET_OUTGOING
-		found = found || !outgoing && n > 14 && bytes.HasPrefix(buffer[14:n], []byte(text+"\x00"))
+		found = found || !outgoing && !tagged(control[:controls]) && n > 14 && bytes.HasPrefix(buffer[14:n], []byte(text+"\x00"))
 	}
+}
+
+// tagged reports whether a frame had an IEEE 802.1Q tag, which the kernel takes out of it and
+// tells of beside it.
+func tagged(control []byte) bool {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return false
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_PACKET && m.Header.Type == unix.PACKET_AUXDATA && len(m.Data) >= auxdataSize {
+			return binary.NativeEndian.Uint32(m.Data)&unix.TP_STATUS_VLAN_VALID != 0
+		}
+	}
+	return false
 }
 
 // Reaches reports whether frames from one tap arrive at another within a time. They are

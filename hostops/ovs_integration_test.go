@@ -1,0 +1,405 @@
+package hostops
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"tenks/hostops/link"
+	"tenks/hostops/ovs"
+	"tenks/hostops/ovs/ovstest"
+	"tenks/raftfsm/state"
+)
+
+// switchEnv is a host with real links and an Open vSwitch of its own.
+type switchEnv struct {
+	*env
+	t     *testing.T
+	sw    *ovstest.Switch
+	links *link.Host
+	db    *ovs.Host
+}
+
+func newSwitchEnv(t *testing.T) *switchEnv {
+	t.Helper()
+	if missing := ovstest.Missing(); missing != "" {
+		t.Skip(missing)
+	}
+	e, _, links := realEnv(t)
+	dir, err := os.MkdirTemp("", "ovs") // short: it has a socket
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	sw, err := ovstest.Start(t.Context(), dir, filepath.Join(dir, "db.sock"), exec.CommandContext)
+	must(t, err)
+	t.Cleanup(func() { must(t, sw.Stop()) })
+	db := ovs.Open(ovs.Config{Mesh: mesh, DB: sw.DB(), Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() { must(t, db.Close()) })
+	t.Cleanup(e.close)
+	userspace, err := link.Open(link.Config{Mesh: mesh, Userspace: true, Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	t.Cleanup(func() { must(t, userspace.Close()) })
+	e.config.Links, e.config.Switches, e.config.Datapath = userspace, db, ovs.DatapathNetdev
+	return &switchEnv{env: e, t: t, sw: sw, links: links, db: db}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start begins with another agent.yml: an agent that was restarted.
+func (s *switchEnv) start(openVSwitch bool, p1 Physnet) {
+	s.t.Helper()
+	s.close()
+	s.config.OVS = openVSwitch
+	s.config.Physnets = map[string]Physnet{"p1": p1}
+	s.open()
+	s.run()
+}
+
+func (s *switchEnv) vsctl(args string) string {
+	s.t.Helper()
+	out, err := s.sw.Vsctl(s.t.Context(), strings.Fields(args)...)
+	must(s.t, err)
+	return out
+}
+
+// pair makes a veth pair that is up.
+func (s *switchEnv) pair(a, b string) {
+	s.t.Helper()
+	must(s.t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: a, Flags: net.FlagUp}, PeerName: b}))
+	must(s.t, netlink.LinkSetUp(s.link(b)))
+}
+
+func (s *switchEnv) link(name string) netlink.Link {
+	s.t.Helper()
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		s.t.Fatalf("link %s: %v", name, err)
+	}
+	return l
+}
+
+// settled waits until all n nodes are ready as the state says, and passes write nothing.
+func (s *switchEnv) settled(n int, links ...state.PortLink) {
+	s.t.Helper()
+	quiet, last := 0, Stats{}
+	deadline := time.Now().Add(20 * time.Second)
+	for quiet < 2 || !s.allReady(n) || len(links) > 0 && !cmp.Equal(s.node("a").Host.Links, links) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("not settled within 20 s: a is %+v, want links %+v\n%s", s.node("a").Host, links, s.vsctl("show"))
+		}
+		s.host.wakeSoon()
+		<-time.After(20 * time.Millisecond)
+		now := s.host.Stats()
+		if now.Passes == last.Passes {
+			continue
+		}
+		quiet++
+		if now.LinkWrites != last.LinkWrites || now.DriverWrites != last.DriverWrites {
+			quiet = 0
+		}
+		last = now
+	}
+}
+
+// passes fails the test unless frames pass between two interfaces, or do not.
+func (s *switchEnv) passes(from, to string, want bool) {
+	s.t.Helper()
+	if !want {
+		s.reachesNone(from, []string{to})
+		s.reachesNone(to, []string{from})
+		return
+	}
+	a, b := s.tap(from), s.tap(to)
+	defer a.Close()
+	defer b.Close()
+	for _, way := range [][2]*ovstest.Tap{{a, b}, {b, a}} {
+		got, err := ovstest.Reaches(way[0], way[1], 5*time.Second)
+		must(s.t, err)
+		if !got {
+			s.t.Errorf("no frames from %s to %s\n%s", way[0].Name, way[1].Name, s.vsctl("show"))
+		}
+	}
+}
+
+// reachesNone fails the test if a frame from one interface comes to any of others.
+func (s *switchEnv) reachesNone(from string, others []string) {
+	s.t.Helper()
+	a := s.tap(from)
+	defer a.Close()
+	var taps []*ovstest.Tap
+	for _, name := range others {
+		b := s.tap(name)
+		defer b.Close()
+		taps = append(taps, b)
+	}
+	text := fmt.Sprintf("from %s %d", from, time.Now().UnixNano())
+	for range 3 {
+		must(s.t, a.Send(text))
+		<-time.After(50 * time.Millisecond)
+	}
+	for _, b := range taps {
+		if b.Received(text) {
+			s.t.Errorf("a frame from %s came to %s\n%s", from, b.Name, s.vsctl("show"))
+		}
+	}
+}
+
+func (s *switchEnv) tap(name string) *ovstest.Tap {
+	s.t.Helper()
+	t, err := ovstest.OpenTap(name)
+	must(s.t, err)
+	return t
+}
+
+// traces is everything that there is, to be compared before and after.
+func (s *switchEnv) traces() []string {
+	s.t.Helper()
+	have, err := s.links.Observe(s.t.Context())
+	must(s.t, err)
+	var out []string
+	for name, l := range have.Links {
+		out = append(out, fmt.Sprintf("link %s %s in %q", name, l.Kind, l.Master))
+	}
+	slices.Sort(out)
+	for _, table := range []string{"Bridge", "Port", "Interface"} {
+		out = append(out, strings.Split(s.vsctl("--bare --columns=name,external_ids list "+table), "\n")...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// devices makes one device of each kind, each with an interface beyond it.
+func (s *switchEnv) devices() {
+	s.t.Helper()
+	s.pair("eth1", "eth1.far")
+	s.pair("lin", "br-lin.far")
+	s.pair("ovs", "br-ovs.far")
+	must(s.t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br-lin", Flags: net.FlagUp}}))
+	must(s.t, netlink.LinkSetMaster(s.link("lin"), s.link("br-lin")))
+	s.vsctl("add-br br-ovs -- set bridge br-ovs datapath_type=netdev -- add-port br-ovs ovs")
+}
+
+func portLink(bridgeType bool, bridge string) state.PortLink {
+	l := state.PortLink{Bridge: bridge, BridgeMAC: link.BridgeMAC(mesh, "p1"), Link: "p-a-0-br"}
+	if bridgeType {
+		l.Link = "p-a-0-ovs"
+	}
+	return l
+}
+
+func TestIntegrationEachKindOfDeviceIsMappedUnmappedAndMappedAgain(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.devices()
+	before := s.traces()
+	far := []string{"eth1.far", "br-lin.far", "br-ovs.far"}
+	for _, openVSwitch := range []bool{true, false} {
+		devices := []string{"eth1", "", "eth1", "br-lin", "", "br-lin", "br-ovs", "", "br-ovs", "eth1"}
+		if !openVSwitch { // the others are package link's
+			devices = []string{"br-ovs", "", "br-ovs", "eth1", "br-ovs"}
+		}
+		s.start(openVSwitch, Physnet{})
+		s.place(node("a", "p1"))
+		for _, device := range devices {
+			t.Logf("bridges of Open vSwitch: %v; device %q", openVSwitch, device)
+			s.start(openVSwitch, Physnet{Device: device})
+			s.settled(1, portLink(openVSwitch, "brtenks0"))
+			if device != "" {
+				s.passes("p-a-0-tap", device+".far", true)
+			}
+			s.reachesNone("p-a-0-tap", slices.DeleteFunc(slices.Clone(far), func(name string) bool { return name == device+".far" }))
+		}
+		s.removeNode("a")
+		eventually(t, 20*time.Second, "nothing left", func() bool { return cmp.Equal(before, s.traces()) })
+	}
+}
+
+func TestIntegrationATagFromOutsideIsolatesAndIsLeftAlone(t *testing.T) {
+	s := newSwitchEnv(t)
+	before := s.traces()
+	s.start(true, Physnet{})
+	s.place(node("a", "p1"), node("b", "p1"))
+	s.settled(2)
+	s.passes("p-a-0-tap", "p-b-0-tap", true)
+	s.vsctl("set port p-a-0-ovs tag=100")
+	s.passes("p-a-0-tap", "p-b-0-tap", false)
+	must(t, netlink.LinkDel(s.link("p-b-0-tap"))) // something to mend
+	s.settled(2)
+	s.passes("p-a-0-tap", "p-b-0-tap", false)
+	s.start(true, Physnet{})
+	s.settled(2)
+	s.passes("p-a-0-tap", "p-b-0-tap", false)
+	must(t, netlink.LinkDel(s.link("p-a-0-ovs"))) // the tagged one
+	s.settled(2)
+	if got := s.vsctl("get port p-a-0-ovs tag"); got != "100" {
+		t.Errorf("tag %s after the pair was made anew, want 100", got)
+	}
+	s.vsctl("set port p-b-0-ovs tag=100")
+	s.passes("p-a-0-tap", "p-b-0-tap", true)
+	s.vsctl("clear port p-a-0-ovs tag")
+	s.vsctl("clear port p-b-0-ovs tag")
+	s.passes("p-a-0-tap", "p-b-0-tap", true)
+	s.removeNode("a")
+	s.removeNode("b")
+	eventually(t, 20*time.Second, "nothing left", func() bool { return cmp.Equal(before, s.traces()) })
+}
+
+func TestIntegrationWhatOpenVSwitchLosesComesBack(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.start(true, Physnet{})
+	s.place(node("a", "p1"), node("b", "p1"))
+	s.settled(2)
+	for _, loss := range []struct {
+		name string
+		do   func()
+	}{
+		{"a port is deleted", func() { s.vsctl("del-port p-a-0-ovs") }},
+		{"the bridge is deleted", func() { s.vsctl("del-br brtenks0") }},
+		{"ovs-vswitchd is killed", func() {
+			must(t, s.sw.StopSwitchd())
+			must(t, s.sw.StartSwitchd(t.Context()))
+		}},
+		{"the database is killed", func() {
+			must(t, s.sw.StopServer())
+			must(t, s.sw.StartServer(t.Context()))
+		}},
+		{"both are, and the database is empty", func() {
+			must(t, s.sw.Stop())
+			must(t, os.Remove(filepath.Join(s.sw.Dir, "conf.db")))
+			sw, err := ovstest.Start(t.Context(), s.sw.Dir, s.sw.Socket, exec.CommandContext)
+			must(t, err)
+			*s.sw = *sw
+		}},
+	} {
+		t.Log(loss.name) // no test of its own: that has another thread, in another namespace
+		loss.do()
+		s.settled(2, portLink(true, "brtenks0"))
+		eventually(t, 10*time.Second, "the bridge has its address", func() bool {
+			l, err := netlink.LinkByName("brtenks0")
+			return err == nil && l.Attrs().HardwareAddr.String() == link.BridgeMAC(mesh, "p1")
+		})
+		s.passes("p-a-0-tap", "p-b-0-tap", true)
+	}
+}
+
+func TestIntegrationTheTypeOfBridgesChangesUnderRunningNodes(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.pair("eth1", "eth1.far")
+	device := Physnet{Device: "eth1"}
+	s.start(false, device)
+	s.place(node("a", "p1"), node("b", "p1"))
+	s.settled(2)
+	s.power("a", state.ActionOn)
+	tap := s.link("p-a-0-tap").Attrs().Index
+	for _, openVSwitch := range []bool{true, false, true} {
+		s.start(openVSwitch, device)
+		s.settled(2, portLink(openVSwitch, "brtenks0"))
+		s.passes("p-a-0-tap", "p-b-0-tap", true)
+		s.passes("p-a-0-tap", "eth1.far", true)
+		if now := s.link("p-a-0-tap").Attrs().Index; now != tap {
+			t.Errorf("the tap of a running node was made anew: index %d, was %d", now, tap)
+		}
+	}
+}
+
+func TestIntegrationWithoutOpenVSwitchNodesSayWhatToDo(t *testing.T) {
+	s := newSwitchEnv(t)
+	must(t, s.sw.StopServer())
+	must(t, os.Remove(s.sw.Socket))
+	s.start(true, Physnet{})
+	s.place(node("a", "p1"))
+	eventually(t, 10*time.Second, "the reason", func() bool {
+		return strings.Contains(s.node("a").Host.Error, "install and start openvswitch-switch")
+	})
+	must(t, s.sw.StartServer(t.Context()))
+	s.settled(1)
+}
+
+// guest is a NIC on a tap as libvirt's macvtap in mode passthrough is, in a network
+// namespace of its own.
+func (s *switchEnv) guest(tap, address string) netns.NsHandle {
+	s.t.Helper()
+	home, err := netns.Get()
+	must(s.t, err)
+	defer home.Close()
+	ns, err := netns.New()
+	must(s.t, err)
+	s.t.Cleanup(func() { must(s.t, ns.Close()) })
+	must(s.t, netns.Set(home))
+	must(s.t, netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Name: "guest", ParentIndex: s.link(tap).Attrs().Index, Namespace: netlink.NsFd(ns)}, Mode: netlink.MACVLAN_MODE_PASSTHRU}))
+	must(s.t, netns.Set(ns))
+	defer func() { must(s.t, netns.Set(home)) }()
+	l := s.link("guest")
+	addr, err := netlink.ParseAddr(address)
+	must(s.t, err)
+	must(s.t, errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l)))
+	return ns
+}
+
+// inside runs do on a thread in a network namespace.
+func inside(ns netns.NsHandle, do func() error) error {
+	ended := make(chan error, 1)
+	go func() { // ends before inside does
+		runtime.LockOSThread() // and is not unlocked: the thread ends with its goroutine
+		if err := netns.Set(ns); err != nil {
+			ended <- err
+			return
+		}
+		ended <- do()
+	}()
+	return <-ended
+}
+
+func TestIntegrationGuestsTalkTCPOverAUserspaceBridge(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.start(true, Physnet{})
+	s.place(node("a", "p1"), node("b", "p1"))
+	s.settled(2)
+	a, b := s.guest("p-a-0-tap", "10.9.0.1/24"), s.guest("p-b-0-tap", "10.9.0.2/24")
+	var listener net.Listener
+	must(t, inside(a, func() (err error) { listener, err = net.Listen("tcp", "10.9.0.1:7000"); return err }))
+	defer listener.Close()
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	go func() { // ends with the connection, or the listener
+		c, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = c.Write(sent)
+		_ = c.Close()
+	}()
+	var got []byte
+	began := time.Now()
+	must(t, inside(b, func() error {
+		c, err := net.DialTimeout("tcp", "10.9.0.1:7000", 5*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		got, err = io.ReadAll(c)
+		return err
+	}))
+	if !bytes.Equal(sent, got) {
+		t.Errorf("%d bytes arrived, want %d", len(got), len(sent))
+	}
+	t.Logf("%d bytes in %v", len(got), time.Since(began).Round(time.Millisecond))
+}
