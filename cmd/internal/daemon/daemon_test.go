@@ -485,28 +485,35 @@ func TestADriverThatIsNoLongerNamedIsWithdrawn(t *testing.T) {
 	}
 }
 
-func TestMetricsCountNodes(t *testing.T) {
-	c := newMesh(t)
-	r := start(t, c)
-	r.apply(twoNodes)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://tenks/metrics", nil)
+// metrics returns what the agent counts.
+func (r *running) metrics() string {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://tenks/metrics", nil)
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", PathsOf(c.DataDir).Socket)
+		return (&net.Dialer{}).DialContext(ctx, "unix", PathsOf(r.config.DataDir).Socket)
 	}, DisableKeepAlives: true}
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
+	return string(b)
+}
+
+func TestMetricsCountNodes(t *testing.T) {
+	c := newMesh(t)
+	r := start(t, c)
+	r.apply(twoNodes)
+	b := r.metrics()
 	for _, want := range []string{`tenks_nodes{phase="ready"} 2`, "tenks_leader 1", "tenks_log_index ", `tenks_host_writes_total{to="driver"} `} {
-		if !strings.Contains(string(b), want) {
+		if !strings.Contains(b, want) {
 			t.Errorf("no %s in\n%s", want, b)
 		}
 	}

@@ -44,7 +44,7 @@ func TestChangesOfVolumesAreSaidInFull(t *testing.T) {
 	o := state.Machine{Volumes: []state.Volume{{CapacityBytes: 1 << 30}}}
 	w := state.Machine{Volumes: []state.Volume{{CapacityBytes: 1 << 30, Image: "/i", Copy: true, Cache: "unsafe", Bus: "scsi"}}}
 	got := differences(&state.Node{Machine: o}, &state.NodeChange{Machine: w})
-	want := "volumes[0] 1 GiB → 1 GiB copied from /i on scsi cache unsafe (made anew)"
+	want := "volumes[0] 1 GiB → 1 GiB copied from /i on scsi cache unsafe (made anew: DATA IS LOST)"
 	if len(got) != 1 || got[0].String() != want || got[0].When != AtPowerOn {
 		t.Errorf("got %+v, want %q at the next power-on", got, want)
 	}

@@ -21,11 +21,11 @@ func volumeDifferences(old, now *state.Node) []Difference {
 		switch {
 		case i >= len(o):
 		case i >= len(w):
-			d.Loss = true
+			d.Loss = o[i].Path == ""
 		case o[i] == w[i]:
 			continue
 		case remade(o[i], w[i]):
-			d.Loss, d.Remark = true, "made anew"
+			d.Loss, d.Remark = o[i].Path == "", "made anew" // what was there before it stays
 		}
 		out = append(out, d)
 	}
