@@ -173,7 +173,7 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 			}
 		}
 	}
-	indices := assign(used, h.bridges, h.cfg.Physnets, now.links)
+	indices := assign(used, h.bridges, h.cfg.Physnets, now.links, origins(nodes))
 	if !maps.Equal(indices, h.bridges) {
 		h.complain(ctx, "bridges", h.store.putBridges(indices))
 		h.bridges = indices
@@ -188,10 +188,11 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 }
 
 // assign gives each used physnet the index of its bridge. What is there counts
-// first, then what was remembered, unless a foreign link took the name meanwhile.
+// first, and what is to be adopted, then what was remembered, unless a foreign link took the name meanwhile.
 // Physnets that this host offers keep their index while no node uses them.
-func assign(used []string, remembered map[string]int, offered map[string]Physnet, now link.Have) map[string]int {
+func assign(used []string, remembered map[string]int, offered map[string]Physnet, now link.Have, origins map[string]int) map[string]int {
 	known := now.Indices()
+	adopted(known, origins)
 	taken := slices.Collect(maps.Values(known))
 	for physnet, i := range remembered {
 		_, there := known[physnet]

@@ -235,6 +235,9 @@ func (p *planner) layer2() link.Want {
 	var l link.Want
 	bridges := map[string]link.Bridge{}
 	for _, n := range p.kept {
+		if p.untouched(n) {
+			continue
+		}
 		for i, port := range n.Ports {
 			b, offered := p.bridge(port.Physnet)
 			if b.Name != "" {
@@ -246,8 +249,12 @@ func (p *planner) layer2() link.Want {
 			if !offered {
 				p.fault(n, fmt.Errorf("port %d: this host does not offer physnet %q: add it to physnets in agent.yml", i, port.Physnet))
 			}
-			l.Ports = append(l.Ports, link.Port{Node: n.UUID, Index: i, Tap: link.TapName(n.LinkName, i),
-				Peer: b.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name, Trunk: port.Trunk})
+			one := link.Port{Node: n.UUID, Index: i, Tap: tapName(n, i),
+				Peer: b.PeerName(n.LinkName, i), MAC: port.MAC, Bridge: b.Name, Trunk: port.Trunk}
+			if err := adoptPort(&one, n); err != nil {
+				p.fault(n, err)
+			}
+			l.Ports = append(l.Ports, one)
 		}
 	}
 	l.Bridges = slices.SortedFunc(maps.Values(bridges), func(a, b link.Bridge) int { return cmp.Compare(a.Name, b.Name) })
@@ -260,6 +267,7 @@ func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
 	if _, offered := p.want.physnets[physnet]; offered {
 		b = p.want.bridge(physnet)
 		b.Switch = p.want.ovs
+		p.adoptBridge(&b)
 		return p.have.joint(b, p.want.datapath), true
 	}
 	b = unmapped(physnet, p.have.links)
@@ -364,7 +372,10 @@ func specOf(n *state.Node, boot state.Boot, setup driver.Setup) driver.Spec {
 		s.Machine.Physnets = nil
 	}
 	for i, p := range n.Ports {
-		s.Ports = append(s.Ports, driver.Port{MAC: p.MAC, Physnet: p.Physnet, Link: link.TapName(n.LinkName, i)})
+		s.Ports = append(s.Ports, driver.Port{MAC: p.MAC, Physnet: p.Physnet, Link: tapName(n, i)})
+	}
+	if o := n.Origin; o.Adopted() {
+		s.Origin = driver.Origin{Volumes: o.Volumes, NVRAM: o.NVRAM}
 	}
 	return s
 }

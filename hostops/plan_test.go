@@ -49,7 +49,7 @@ func wanted(k *kernel, remembered map[string]int, nodes ...*state.Node) want {
 			}
 		}
 	}
-	w.bridges = assign(used, remembered, w.physnets, k.have)
+	w.bridges = assign(used, remembered, w.physnets, k.have, origins(nodes))
 	return w
 }
 
@@ -219,7 +219,7 @@ func TestAssignKeepsWhatIsThereThenWhatIsRemembered(t *testing.T) {
 	k.have.Links["brtenks0"] = link.Link{Name: "brtenks0", Kind: "bridge", Mark: link.Mark{Role: link.RoleBridge, Physnet: "there"}}
 	k.have.Links["brtenks4"] = link.Link{Name: "brtenks4", Kind: "bridge"}
 	offered := map[string]Physnet{"there": {}, "remembered": {}, "clash": {}, "foreign": {}, "new": {}}
-	got := assign([]string{"new", "there", "foreign", "clash"}, map[string]int{"remembered": 1, "clash": 0, "foreign": 4, "no longer offered": 2}, offered, k.have)
+	got := assign([]string{"new", "there", "foreign", "clash"}, map[string]int{"remembered": 1, "clash": 0, "foreign": 4, "no longer offered": 2}, offered, k.have, nil)
 	if diff := cmp.Diff(map[string]int{"there": 0, "remembered": 1, "clash": 2, "foreign": 3, "new": 5}, got); diff != "" {
 		t.Errorf("indices (-want +got):\n%s", diff)
 	}

@@ -67,7 +67,7 @@ func specToPB(s Spec) *pb.EnsureRequest {
 	for _, v := range s.Machine.Volumes {
 		m.Volumes = append(m.Volumes, volumeToPB(v))
 	}
-	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot), Setup: setupToPB(s.Setup)}
+	r := &pb.EnsureRequest{Uuid: s.UUID, Name: s.Name, Epoch: s.Epoch, Machine: m, Boot: bootToPB(s.Boot), Setup: setupToPB(s.Setup), Origin: originToPB(s.Origin)}
 	for _, p := range s.Ports {
 		r.Ports = append(r.Ports, &pb.Port{Mac: p.MAC, Physnet: p.Physnet, Link: p.Link, Mtu: int64(p.MTU)})
 	}
@@ -76,7 +76,7 @@ func specToPB(s Spec) *pb.EnsureRequest {
 
 func specFromPB(r *pb.EnsureRequest) Spec {
 	m := r.GetMachine()
-	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()), Setup: setupFromPB(r.GetSetup()),
+	s := Spec{UUID: r.GetUuid(), Name: r.GetName(), Epoch: r.GetEpoch(), Boot: bootFromPB(r.GetBoot()), Setup: setupFromPB(r.GetSetup()), Origin: originFromPB(r.GetOrigin()),
 		Machine: state.Machine{Driver: m.GetDriver(), MemoryMB: m.GetMemoryMb(), VCPUs: int(m.GetVcpus()),
 			Physnets: m.GetPhysnets(), BootMode: state.BootMode(m.GetBootMode()), IronicDriver: m.GetIronicDriver(),
 			SecureBoot: m.GetSecureBoot(), TPM: m.GetTpm(), Hardware: hardwareFromPB(m.GetHardware())}}

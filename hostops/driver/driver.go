@@ -117,7 +117,21 @@ type Spec struct {
 	Boot state.Boot
 	// Setup is what clients of its BMC changed.
 	Setup Setup `json:",omitzero"`
+	// Origin is what there was of it before it was declared: it is taken over as it is.
+	Origin Origin `json:",omitzero"`
 }
+
+// Origin is what there was of a node before it was declared, made by another tool. A node
+// with one whose object has no mark is not foreign: it gets ours.
+type Origin struct {
+	// Volumes are those of Machine, in order.
+	Volumes []state.OriginVolume `json:",omitempty"`
+	// NVRAM is the file of the firmware's variables; empty: there is none.
+	NVRAM string `json:",omitempty"`
+}
+
+// IsZero reports whether there was nothing.
+func (o Origin) IsZero() bool { return o.Volumes == nil && o.NVRAM == "" }
 
 // Port is a NIC of a node.
 type Port struct {

@@ -26,6 +26,9 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 	}
 	return d.change(ctx, spec.UUID, func(ctx context.Context, s *session) error {
 		f, err := d.find(s, spec.UUID)
+		if errors.Is(err, errForeign) && !spec.Origin.IsZero() {
+			f, err = d.adopt(s, spec)
+		}
 		if err != nil {
 			return err
 		}
@@ -104,7 +107,10 @@ func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
 	old, known := d.records.get(spec.UUID)
 	if !known {
 		old = record{UUID: spec.UUID, Pool: d.opts.poolPath}
-		if f != nil {
+		switch {
+		case !spec.Origin.IsZero():
+			originRecord(&old, spec)
+		case f != nil:
 			old.Volumes, old.Files = adopt(f.def), adoptFiles(f.def)
 		}
 	}
@@ -140,7 +146,7 @@ func (r record) paths() []string {
 	return out
 }
 
-func nvramPath(r record) string { return filepath.Join(r.Pool, r.Name+"_VARS.fd") }
+func nvramPath(r record) string { return cmp.Or(r.NVRAM, filepath.Join(r.Pool, r.Name+"_VARS.fd")) }
 
 // adopt returns the volumes of a domain of ours that there is no record of.
 func adopt(def *libvirtxml.Domain) []volume {
@@ -220,6 +226,9 @@ func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found
 	var old *libvirtxml.Domain
 	if f != nil {
 		old = f.def
+		if rec.NVRAM != "" && old.OS != nil && old.OS.Loader != nil && !b.Firmware.Secure { // its variables go with this firmware
+			b.Firmware.Code = old.OS.Loader.Path
+		}
 	}
 	want, err := b.build(old)
 	if err != nil {

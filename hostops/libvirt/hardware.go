@@ -147,6 +147,8 @@ func pending(live, next hardware) []string {
 			say("disk %s is added", next.Disks[i].Dev)
 		case i >= len(next.Disks):
 			say("disk %s is removed", live.Disks[i].Dev)
+		case live.Disks[i].Path == "" && live.Disks[i].Dev == next.Disks[i].Dev:
+			// A volume that is named by its pool: a domain of another tool's, taken over.
 		case live.Disks[i] != next.Disks[i]:
 			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].Path, next.Disks[i].Path)
 		}

@@ -87,6 +87,12 @@ func backingOf(path string) (string, error) {
 // makeVolume makes a volume's file unless it is there; the caller has recorded it as
 // ours.
 func makeVolume(ctx context.Context, v volume) error {
+	if v.Format != "" {
+		if _, err := os.Stat(v.Path); err != nil {
+			return fmt.Errorf("volume %s: was taken over from another tool, and is gone: %w", v.Path, err)
+		}
+		return nil
+	}
 	if v.Image == "" {
 		return makeBlank(v)
 	}
@@ -152,7 +158,7 @@ func growBlank(v volume) error {
 
 // growVolume makes a volume larger; its guest is off.
 func growVolume(ctx context.Context, v volume) error {
-	if v.Image == "" {
+	if v.format() == formatRaw {
 		return growBlank(v)
 	}
 	now, err := readImage(v.Path)

@@ -243,7 +243,7 @@ func growing(rec record) []string {
 }
 
 func volumeSize(v volume) (uint64, error) {
-	if v.Image != "" {
+	if v.format() != formatRaw {
 		img, err := readImage(v.Path)
 		return img.Size, err
 	}

@@ -43,6 +43,11 @@ func (m mark) xml() string {
 	return b.String()
 }
 
+// element is the mark without a namespace, as virDomainSetMetadata takes it.
+func (m mark) element() string {
+	return "<node" + strings.TrimPrefix(m.xml(), `<tenks:node xmlns:tenks="`+markNS+`"`)
+}
+
 // readMark finds our mark in the inside of <metadata>.
 func readMark(metadata string) (m mark, ok bool, err error) {
 	err = eachElement(metadata, func(e xml.StartElement, _ string) {

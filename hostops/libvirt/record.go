@@ -36,6 +36,8 @@ type record struct {
 	VarsNow vars `json:"vars_now,omitzero"`
 	// TPM says that libvirt keeps the state of a TPM for the node.
 	TPM bool `json:"tpm,omitempty"`
+	// NVRAM is the file of firmware variables that was there before; empty: one in Pool.
+	NVRAM string `json:"nvram,omitempty"`
 	// Stage is the directory of files that are to be imported; empty: there is none.
 	Stage string `json:"stage,omitempty"`
 }
@@ -47,7 +49,7 @@ func (r record) owns(path string) bool {
 
 func (r record) equal(o record) bool {
 	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage && r.Start.equal(o.Start) &&
-		r.Vars == o.Vars && r.VarsNow == o.VarsNow && r.TPM == o.TPM &&
+		r.Vars == o.Vars && r.VarsNow == o.VarsNow && r.TPM == o.TPM && r.NVRAM == o.NVRAM &&
 		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.Files, o.Files) &&
 		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)
 }

@@ -22,10 +22,15 @@ type volume struct {
 	Image string `json:"image,omitempty"`
 	// Serial is the guest's serial number for it; empty: none.
 	Serial string `json:"serial,omitempty"`
+	// Format is what is in a volume that was there before; empty: raw, or qcow2 with an Image.
+	Format string `json:"format,omitempty"`
 }
 
 func (v volume) format() string {
-	if v.Image == "" {
+	switch {
+	case v.Format != "":
+		return v.Format
+	case v.Image == "":
 		return formatRaw
 	}
 	return formatQcow
@@ -76,12 +81,12 @@ func planVolumes(have, want []volume) (surplus []string, err error) {
 		case i < 0:
 			surplus = append(surplus, h.Path)
 			continue
-		case h.Image != want[i].Image:
+		case h.Format == "" && h.Image != want[i].Image:
 			return nil, fmt.Errorf("volume %s: its image cannot change from %s to %s: destroy and create the node", h.Path, imageText(h.Image), imageText(want[i].Image))
 		case want[i].Capacity < h.Capacity:
 			return nil, fmt.Errorf("volume %s: cannot shrink from %d to %d bytes, that would cut off data: destroy and create the node", h.Path, h.Capacity, want[i].Capacity)
 		}
-		want[i].Path = h.Path
+		want[i].Path, want[i].Format = h.Path, h.Format
 	}
 	return surplus, nil
 }

@@ -44,6 +44,8 @@ func (h *Host) apply(s Step) error {
 		return h.release(s)
 	case OpDelete:
 		return h.delete(s)
+	case OpAdopt:
+		return h.adopt(s)
 	case OpUp: // of a device as well
 		return h.rtnl.set(change{name: s.Link, up: true})
 	}
@@ -76,6 +78,30 @@ func (h *Host) modify(s Step) error {
 		}
 	default:
 		return fmt.Errorf("unknown operation %q", s.Op)
+	}
+	return h.rtnl.set(c)
+}
+
+// adopt makes a link ours that is nobody's. A bridge keeps its address from then on,
+// which otherwise is that of one of its ports.
+func (h *Host) adopt(s Step) error {
+	l, err := h.rtnl.get(s.Link, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := h.ours(s.Link); err == nil {
+		return nil // adopted by an agent that was killed afterwards
+	}
+	a := l.Attrs()
+	switch {
+	case a.Alias != "":
+		return fmt.Errorf("is somebody's: its alias is %q", a.Alias)
+	case a.HardwareAddr.String() != s.MAC:
+		return fmt.Errorf("has another address, %s, than when it was looked at, %s", a.HardwareAddr, s.MAC)
+	}
+	c := change{index: a.Index, alias: s.Alias}
+	if l.Type() == kindBridge {
+		c.mac = s.MAC
 	}
 	return h.rtnl.set(c)
 }

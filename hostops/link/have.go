@@ -106,7 +106,7 @@ func (h Have) Indices() map[string]int {
 	known := map[string]int{}
 	for _, name := range h.Ours() {
 		l := h.Links[name]
-		if i, ok := bridgeIndex(name); ok && l.Mark.Role == RoleBridge {
+		if i, ok := BridgeIndex(name); ok && l.Mark.Role == RoleBridge {
 			known[l.Mark.Physnet] = i
 		}
 	}

@@ -39,6 +39,11 @@ type Bridge struct {
 	Overlay *Overlay
 	// MTU is in bytes; 0: worked out, see MTU.
 	MTU int
+	// Adopt lets a Linux bridge of that name that is not ours become ours, with the pair that
+	// joins it to Device, whose addresses stay.
+	Adopt bool
+	// MAC is the bridge's address; empty: BridgeMAC.
+	MAC string
 }
 
 // suffix is that of links in the bridge.
@@ -96,6 +101,10 @@ type Port struct {
 	// Trunk says which tagged frames the port passes, as state.Port has it. A Linux bridge
 	// passes them all, at every port.
 	Trunk string
+	// Adopt lets a pair of those names that is not ours become ours, if it is as described.
+	Adopt bool
+	// PeerMAC is the address of Peer; empty: the one it is born with.
+	PeerMAC string
 }
 
 // Want is everything of ours that should be on this host.

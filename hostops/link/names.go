@@ -67,8 +67,8 @@ func AssignBridges(physnets []string, known map[string]int, taken func(name stri
 	return assigned
 }
 
-// bridgeIndex is the inverse of BridgeName.
-func bridgeIndex(name string) (int, bool) {
+// BridgeIndex is the inverse of BridgeName.
+func BridgeIndex(name string) (int, bool) {
 	digits, ok := strings.CutPrefix(name, bridgePrefix)
 	if !ok {
 		return 0, false

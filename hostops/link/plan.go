@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,15 +105,16 @@ func (p *planner) conflictIn(b Bridge, link, format string, args ...any) {
 	p.before = append(p.before, Step{Op: OpConflict, Link: link, Bridge: b.Name, Reason: fmt.Sprintf(format, args...)})
 }
 
-// claim takes a name for something wanted; it returns why it cannot be had.
-func (p *planner) claim(name, kind string) (conflict string) {
+// claim takes a name for something wanted; it returns why it cannot be had. What is not
+// ours can be had where it is to be adopted.
+func (p *planner) claim(name, kind string, adopt bool) (conflict string) {
 	l, exists := p.have.Links[name]
 	switch {
 	case name == "" || len(name) > maxName:
 		return fmt.Sprintf("interface name %q is not 1 to %d bytes long", name, maxName)
 	case p.claimed[name]:
 		return fmt.Sprintf("interface %s is wanted twice", name)
-	case exists && !l.Ours():
+	case exists && !l.Ours() && (!adopt || l.Kind != kind):
 		return fmt.Sprintf("interface %s exists and is not ours", name)
 	case exists && l.Kind == KindSwitch && kind == kindBridge:
 		// Package ovs deletes it before.
@@ -166,7 +168,7 @@ func (p *planner) claimBridge(b Bridge) (conflict string) {
 	if b.Switch && p.have.Links[b.Name].Kind == KindSwitch {
 		kind = KindSwitch
 	}
-	return p.claim(b.Name, kind)
+	return p.claim(b.Name, kind, b.Adopt && !b.Switch)
 }
 
 // linuxBridge sees to the bridge itself, and to the device that it is not to hold.
@@ -177,7 +179,7 @@ func (p *planner) linuxBridge(b Bridge, fault string, mtu int) {
 		mark.Device = b.Device
 	}
 	p.release(l, mark.Device)
-	p.ensureBridge(b.Name, mark, mtu)
+	p.ensureBridge(b, mark, mtu)
 }
 
 // replace deletes a Linux bridge of ours whose name is that of a bridge of Open vSwitch.
@@ -211,7 +213,7 @@ func (p *planner) deviceFault(b Bridge) string {
 		return ""
 	case twice:
 		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
-	case dev.Master != "" && !p.have.Links[dev.Master].Ours():
+	case dev.Master != "" && !p.have.Links[dev.Master].Ours() && (!b.Adopt || dev.Master != b.Name):
 		return fmt.Sprintf("device %s is in %s, which is not ours", b.Device, dev.Master)
 	}
 	p.devices[b.Device] = b.Physnet
@@ -227,17 +229,24 @@ func (p *planner) release(l Link, keep string) {
 	p.before = append(p.before, Step{Op: OpRelease, Link: dev.Name, Bridge: l.Name})
 }
 
-func (p *planner) ensureBridge(name string, mark Mark, mtu int) {
-	l, exists := p.have.Links[name]
-	alias, mac := mark.alias(p.have.Mesh), BridgeMAC(p.have.Mesh, mark.Physnet)
-	if !exists || l.Kind == KindSwitch {
-		p.add("", Step{Op: OpCreateBridge, Link: name, MAC: mac, MTU: mtu, Alias: alias})
+func (p *planner) ensureBridge(b Bridge, mark Mark, mtu int) {
+	l, exists := p.have.Links[b.Name]
+	alias, mac := mark.alias(p.have.Mesh), cmp.Or(b.MAC, BridgeMAC(p.have.Mesh, mark.Physnet))
+	switch {
+	case !exists || l.Kind == KindSwitch:
+		p.add("", Step{Op: OpCreateBridge, Link: b.Name, MAC: mac, MTU: mtu, Alias: alias})
 		return
-	}
-	if l.Unmarked || l.Mark != mark {
-		p.add("", Step{Op: OpMark, Link: name, Alias: alias})
+	case !l.Ours():
+		p.adopt("", l, alias)
+	case l.Unmarked || l.Mark != mark:
+		p.add("", Step{Op: OpMark, Link: b.Name, Alias: alias})
 	}
 	p.ensureLink("", l, mac, mtu)
+}
+
+// adopt makes a link ours.
+func (p *planner) adopt(node string, l Link, alias string) {
+	p.add(node, Step{Op: OpAdopt, Link: l.Name, Alias: alias, MAC: l.MAC})
 }
 
 // ensureLink adds what a link that exists lacks.
@@ -275,6 +284,7 @@ func (p *planner) joinBridge(b Bridge, mtu int) {
 	p.pair(pair{
 		inner: inner, bridge: b.Name, loose: b.Switch, outer: outer, outerBridge: outerBridge, outerVLAN: vlan, complete: b.Userspace,
 		mac: birthMAC(p.have.Mesh, outer), mtu: mtu, mark: Mark{Role: RoleUplink, Physnet: b.Physnet, VLAN: vlan},
+		adopt: b.Adopt, keep: b.Adopt,
 	})
 }
 
@@ -292,6 +302,7 @@ func (p *planner) port(port Port) {
 	p.pair(pair{
 		node: port.Node, inner: port.Peer, bridge: port.Bridge, loose: b.Switch, outer: port.Tap, mac: port.MAC, complete: b.Switch && b.Userspace,
 		mtu: b.mtu, mark: Mark{Role: RolePort, Node: port.Node, Index: port.Index},
+		adopt: port.Adopt, innerMAC: port.PeerMAC,
 	})
 }
 
@@ -311,11 +322,17 @@ type pair struct {
 	mac  string
 	mtu  int
 	mark Mark
+	// adopt lets a pair that is not ours become ours.
+	adopt bool
+	// keep leaves both addresses as they are.
+	keep bool
+	// innerMAC is the address of inner; empty: the one it is born with.
+	innerMAC string
 }
 
 func (p *planner) pair(w pair) {
 	for _, name := range []string{w.inner, w.outer} {
-		if conflict := p.claim(name, kindVeth); conflict != "" {
+		if conflict := p.claim(name, kindVeth, w.adopt); conflict != "" {
 			p.claimed[w.inner], p.claimed[w.outer] = true, true
 			p.conflict(w.node, name, "%s", conflict)
 			return
@@ -329,6 +346,10 @@ func (p *planner) pair(w pair) {
 		in, haveIn, out.Peer = old, true, w.inner
 		in.Name = w.inner
 	}
+	if foreign := haveIn && !in.Ours() || haveOut && !out.Ours(); foreign && !p.adoptable(w, in, out) {
+		p.conflict(w.node, w.inner, "interfaces %s and %s are not ours, and not as they were when they were to be adopted", w.inner, w.outer)
+		return
+	}
 	if (haveIn || haveOut) && !p.matches(w, in, out) {
 		p.remove(w.node, in, out)
 		haveIn, haveOut = false, false
@@ -340,9 +361,16 @@ func (p *planner) pair(w pair) {
 		return
 	}
 	for _, l := range []Link{out, in} {
-		if l.Unmarked {
+		switch {
+		case !l.Ours():
+			p.adopt(w.node, l, alias)
+		case l.Unmarked:
 			p.add(w.node, Step{Op: OpMark, Link: l.Name, Alias: alias})
 		}
+	}
+	outerMAC, innerMAC := w.mac, cmp.Or(w.innerMAC, birthMAC(p.have.Mesh, w.inner))
+	if w.keep {
+		outerMAC, innerMAC = out.MAC, in.MAC
 	}
 	if !w.loose {
 		p.join(w.node, in, w.bridge)
@@ -356,8 +384,8 @@ func (p *planner) pair(w pair) {
 			p.add(w.node, Step{Op: OpComplete, Link: l.Name})
 		}
 	}
-	p.ensureLink(w.node, out, w.mac, w.mtu)
-	p.ensureLink(w.node, in, birthMAC(p.have.Mesh, w.inner), w.mtu)
+	p.ensureLink(w.node, out, outerMAC, w.mtu)
+	p.ensureLink(w.node, in, innerMAC, w.mtu)
 }
 
 // renamed returns the switch side of a pair that is all right but for that end's name, as
@@ -374,11 +402,18 @@ func (p *planner) renamed(w pair, in, out Link) Link {
 // matches reports whether both ends are each other's peers, and what they are
 // marked as, if they are.
 func (p *planner) matches(w pair, in, out Link) bool {
-	fits := func(l Link) bool { return l.Mark == w.mark || l.Mark.Role == RoleUnknown }
+	fits := func(l Link) bool { return l.Mark == w.mark || l.Mark.Role == RoleUnknown || w.adopt && !l.Ours() }
 	// An access port is in its bridge from the beginning: put into it, it would be one of
 	// another VLAN for a moment.
 	joined := w.outerVLAN == 0 || out.Master == w.outerBridge
 	return in.Peer == w.outer && out.Peer == w.inner && fits(in) && fits(out) && joined
+}
+
+// adoptable reports whether a pair that is not ours, or only half, is the one that is to
+// be adopted.
+func (p *planner) adoptable(w pair, in, out Link) bool {
+	return w.adopt && p.matches(w, in, out) && in.Master == w.bridge && (w.outerBridge == "" || out.Master == w.outerBridge) &&
+		(w.keep || out.MAC == w.mac)
 }
 
 func (p *planner) join(node string, l Link, bridge string) {

@@ -29,6 +29,8 @@ const (
 	OpDropRemote Op = "drop remote"
 	// OpSetVLAN makes Link, in a bridge that filters VLANs, an access port of VLAN.
 	OpSetVLAN Op = "set vlan"
+	// OpAdopt makes Link ours by its alias, if it is nobody's and has the address MAC.
+	OpAdopt Op = "adopt"
 	// OpMark sets the alias of Link.
 	OpMark Op = "mark"
 	// OpSetMAC, OpSetMTU and OpUp set one property of Link.
@@ -116,7 +118,7 @@ func (s Step) String() string {
 		return fmt.Sprintf("%s %s %d", s.Op, s.Link, s.VLAN)
 	case OpSetMTU:
 		return fmt.Sprintf("%s %s %d", s.Op, s.Link, s.MTU)
-	case OpMark:
+	case OpMark, OpAdopt:
 		return fmt.Sprintf("%s %s %s", s.Op, s.Link, s.Alias)
 	case OpRename:
 		return fmt.Sprintf("%s %s to %s", s.Op, s.Link, s.Name)

@@ -189,7 +189,7 @@ type single struct {
 
 // single wants a link; it returns what is there of it, and false if it cannot be had.
 func (p *planner) single(w single) (Link, bool) {
-	if conflict := p.claim(w.name, w.kind); conflict != "" {
+	if conflict := p.claim(w.name, w.kind, false); conflict != "" {
 		p.claimed[w.name] = true
 		p.conflictIn(w.bridge, w.name, "physnet %q: %s", w.bridge.Physnet, conflict)
 		return Link{}, false

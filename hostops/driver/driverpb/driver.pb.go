@@ -529,7 +529,8 @@ type EnsureRequest struct {
 	Machine       *Machine               `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
 	Ports         []*Port                `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
 	Boot          *Boot                  `protobuf:"bytes,6,opt,name=boot,proto3" json:"boot,omitempty"`
-	Setup         *Setup                 `protobuf:"bytes,7,opt,name=setup,proto3" json:"setup,omitempty"` // absent: as it was declared
+	Setup         *Setup                 `protobuf:"bytes,7,opt,name=setup,proto3" json:"setup,omitempty"`    // absent: as it was declared
+	Origin        *Origin                `protobuf:"bytes,15,opt,name=origin,proto3" json:"origin,omitempty"` // absent: it was not there before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -613,6 +614,13 @@ func (x *EnsureRequest) GetSetup() *Setup {
 	return nil
 }
 
+func (x *EnsureRequest) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
 type EnsureReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -649,6 +657,111 @@ func (*EnsureReply) Descriptor() ([]byte, []int) {
 	return file_driver_proto_rawDescGZIP(), []int{10}
 }
 
+// Origin is what there was of a node before it was declared.
+type Origin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volumes       []*OriginVolume        `protobuf:"bytes,1,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	Nvram         string                 `protobuf:"bytes,2,opt,name=nvram,proto3" json:"nvram,omitempty"` // the file of the firmware's variables; empty: there is none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_driver_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Origin) GetVolumes() []*OriginVolume {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *Origin) GetNvram() string {
+	if x != nil {
+		return x.Nvram
+	}
+	return ""
+}
+
+type OriginVolume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"` // raw, qcow2
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OriginVolume) Reset() {
+	*x = OriginVolume{}
+	mi := &file_driver_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OriginVolume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OriginVolume) ProtoMessage() {}
+
+func (x *OriginVolume) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OriginVolume.ProtoReflect.Descriptor instead.
+func (*OriginVolume) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *OriginVolume) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *OriginVolume) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
 // Setup is what clients of the node's BMC changed of its hardware.
 type Setup struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -664,7 +777,7 @@ type Setup struct {
 
 func (x *Setup) Reset() {
 	*x = Setup{}
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +789,7 @@ func (x *Setup) String() string {
 func (*Setup) ProtoMessage() {}
 
 func (x *Setup) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +802,7 @@ func (x *Setup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setup.ProtoReflect.Descriptor instead.
 func (*Setup) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{11}
+	return file_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Setup) GetSecureBoot() bool {
@@ -748,7 +861,7 @@ type RAIDVolume struct {
 
 func (x *RAIDVolume) Reset() {
 	*x = RAIDVolume{}
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +873,7 @@ func (x *RAIDVolume) String() string {
 func (*RAIDVolume) ProtoMessage() {}
 
 func (x *RAIDVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +886,7 @@ func (x *RAIDVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RAIDVolume.ProtoReflect.Descriptor instead.
 func (*RAIDVolume) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{12}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RAIDVolume) GetId() string {
@@ -836,7 +949,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +961,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +974,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Machine) GetDriver() string {
@@ -954,7 +1067,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1079,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1092,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Volume) GetCapacityBytes() uint64 {
@@ -1100,7 +1213,7 @@ type Hardware struct {
 
 func (x *Hardware) Reset() {
 	*x = Hardware{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1225,7 @@ func (x *Hardware) String() string {
 func (*Hardware) ProtoMessage() {}
 
 func (x *Hardware) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1238,7 @@ func (x *Hardware) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hardware.ProtoReflect.Descriptor instead.
 func (*Hardware) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Hardware) GetArch() string {
@@ -1311,7 +1424,7 @@ type SMBIOS struct {
 
 func (x *SMBIOS) Reset() {
 	*x = SMBIOS{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1436,7 @@ func (x *SMBIOS) String() string {
 func (*SMBIOS) ProtoMessage() {}
 
 func (x *SMBIOS) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1449,7 @@ func (x *SMBIOS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SMBIOS.ProtoReflect.Descriptor instead.
 func (*SMBIOS) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SMBIOS) GetManufacturer() string {
@@ -1398,7 +1511,7 @@ type USBDevice struct {
 
 func (x *USBDevice) Reset() {
 	*x = USBDevice{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1523,7 @@ func (x *USBDevice) String() string {
 func (*USBDevice) ProtoMessage() {}
 
 func (x *USBDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1536,7 @@ func (x *USBDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use USBDevice.ProtoReflect.Descriptor instead.
 func (*USBDevice) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *USBDevice) GetVendor() string {
@@ -1451,7 +1564,7 @@ type CDROM struct {
 
 func (x *CDROM) Reset() {
 	*x = CDROM{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1576,7 @@ func (x *CDROM) String() string {
 func (*CDROM) ProtoMessage() {}
 
 func (x *CDROM) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1589,7 @@ func (x *CDROM) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CDROM.ProtoReflect.Descriptor instead.
 func (*CDROM) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CDROM) GetImage() string {
@@ -1512,7 +1625,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1637,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1650,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Port) GetMac() string {
@@ -1579,7 +1692,7 @@ type Boot struct {
 
 func (x *Boot) Reset() {
 	*x = Boot{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1704,7 @@ func (x *Boot) String() string {
 func (*Boot) ProtoMessage() {}
 
 func (x *Boot) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1717,7 @@ func (x *Boot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Boot.ProtoReflect.Descriptor instead.
 func (*Boot) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Boot) GetDevice() string {
@@ -1637,7 +1750,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1762,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1775,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveRequest) GetUuid() string {
@@ -1680,7 +1793,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1805,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1818,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 type PowerRequest struct {
@@ -1719,7 +1832,7 @@ type PowerRequest struct {
 
 func (x *PowerRequest) Reset() {
 	*x = PowerRequest{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1844,7 @@ func (x *PowerRequest) String() string {
 func (*PowerRequest) ProtoMessage() {}
 
 func (x *PowerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1857,7 @@ func (x *PowerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerRequest.ProtoReflect.Descriptor instead.
 func (*PowerRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PowerRequest) GetUuid() string {
@@ -1776,7 +1889,7 @@ type PowerReply struct {
 
 func (x *PowerReply) Reset() {
 	*x = PowerReply{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +1901,7 @@ func (x *PowerReply) String() string {
 func (*PowerReply) ProtoMessage() {}
 
 func (x *PowerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +1914,7 @@ func (x *PowerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PowerReply.ProtoReflect.Descriptor instead.
 func (*PowerReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 type WatchRequest struct {
@@ -1812,7 +1925,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1937,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +1950,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 type Event struct {
@@ -1852,7 +1965,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1977,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1990,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Event) GetType() string {
@@ -1916,7 +2029,7 @@ type LoadsRequest struct {
 
 func (x *LoadsRequest) Reset() {
 	*x = LoadsRequest{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2041,7 @@ func (x *LoadsRequest) String() string {
 func (*LoadsRequest) ProtoMessage() {}
 
 func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2054,7 @@ func (x *LoadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadsRequest.ProtoReflect.Descriptor instead.
 func (*LoadsRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 type LoadsReply struct {
@@ -1953,7 +2066,7 @@ type LoadsReply struct {
 
 func (x *LoadsReply) Reset() {
 	*x = LoadsReply{}
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2078,7 @@ func (x *LoadsReply) String() string {
 func (*LoadsReply) ProtoMessage() {}
 
 func (x *LoadsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2091,7 @@ func (x *LoadsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadsReply.ProtoReflect.Descriptor instead.
 func (*LoadsReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LoadsReply) GetLoads() []*Load {
@@ -1999,7 +2112,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2124,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2137,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Load) GetUuid() string {
@@ -2058,7 +2171,7 @@ type SetMediaRequest struct {
 
 func (x *SetMediaRequest) Reset() {
 	*x = SetMediaRequest{}
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2183,7 @@ func (x *SetMediaRequest) String() string {
 func (*SetMediaRequest) ProtoMessage() {}
 
 func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[30]
+	mi := &file_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2196,7 @@ func (x *SetMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMediaRequest.ProtoReflect.Descriptor instead.
 func (*SetMediaRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{30}
+	return file_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetMediaRequest) GetUuid() string {
@@ -2108,7 +2221,7 @@ type SetMediaReply struct {
 
 func (x *SetMediaReply) Reset() {
 	*x = SetMediaReply{}
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2120,7 +2233,7 @@ func (x *SetMediaReply) String() string {
 func (*SetMediaReply) ProtoMessage() {}
 
 func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[31]
+	mi := &file_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2133,7 +2246,7 @@ func (x *SetMediaReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMediaReply.ProtoReflect.Descriptor instead.
 func (*SetMediaReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{31}
+	return file_driver_proto_rawDescGZIP(), []int{33}
 }
 
 type LuggageRequest struct {
@@ -2145,7 +2258,7 @@ type LuggageRequest struct {
 
 func (x *LuggageRequest) Reset() {
 	*x = LuggageRequest{}
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2270,7 @@ func (x *LuggageRequest) String() string {
 func (*LuggageRequest) ProtoMessage() {}
 
 func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[32]
+	mi := &file_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2283,7 @@ func (x *LuggageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageRequest.ProtoReflect.Descriptor instead.
 func (*LuggageRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{32}
+	return file_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LuggageRequest) GetUuid() string {
@@ -2190,7 +2303,7 @@ type LuggageReply struct {
 
 func (x *LuggageReply) Reset() {
 	*x = LuggageReply{}
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2315,7 @@ func (x *LuggageReply) String() string {
 func (*LuggageReply) ProtoMessage() {}
 
 func (x *LuggageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[33]
+	mi := &file_driver_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2328,7 @@ func (x *LuggageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LuggageReply.ProtoReflect.Descriptor instead.
 func (*LuggageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{33}
+	return file_driver_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LuggageReply) GetFiles() []*File {
@@ -2243,7 +2356,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2368,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[34]
+	mi := &file_driver_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2381,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{34}
+	return file_driver_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *File) GetName() string {
@@ -2301,7 +2414,7 @@ type StageReply struct {
 
 func (x *StageReply) Reset() {
 	*x = StageReply{}
-	mi := &file_driver_proto_msgTypes[35]
+	mi := &file_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2426,7 @@ func (x *StageReply) String() string {
 func (*StageReply) ProtoMessage() {}
 
 func (x *StageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[35]
+	mi := &file_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2439,7 @@ func (x *StageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageReply.ProtoReflect.Descriptor instead.
 func (*StageReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{35}
+	return file_driver_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StageReply) GetDir() string {
@@ -2347,7 +2460,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_driver_proto_msgTypes[36]
+	mi := &file_driver_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2472,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[36]
+	mi := &file_driver_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2485,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{36}
+	return file_driver_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ImportRequest) GetSpec() *EnsureRequest {
@@ -2404,7 +2517,7 @@ type ImportReply struct {
 
 func (x *ImportReply) Reset() {
 	*x = ImportReply{}
-	mi := &file_driver_proto_msgTypes[37]
+	mi := &file_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2529,7 @@ func (x *ImportReply) String() string {
 func (*ImportReply) ProtoMessage() {}
 
 func (x *ImportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[37]
+	mi := &file_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2542,7 @@ func (x *ImportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportReply.ProtoReflect.Descriptor instead.
 func (*ImportReply) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{37}
+	return file_driver_proto_rawDescGZIP(), []int{39}
 }
 
 type ConsoleData struct {
@@ -2443,7 +2556,7 @@ type ConsoleData struct {
 
 func (x *ConsoleData) Reset() {
 	*x = ConsoleData{}
-	mi := &file_driver_proto_msgTypes[38]
+	mi := &file_driver_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2568,7 @@ func (x *ConsoleData) String() string {
 func (*ConsoleData) ProtoMessage() {}
 
 func (x *ConsoleData) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[38]
+	mi := &file_driver_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2581,7 @@ func (x *ConsoleData) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleData.ProtoReflect.Descriptor instead.
 func (*ConsoleData) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{38}
+	return file_driver_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ConsoleData) GetUuid() string {
@@ -2490,6 +2603,322 @@ func (x *ConsoleData) GetBreak() bool {
 		return x.Break
 	}
 	return false
+}
+
+type ForeignRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignRequest) Reset() {
+	*x = ForeignRequest{}
+	mi := &file_driver_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignRequest) ProtoMessage() {}
+
+func (x *ForeignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignRequest.ProtoReflect.Descriptor instead.
+func (*ForeignRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ForeignRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+type ForeignReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*ForeignNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignReply) Reset() {
+	*x = ForeignReply{}
+	mi := &file_driver_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignReply) ProtoMessage() {}
+
+func (x *ForeignReply) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignReply.ProtoReflect.Descriptor instead.
+func (*ForeignReply) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ForeignReply) GetNodes() []*ForeignNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type ForeignNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Uuid          string                 `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	Power         string                 `protobuf:"bytes,3,opt,name=power,proto3" json:"power,omitempty"`                        // on, off, unknown
+	MemoryMb      uint64                 `protobuf:"varint,4,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // MiB
+	Vcpus         int64                  `protobuf:"varint,5,opt,name=vcpus,proto3" json:"vcpus,omitempty"`
+	BootMode      string                 `protobuf:"bytes,6,opt,name=boot_mode,json=bootMode,proto3" json:"boot_mode,omitempty"` // bios, uefi
+	Volumes       []*ForeignVolume       `protobuf:"bytes,7,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	Nics          []*ForeignNIC          `protobuf:"bytes,8,rep,name=nics,proto3" json:"nics,omitempty"`
+	Nvram         string                 `protobuf:"bytes,9,opt,name=nvram,proto3" json:"nvram,omitempty"`      // the file of the firmware's variables; empty: none
+	Problem       string                 `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"` // why it cannot be taken over; empty: it can
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignNode) Reset() {
+	*x = ForeignNode{}
+	mi := &file_driver_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignNode) ProtoMessage() {}
+
+func (x *ForeignNode) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignNode.ProtoReflect.Descriptor instead.
+func (*ForeignNode) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ForeignNode) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ForeignNode) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *ForeignNode) GetPower() string {
+	if x != nil {
+		return x.Power
+	}
+	return ""
+}
+
+func (x *ForeignNode) GetMemoryMb() uint64 {
+	if x != nil {
+		return x.MemoryMb
+	}
+	return 0
+}
+
+func (x *ForeignNode) GetVcpus() int64 {
+	if x != nil {
+		return x.Vcpus
+	}
+	return 0
+}
+
+func (x *ForeignNode) GetBootMode() string {
+	if x != nil {
+		return x.BootMode
+	}
+	return ""
+}
+
+func (x *ForeignNode) GetVolumes() []*ForeignVolume {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *ForeignNode) GetNics() []*ForeignNIC {
+	if x != nil {
+		return x.Nics
+	}
+	return nil
+}
+
+func (x *ForeignNode) GetNvram() string {
+	if x != nil {
+		return x.Nvram
+	}
+	return ""
+}
+
+func (x *ForeignNode) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+type ForeignVolume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Format        string                 `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"` // raw, qcow2
+	CapacityBytes uint64                 `protobuf:"varint,3,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignVolume) Reset() {
+	*x = ForeignVolume{}
+	mi := &file_driver_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignVolume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignVolume) ProtoMessage() {}
+
+func (x *ForeignVolume) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignVolume.ProtoReflect.Descriptor instead.
+func (*ForeignVolume) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ForeignVolume) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ForeignVolume) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *ForeignVolume) GetCapacityBytes() uint64 {
+	if x != nil {
+		return x.CapacityBytes
+	}
+	return 0
+}
+
+type ForeignNIC struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mac           string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`
+	Link          string                 `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"` // the node-side end of its link
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignNIC) Reset() {
+	*x = ForeignNIC{}
+	mi := &file_driver_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignNIC) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignNIC) ProtoMessage() {}
+
+func (x *ForeignNIC) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignNIC.ProtoReflect.Descriptor instead.
+func (*ForeignNIC) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ForeignNIC) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *ForeignNIC) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
 }
 
 var File_driver_proto protoreflect.FileDescriptor
@@ -2538,7 +2967,7 @@ const file_driver_proto_rawDesc = "" +
 	" \x01(\tR\adisplay\x1a;\n" +
 	"\rFirmwareEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x02\n" +
 	"\rEnsureRequest\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2546,8 +2975,15 @@ const file_driver_proto_rawDesc = "" +
 	"\amachine\x18\x04 \x01(\v2\x18.tenks.driver.v1.MachineR\amachine\x12+\n" +
 	"\x05ports\x18\x05 \x03(\v2\x15.tenks.driver.v1.PortR\x05ports\x12)\n" +
 	"\x04boot\x18\x06 \x01(\v2\x15.tenks.driver.v1.BootR\x04boot\x12,\n" +
-	"\x05setup\x18\a \x01(\v2\x16.tenks.driver.v1.SetupR\x05setup\"\r\n" +
-	"\vEnsureReply\"\x91\x02\n" +
+	"\x05setup\x18\a \x01(\v2\x16.tenks.driver.v1.SetupR\x05setup\x12/\n" +
+	"\x06origin\x18\x0f \x01(\v2\x17.tenks.driver.v1.OriginR\x06origin\"\r\n" +
+	"\vEnsureReply\"W\n" +
+	"\x06Origin\x127\n" +
+	"\avolumes\x18\x01 \x03(\v2\x1d.tenks.driver.v1.OriginVolumeR\avolumes\x12\x14\n" +
+	"\x05nvram\x18\x02 \x01(\tR\x05nvram\":\n" +
+	"\fOriginVolume\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\tR\x06format\"\x91\x02\n" +
 	"\x05Setup\x12\x1f\n" +
 	"\vsecure_boot\x18\x01 \x01(\bR\n" +
 	"secureBoot\x12\x12\n" +
@@ -2697,7 +3133,31 @@ const file_driver_proto_rawDesc = "" +
 	"\vConsoleData\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x14\n" +
-	"\x05break\x18\x03 \x01(\bR\x05break2\xc8\b\n" +
+	"\x05break\x18\x03 \x01(\bR\x05break\"&\n" +
+	"\x0eForeignRequest\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"B\n" +
+	"\fForeignReply\x122\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x1c.tenks.driver.v1.ForeignNodeR\x05nodes\"\xb6\x02\n" +
+	"\vForeignNode\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x14\n" +
+	"\x05power\x18\x03 \x01(\tR\x05power\x12\x1b\n" +
+	"\tmemory_mb\x18\x04 \x01(\x04R\bmemoryMb\x12\x14\n" +
+	"\x05vcpus\x18\x05 \x01(\x03R\x05vcpus\x12\x1b\n" +
+	"\tboot_mode\x18\x06 \x01(\tR\bbootMode\x128\n" +
+	"\avolumes\x18\a \x03(\v2\x1e.tenks.driver.v1.ForeignVolumeR\avolumes\x12/\n" +
+	"\x04nics\x18\b \x03(\v2\x1b.tenks.driver.v1.ForeignNICR\x04nics\x12\x14\n" +
+	"\x05nvram\x18\t \x01(\tR\x05nvram\x12\x18\n" +
+	"\aproblem\x18\n" +
+	" \x01(\tR\aproblem\"b\n" +
+	"\rForeignVolume\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06format\x18\x02 \x01(\tR\x06format\x12%\n" +
+	"\x0ecapacity_bytes\x18\x03 \x01(\x04R\rcapacityBytes\"2\n" +
+	"\n" +
+	"ForeignNIC\x12\x10\n" +
+	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x12\n" +
+	"\x04link\x18\x02 \x01(\tR\x04link2\x93\t\n" +
 	"\x06Driver\x12O\n" +
 	"\tConfigure\x12!.tenks.driver.v1.ConfigureRequest\x1a\x1f.tenks.driver.v1.ConfigureReply\x12@\n" +
 	"\x04Ping\x12\x1c.tenks.driver.v1.PingRequest\x1a\x1a.tenks.driver.v1.PingReply\x12@\n" +
@@ -2713,7 +3173,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x06SetUSB\x12 .tenks.driver.v1.SetMediaRequest\x1a\x1e.tenks.driver.v1.SetMediaReply\x12I\n" +
 	"\aLuggage\x12\x1f.tenks.driver.v1.LuggageRequest\x1a\x1d.tenks.driver.v1.LuggageReply\x12D\n" +
 	"\x05Stage\x12\x1e.tenks.driver.v1.EnsureRequest\x1a\x1b.tenks.driver.v1.StageReply\x12F\n" +
-	"\x06Import\x12\x1e.tenks.driver.v1.ImportRequest\x1a\x1c.tenks.driver.v1.ImportReplyB\x1fZ\x1dtenks/hostops/driver/driverpbb\x06proto3"
+	"\x06Import\x12\x1e.tenks.driver.v1.ImportRequest\x1a\x1c.tenks.driver.v1.ImportReply\x12I\n" +
+	"\aForeign\x12\x1f.tenks.driver.v1.ForeignRequest\x1a\x1d.tenks.driver.v1.ForeignReplyB\x1fZ\x1dtenks/hostops/driver/driverpbb\x06proto3"
 
 var (
 	file_driver_proto_rawDescOnce sync.Once
@@ -2727,7 +3188,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_driver_proto_goTypes = []any{
 	(*ConfigureRequest)(nil), // 0: tenks.driver.v1.ConfigureRequest
 	(*ConfigureReply)(nil),   // 1: tenks.driver.v1.ConfigureReply
@@ -2740,95 +3201,109 @@ var file_driver_proto_goTypes = []any{
 	(*Instance)(nil),         // 8: tenks.driver.v1.Instance
 	(*EnsureRequest)(nil),    // 9: tenks.driver.v1.EnsureRequest
 	(*EnsureReply)(nil),      // 10: tenks.driver.v1.EnsureReply
-	(*Setup)(nil),            // 11: tenks.driver.v1.Setup
-	(*RAIDVolume)(nil),       // 12: tenks.driver.v1.RAIDVolume
-	(*Machine)(nil),          // 13: tenks.driver.v1.Machine
-	(*Volume)(nil),           // 14: tenks.driver.v1.Volume
-	(*Hardware)(nil),         // 15: tenks.driver.v1.Hardware
-	(*SMBIOS)(nil),           // 16: tenks.driver.v1.SMBIOS
-	(*USBDevice)(nil),        // 17: tenks.driver.v1.USBDevice
-	(*CDROM)(nil),            // 18: tenks.driver.v1.CDROM
-	(*Port)(nil),             // 19: tenks.driver.v1.Port
-	(*Boot)(nil),             // 20: tenks.driver.v1.Boot
-	(*RemoveRequest)(nil),    // 21: tenks.driver.v1.RemoveRequest
-	(*RemoveReply)(nil),      // 22: tenks.driver.v1.RemoveReply
-	(*PowerRequest)(nil),     // 23: tenks.driver.v1.PowerRequest
-	(*PowerReply)(nil),       // 24: tenks.driver.v1.PowerReply
-	(*WatchRequest)(nil),     // 25: tenks.driver.v1.WatchRequest
-	(*Event)(nil),            // 26: tenks.driver.v1.Event
-	(*LoadsRequest)(nil),     // 27: tenks.driver.v1.LoadsRequest
-	(*LoadsReply)(nil),       // 28: tenks.driver.v1.LoadsReply
-	(*Load)(nil),             // 29: tenks.driver.v1.Load
-	(*SetMediaRequest)(nil),  // 30: tenks.driver.v1.SetMediaRequest
-	(*SetMediaReply)(nil),    // 31: tenks.driver.v1.SetMediaReply
-	(*LuggageRequest)(nil),   // 32: tenks.driver.v1.LuggageRequest
-	(*LuggageReply)(nil),     // 33: tenks.driver.v1.LuggageReply
-	(*File)(nil),             // 34: tenks.driver.v1.File
-	(*StageReply)(nil),       // 35: tenks.driver.v1.StageReply
-	(*ImportRequest)(nil),    // 36: tenks.driver.v1.ImportRequest
-	(*ImportReply)(nil),      // 37: tenks.driver.v1.ImportReply
-	(*ConsoleData)(nil),      // 38: tenks.driver.v1.ConsoleData
-	nil,                      // 39: tenks.driver.v1.ConfigureRequest.OptionsEntry
-	nil,                      // 40: tenks.driver.v1.InfoReply.FactsEntry
-	nil,                      // 41: tenks.driver.v1.Instance.FirmwareEntry
-	nil,                      // 42: tenks.driver.v1.Setup.BiosEntry
+	(*Origin)(nil),           // 11: tenks.driver.v1.Origin
+	(*OriginVolume)(nil),     // 12: tenks.driver.v1.OriginVolume
+	(*Setup)(nil),            // 13: tenks.driver.v1.Setup
+	(*RAIDVolume)(nil),       // 14: tenks.driver.v1.RAIDVolume
+	(*Machine)(nil),          // 15: tenks.driver.v1.Machine
+	(*Volume)(nil),           // 16: tenks.driver.v1.Volume
+	(*Hardware)(nil),         // 17: tenks.driver.v1.Hardware
+	(*SMBIOS)(nil),           // 18: tenks.driver.v1.SMBIOS
+	(*USBDevice)(nil),        // 19: tenks.driver.v1.USBDevice
+	(*CDROM)(nil),            // 20: tenks.driver.v1.CDROM
+	(*Port)(nil),             // 21: tenks.driver.v1.Port
+	(*Boot)(nil),             // 22: tenks.driver.v1.Boot
+	(*RemoveRequest)(nil),    // 23: tenks.driver.v1.RemoveRequest
+	(*RemoveReply)(nil),      // 24: tenks.driver.v1.RemoveReply
+	(*PowerRequest)(nil),     // 25: tenks.driver.v1.PowerRequest
+	(*PowerReply)(nil),       // 26: tenks.driver.v1.PowerReply
+	(*WatchRequest)(nil),     // 27: tenks.driver.v1.WatchRequest
+	(*Event)(nil),            // 28: tenks.driver.v1.Event
+	(*LoadsRequest)(nil),     // 29: tenks.driver.v1.LoadsRequest
+	(*LoadsReply)(nil),       // 30: tenks.driver.v1.LoadsReply
+	(*Load)(nil),             // 31: tenks.driver.v1.Load
+	(*SetMediaRequest)(nil),  // 32: tenks.driver.v1.SetMediaRequest
+	(*SetMediaReply)(nil),    // 33: tenks.driver.v1.SetMediaReply
+	(*LuggageRequest)(nil),   // 34: tenks.driver.v1.LuggageRequest
+	(*LuggageReply)(nil),     // 35: tenks.driver.v1.LuggageReply
+	(*File)(nil),             // 36: tenks.driver.v1.File
+	(*StageReply)(nil),       // 37: tenks.driver.v1.StageReply
+	(*ImportRequest)(nil),    // 38: tenks.driver.v1.ImportRequest
+	(*ImportReply)(nil),      // 39: tenks.driver.v1.ImportReply
+	(*ConsoleData)(nil),      // 40: tenks.driver.v1.ConsoleData
+	(*ForeignRequest)(nil),   // 41: tenks.driver.v1.ForeignRequest
+	(*ForeignReply)(nil),     // 42: tenks.driver.v1.ForeignReply
+	(*ForeignNode)(nil),      // 43: tenks.driver.v1.ForeignNode
+	(*ForeignVolume)(nil),    // 44: tenks.driver.v1.ForeignVolume
+	(*ForeignNIC)(nil),       // 45: tenks.driver.v1.ForeignNIC
+	nil,                      // 46: tenks.driver.v1.ConfigureRequest.OptionsEntry
+	nil,                      // 47: tenks.driver.v1.InfoReply.FactsEntry
+	nil,                      // 48: tenks.driver.v1.Instance.FirmwareEntry
+	nil,                      // 49: tenks.driver.v1.Setup.BiosEntry
 }
 var file_driver_proto_depIdxs = []int32{
-	39, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
-	40, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
+	46, // 0: tenks.driver.v1.ConfigureRequest.options:type_name -> tenks.driver.v1.ConfigureRequest.OptionsEntry
+	47, // 1: tenks.driver.v1.InfoReply.facts:type_name -> tenks.driver.v1.InfoReply.FactsEntry
 	8,  // 2: tenks.driver.v1.InstancesReply.instances:type_name -> tenks.driver.v1.Instance
-	41, // 3: tenks.driver.v1.Instance.firmware:type_name -> tenks.driver.v1.Instance.FirmwareEntry
-	13, // 4: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
-	19, // 5: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
-	20, // 6: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
-	11, // 7: tenks.driver.v1.EnsureRequest.setup:type_name -> tenks.driver.v1.Setup
-	12, // 8: tenks.driver.v1.Setup.volumes:type_name -> tenks.driver.v1.RAIDVolume
-	42, // 9: tenks.driver.v1.Setup.bios:type_name -> tenks.driver.v1.Setup.BiosEntry
-	14, // 10: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
-	15, // 11: tenks.driver.v1.Machine.hardware:type_name -> tenks.driver.v1.Hardware
-	16, // 12: tenks.driver.v1.Hardware.smbios:type_name -> tenks.driver.v1.SMBIOS
-	17, // 13: tenks.driver.v1.Hardware.usb_devices:type_name -> tenks.driver.v1.USBDevice
-	18, // 14: tenks.driver.v1.Hardware.cdroms:type_name -> tenks.driver.v1.CDROM
-	20, // 15: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
-	29, // 16: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
-	34, // 17: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
-	9,  // 18: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
-	34, // 19: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
-	0,  // 20: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
-	2,  // 21: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
-	4,  // 22: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
-	6,  // 23: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
-	9,  // 24: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
-	21, // 25: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
-	23, // 26: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
-	25, // 27: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
-	38, // 28: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
-	27, // 29: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
-	30, // 30: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
-	30, // 31: tenks.driver.v1.Driver.SetUSB:input_type -> tenks.driver.v1.SetMediaRequest
-	32, // 32: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
-	9,  // 33: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
-	36, // 34: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
-	1,  // 35: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
-	3,  // 36: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
-	5,  // 37: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
-	7,  // 38: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
-	10, // 39: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
-	22, // 40: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
-	24, // 41: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
-	26, // 42: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
-	38, // 43: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
-	28, // 44: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
-	31, // 45: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
-	31, // 46: tenks.driver.v1.Driver.SetUSB:output_type -> tenks.driver.v1.SetMediaReply
-	33, // 47: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
-	35, // 48: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
-	37, // 49: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
-	35, // [35:50] is the sub-list for method output_type
-	20, // [20:35] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	48, // 3: tenks.driver.v1.Instance.firmware:type_name -> tenks.driver.v1.Instance.FirmwareEntry
+	15, // 4: tenks.driver.v1.EnsureRequest.machine:type_name -> tenks.driver.v1.Machine
+	21, // 5: tenks.driver.v1.EnsureRequest.ports:type_name -> tenks.driver.v1.Port
+	22, // 6: tenks.driver.v1.EnsureRequest.boot:type_name -> tenks.driver.v1.Boot
+	13, // 7: tenks.driver.v1.EnsureRequest.setup:type_name -> tenks.driver.v1.Setup
+	11, // 8: tenks.driver.v1.EnsureRequest.origin:type_name -> tenks.driver.v1.Origin
+	12, // 9: tenks.driver.v1.Origin.volumes:type_name -> tenks.driver.v1.OriginVolume
+	14, // 10: tenks.driver.v1.Setup.volumes:type_name -> tenks.driver.v1.RAIDVolume
+	49, // 11: tenks.driver.v1.Setup.bios:type_name -> tenks.driver.v1.Setup.BiosEntry
+	16, // 12: tenks.driver.v1.Machine.volumes:type_name -> tenks.driver.v1.Volume
+	17, // 13: tenks.driver.v1.Machine.hardware:type_name -> tenks.driver.v1.Hardware
+	18, // 14: tenks.driver.v1.Hardware.smbios:type_name -> tenks.driver.v1.SMBIOS
+	19, // 15: tenks.driver.v1.Hardware.usb_devices:type_name -> tenks.driver.v1.USBDevice
+	20, // 16: tenks.driver.v1.Hardware.cdroms:type_name -> tenks.driver.v1.CDROM
+	22, // 17: tenks.driver.v1.PowerRequest.boot:type_name -> tenks.driver.v1.Boot
+	31, // 18: tenks.driver.v1.LoadsReply.loads:type_name -> tenks.driver.v1.Load
+	36, // 19: tenks.driver.v1.LuggageReply.files:type_name -> tenks.driver.v1.File
+	9,  // 20: tenks.driver.v1.ImportRequest.spec:type_name -> tenks.driver.v1.EnsureRequest
+	36, // 21: tenks.driver.v1.ImportRequest.files:type_name -> tenks.driver.v1.File
+	43, // 22: tenks.driver.v1.ForeignReply.nodes:type_name -> tenks.driver.v1.ForeignNode
+	44, // 23: tenks.driver.v1.ForeignNode.volumes:type_name -> tenks.driver.v1.ForeignVolume
+	45, // 24: tenks.driver.v1.ForeignNode.nics:type_name -> tenks.driver.v1.ForeignNIC
+	0,  // 25: tenks.driver.v1.Driver.Configure:input_type -> tenks.driver.v1.ConfigureRequest
+	2,  // 26: tenks.driver.v1.Driver.Ping:input_type -> tenks.driver.v1.PingRequest
+	4,  // 27: tenks.driver.v1.Driver.Info:input_type -> tenks.driver.v1.InfoRequest
+	6,  // 28: tenks.driver.v1.Driver.Instances:input_type -> tenks.driver.v1.InstancesRequest
+	9,  // 29: tenks.driver.v1.Driver.Ensure:input_type -> tenks.driver.v1.EnsureRequest
+	23, // 30: tenks.driver.v1.Driver.Remove:input_type -> tenks.driver.v1.RemoveRequest
+	25, // 31: tenks.driver.v1.Driver.Power:input_type -> tenks.driver.v1.PowerRequest
+	27, // 32: tenks.driver.v1.Driver.Watch:input_type -> tenks.driver.v1.WatchRequest
+	40, // 33: tenks.driver.v1.Driver.Console:input_type -> tenks.driver.v1.ConsoleData
+	29, // 34: tenks.driver.v1.Driver.Loads:input_type -> tenks.driver.v1.LoadsRequest
+	32, // 35: tenks.driver.v1.Driver.SetMedia:input_type -> tenks.driver.v1.SetMediaRequest
+	32, // 36: tenks.driver.v1.Driver.SetUSB:input_type -> tenks.driver.v1.SetMediaRequest
+	34, // 37: tenks.driver.v1.Driver.Luggage:input_type -> tenks.driver.v1.LuggageRequest
+	9,  // 38: tenks.driver.v1.Driver.Stage:input_type -> tenks.driver.v1.EnsureRequest
+	38, // 39: tenks.driver.v1.Driver.Import:input_type -> tenks.driver.v1.ImportRequest
+	41, // 40: tenks.driver.v1.Driver.Foreign:input_type -> tenks.driver.v1.ForeignRequest
+	1,  // 41: tenks.driver.v1.Driver.Configure:output_type -> tenks.driver.v1.ConfigureReply
+	3,  // 42: tenks.driver.v1.Driver.Ping:output_type -> tenks.driver.v1.PingReply
+	5,  // 43: tenks.driver.v1.Driver.Info:output_type -> tenks.driver.v1.InfoReply
+	7,  // 44: tenks.driver.v1.Driver.Instances:output_type -> tenks.driver.v1.InstancesReply
+	10, // 45: tenks.driver.v1.Driver.Ensure:output_type -> tenks.driver.v1.EnsureReply
+	24, // 46: tenks.driver.v1.Driver.Remove:output_type -> tenks.driver.v1.RemoveReply
+	26, // 47: tenks.driver.v1.Driver.Power:output_type -> tenks.driver.v1.PowerReply
+	28, // 48: tenks.driver.v1.Driver.Watch:output_type -> tenks.driver.v1.Event
+	40, // 49: tenks.driver.v1.Driver.Console:output_type -> tenks.driver.v1.ConsoleData
+	30, // 50: tenks.driver.v1.Driver.Loads:output_type -> tenks.driver.v1.LoadsReply
+	33, // 51: tenks.driver.v1.Driver.SetMedia:output_type -> tenks.driver.v1.SetMediaReply
+	33, // 52: tenks.driver.v1.Driver.SetUSB:output_type -> tenks.driver.v1.SetMediaReply
+	35, // 53: tenks.driver.v1.Driver.Luggage:output_type -> tenks.driver.v1.LuggageReply
+	37, // 54: tenks.driver.v1.Driver.Stage:output_type -> tenks.driver.v1.StageReply
+	39, // 55: tenks.driver.v1.Driver.Import:output_type -> tenks.driver.v1.ImportReply
+	42, // 56: tenks.driver.v1.Driver.Foreign:output_type -> tenks.driver.v1.ForeignReply
+	41, // [41:57] is the sub-list for method output_type
+	25, // [25:41] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -2842,7 +3317,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -42,6 +42,7 @@ const (
 	Driver_Luggage_FullMethodName   = "/tenks.driver.v1.Driver/Luggage"
 	Driver_Stage_FullMethodName     = "/tenks.driver.v1.Driver/Stage"
 	Driver_Import_FullMethodName    = "/tenks.driver.v1.Driver/Import"
+	Driver_Foreign_FullMethodName   = "/tenks.driver.v1.Driver/Foreign"
 )
 
 // DriverClient is the client API for Driver service.
@@ -73,6 +74,9 @@ type DriverClient interface {
 	Luggage(ctx context.Context, in *LuggageRequest, opts ...grpc.CallOption) (*LuggageReply, error)
 	Stage(ctx context.Context, in *EnsureRequest, opts ...grpc.CallOption) (*StageReply, error)
 	Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportReply, error)
+	// Foreign says what there is under names that are not ours. A driver that cannot take
+	// anything over answers UNIMPLEMENTED.
+	Foreign(ctx context.Context, in *ForeignRequest, opts ...grpc.CallOption) (*ForeignReply, error)
 }
 
 type driverClient struct {
@@ -245,6 +249,16 @@ func (c *driverClient) Import(ctx context.Context, in *ImportRequest, opts ...gr
 	return out, nil
 }
 
+func (c *driverClient) Foreign(ctx context.Context, in *ForeignRequest, opts ...grpc.CallOption) (*ForeignReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForeignReply)
+	err := c.cc.Invoke(ctx, Driver_Foreign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DriverServer is the server API for Driver service.
 // All implementations must embed UnimplementedDriverServer
 // for forward compatibility.
@@ -274,6 +288,9 @@ type DriverServer interface {
 	Luggage(context.Context, *LuggageRequest) (*LuggageReply, error)
 	Stage(context.Context, *EnsureRequest) (*StageReply, error)
 	Import(context.Context, *ImportRequest) (*ImportReply, error)
+	// Foreign says what there is under names that are not ours. A driver that cannot take
+	// anything over answers UNIMPLEMENTED.
+	Foreign(context.Context, *ForeignRequest) (*ForeignReply, error)
 	mustEmbedUnimplementedDriverServer()
 }
 
@@ -328,6 +345,9 @@ func (UnimplementedDriverServer) Stage(context.Context, *EnsureRequest) (*StageR
 }
 func (UnimplementedDriverServer) Import(context.Context, *ImportRequest) (*ImportReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Import not implemented")
+}
+func (UnimplementedDriverServer) Foreign(context.Context, *ForeignRequest) (*ForeignReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Foreign not implemented")
 }
 func (UnimplementedDriverServer) mustEmbedUnimplementedDriverServer() {}
 func (UnimplementedDriverServer) testEmbeddedByValue()                {}
@@ -602,6 +622,24 @@ func _Driver_Import_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Driver_Foreign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForeignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriverServer).Foreign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Driver_Foreign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriverServer).Foreign(ctx, req.(*ForeignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Driver_ServiceDesc is the grpc.ServiceDesc for Driver service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -660,6 +698,10 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Import",
 			Handler:    _Driver_Import_Handler,
+		},
+		{
+			MethodName: "Foreign",
+			Handler:    _Driver_Foreign_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

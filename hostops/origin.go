@@ -1,0 +1,89 @@
+package hostops
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"tenks/hostops/link"
+	"tenks/raftfsm/state"
+)
+
+// originLink is what there was of a node's port before it was declared.
+func originLink(n *state.Node, port int) (state.OriginLink, bool) {
+	if n.Origin == nil || port >= len(n.Origin.Links) {
+		return state.OriginLink{}, false
+	}
+	return n.Origin.Links[port], true
+}
+
+// tapName is the node-side end of a node's port.
+func tapName(n *state.Node, port int) string {
+	if l, ok := originLink(n, port); ok {
+		return l.Tap
+	}
+	return link.TapName(n.LinkName, port)
+}
+
+// adoptPort gives a port the names and addresses that it had.
+func adoptPort(p *link.Port, n *state.Node) error {
+	l, ok := originLink(n, p.Index)
+	if !ok {
+		return nil
+	}
+	p.Tap, p.Peer, p.PeerMAC, p.Adopt = l.Tap, l.Peer, l.PeerMAC, true
+	if l.Bridge != p.Bridge {
+		return fmt.Errorf("port %d: is in bridge %s, and that of physnet %q is %s here: two bridges of a host are not one physnet", p.Index, l.Bridge, n.Ports[p.Index].Physnet, p.Bridge)
+	}
+	return nil
+}
+
+// untouched reports whether a node is to be taken over and its driver has not done so yet.
+// Its links stay foreign until then: were the node removed, what is marked would go, and a
+// guest that is still another's lose its network.
+func (p *planner) untouched(n *state.Node) bool {
+	if !n.Origin.Adopted() {
+		return false
+	}
+	_, _, exists := p.have.find(n.UUID)
+	return !exists
+}
+
+// adoptBridge lets a bridge that a node was in become ours.
+func (p *planner) adoptBridge(b *link.Bridge) {
+	for _, n := range p.kept {
+		for i, port := range n.Ports {
+			if l, ok := originLink(n, i); ok && port.Physnet == b.Physnet && l.Bridge == b.Name && !b.Switch {
+				b.Adopt, b.MAC = true, l.BridgeMAC
+				return
+			}
+		}
+	}
+}
+
+// origins are the indices of the bridges that nodes were in, by physnet.
+func origins(nodes []*state.Node) map[string]int {
+	out := map[string]int{}
+	for _, n := range nodes {
+		for i, port := range n.Ports {
+			l, ok := originLink(n, i)
+			if index, named := link.BridgeIndex(l.Bridge); ok && named {
+				if _, twice := out[port.Physnet]; !twice {
+					out[port.Physnet] = index
+				}
+			}
+		}
+	}
+	return out
+}
+
+// adopted adds the indices of bridges that are to be adopted to those that are there,
+// unless one has the index of another physnet.
+func adopted(known, origins map[string]int) {
+	for _, physnet := range slices.Sorted(maps.Keys(origins)) {
+		_, there := known[physnet]
+		if i := origins[physnet]; !there && !slices.Contains(slices.Collect(maps.Values(known)), i) {
+			known[physnet] = i
+		}
+	}
+}
