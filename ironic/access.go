@@ -30,18 +30,21 @@ func label(a state.IronicAccess) string {
 	return "ironic " + u.Redacted()
 }
 
-// connect makes an API client. It talks to Keystone if there is one.
-func connect(ctx context.Context, a state.IronicAccess, tr *http.Transport, timeout time.Duration) (*gophercloud.ServiceClient, error) {
+// connect makes an API client. It talks to Keystone if there is one; the session is nil
+// otherwise.
+func connect(ctx context.Context, a state.IronicAccess, tr *http.Transport, timeout time.Duration) (*gophercloud.ServiceClient, *cloud.Session, error) {
 	hc := cloud.Client(tr, timeout)
 	switch a.Auth {
 	case "none", "":
-		return plain(a.Endpoint, hc)
+		sc, err := plain(a.Endpoint, hc)
+		return sc, nil, err
 	case "http_basic":
-		return basic(a.Endpoint, a.Username, a.Password.Reveal(), hc)
+		sc, err := basic(a.Endpoint, a.Username, a.Password.Reveal(), hc)
+		return sc, nil, err
 	case "cloud":
 		return byCloud(ctx, a, tr, hc)
 	}
-	return nil, fmt.Errorf("auth %q: is none of none, http_basic, cloud", a.Auth)
+	return nil, nil, fmt.Errorf("auth %q: is none of none, http_basic, cloud", a.Auth)
 }
 
 func plain(endpoint string, hc http.Client) (*gophercloud.ServiceClient, error) {
@@ -85,17 +88,17 @@ type standalone struct {
 	} `yaml:"auth"`
 }
 
-func byCloud(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc http.Client) (*gophercloud.ServiceClient, error) {
+func byCloud(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc http.Client) (*gophercloud.ServiceClient, *cloud.Session, error) {
 	var doc struct {
 		Clouds map[string]standalone `yaml:"clouds"`
 	}
 	if err := yaml.Unmarshal([]byte(a.CloudYAML.Reveal()), &doc); err != nil {
 		// yaml's message quotes the document, which holds secrets.
-		return nil, errors.New("clouds.yaml: is not what it should be")
+		return nil, nil, errors.New("clouds.yaml: is not what it should be")
 	}
 	entry, ok := doc.Clouds[a.Cloud]
 	if !ok {
-		return nil, errors.New("clouds.yaml: has no such entry")
+		return nil, nil, errors.New("clouds.yaml: has no such entry")
 	}
 	endpoint := entry.Endpoint
 	if endpoint == "" {
@@ -103,13 +106,16 @@ func byCloud(ctx context.Context, a state.IronicAccess, tr *http.Transport, hc h
 	}
 	switch entry.AuthType {
 	case "none":
-		return plain(endpoint, hc)
+		sc, err := plain(endpoint, hc)
+		return sc, nil, err
 	case "http_basic":
-		return basic(endpoint, entry.Auth.Username, entry.Auth.Password, hc)
+		sc, err := basic(endpoint, entry.Auth.Username, entry.Auth.Password, hc)
+		return sc, nil, err
 	}
 	session, err := cloud.Keystone(ctx, a, tr, hc)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return session.BareMetal(versioned(entry.Endpoint))
+	sc, err := session.BareMetal(versioned(entry.Endpoint))
+	return sc, session, err
 }

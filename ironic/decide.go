@@ -22,7 +22,12 @@ const (
 	createPort
 	patchPort
 	deletePort
+	createGroup
+	patchGroup
+	deleteGroup
 	provision
+	// recoverNode counts a try to get the node out of a failed state, before it is made.
+	recoverNode
 	maintain
 	unmaintain
 	remove
@@ -36,8 +41,13 @@ type action struct {
 	Verb    string
 	Patches []patch
 	Port    wantPort
+	Group   wantGroup
+	// PortID is the UUID of a port or port group.
 	PortID  string
 	Problem string
+	// Done says that the node has been taken to what is declared, Reached.
+	Done    bool
+	Reached state.EnrolTarget
 	// Again says that this step has failed before, so it is taken with backoff only.
 	Again bool
 }
@@ -90,17 +100,25 @@ const (
 	reasonRemoval = "tenks: removing the node"
 )
 
+// faultClean is Ironic's reason for maintenance after a failed cleaning (ironic.common.faults).
+const faultClean = "clean failure"
+
 // next decides the next step for a node that shall be enrolled, from what Ironic
 // has of it; r is nil if that is nothing.
 func next(n *state.Node, w want, r *record) action {
 	if r == nil {
 		return action{Kind: create}
 	}
-	if a, differs := nextChange(w, r); differs {
+	a, differs := nextChange(w, r)
+	if _, known := ways[r.State]; differs && (a.Kind != settled || !known) {
 		return a
 	}
+	// What Ironic refuses to change in a failed state can be changed once that is left.
 	if r.Maintenance && r.MaintenanceReason == reasonPorts {
 		return action{Kind: unmaintain}
+	}
+	if a, failed := nextRecovery(n, r); failed {
+		return a
 	}
 	return nextState(n, r)
 }
@@ -120,7 +138,7 @@ func nextChange(w want, r *record) (action, bool) {
 	case !slices.Equal(w.Traits, r.Traits):
 		return action{Kind: setTraits}, true
 	case len(ports) > 0:
-		return nextPort(ports[0], r, busy), true
+		return nextPort(ports, r, busy), true
 	case len(refused) > 0:
 		return action{Kind: settled, Problem: refusal(refused, r)}, true
 	}
@@ -169,69 +187,59 @@ func refusal(refused []patch, r *record) string {
 		r.Name, r.State, strings.Join(names, ", "))
 }
 
-// portChange is one difference between the wanted ports and Ironic's.
-type portChange struct {
-	action
-	// restricted changes need certain states, or maintenance.
-	restricted bool
-}
-
-func portChanges(w want, r *record) []portChange {
-	var out []portChange
-	kept := map[string]bool{}
-	for _, p := range w.Ports {
-		kept[p.MAC] = true
-		i := slices.IndexFunc(r.Ports, func(have portRecord) bool { return have.MAC == p.MAC })
-		if i < 0 {
-			out = append(out, portChange{action: action{Kind: createPort, Port: p}})
-			continue
-		}
-		if patches, restricted := diffPort(p, r.Ports[i]); len(patches) > 0 {
-			out = append(out, portChange{action{Kind: patchPort, PortID: r.Ports[i].UUID, Patches: patches}, restricted})
-		}
-	}
-	for _, have := range r.Ports {
-		if !kept[have.MAC] && have.Mark.ours(w.Mark.Mesh) {
-			out = append(out, portChange{action{Kind: deletePort, PortID: have.UUID}, false})
-		}
-	}
-	return out
-}
-
-// nextPort takes one change to a port. An available node is put into maintenance
-// for it, which nobody notices; one with an instance is left alone.
-func nextPort(c portChange, r *record, busy bool) action {
-	switch {
-	case !c.restricted, slices.Contains(portStates, r.State), r.Maintenance:
-		return c.action
-	case busy:
-		return action{Kind: waiting}
-	case r.State == stAvailable && r.InstanceUUID == "":
-		return action{Kind: maintain, Verb: reasonPorts}
-	}
-	return action{Kind: settled, Problem: fmt.Sprintf(
-		"node %s is %s in Ironic, which refuses to change its ports: it is done once the node is available", r.Name, r.State)}
-}
-
-// nextState moves a complete record towards available, once: a node that was
-// available before belongs to Ironic's users.
+// nextState moves a complete record towards what is declared, once: a node that has been
+// there belongs to Ironic's users, and so does one that was adopted.
 func nextState(n *state.Node, r *record) action {
-	enrolled := n.Ironic.Phase == state.IronicEnrolled
+	target := n.Enrol.State
+	recovering := r.recovery().recovering()
+	adopted := r.Mark != nil && r.Mark.Adopted
 	switch {
+	case r.State == stEnroll && target == state.TargetEnroll, adopted && !recovering && !slices.Contains(moving, r.State):
+		return well(n, r, action{Kind: settled, Done: true, Reached: target})
 	case r.State == stEnroll && r.LastError != "":
 		return action{Kind: provision, Verb: "manage", Again: true, Problem: failure(r)}
 	case r.State == stEnroll:
 		return action{Kind: provision, Verb: "manage"}
 	case slices.Contains(failed, r.State):
 		return action{Kind: settled, Problem: failure(r)}
-	case enrolled || !slices.Contains(young, r.State):
-		return action{Kind: settled}
-	case r.Maintenance && r.State == stManageable:
-		return action{Kind: settled, Problem: fmt.Sprintf("node %s is in maintenance in Ironic: %s", r.Name, r.MaintenanceReason)}
+	case arrived(n) && !recovering || !slices.Contains(young, r.State):
+		return well(n, r, action{Kind: settled})
 	case r.State == stManageable && r.Target == "":
-		return action{Kind: provision, Verb: "provide", Again: r.LastError != "", Problem: lastError(r)}
+		return nextManageable(n, r)
 	}
 	return action{Kind: waiting}
+}
+
+// nextManageable takes a node on that is manageable.
+func nextManageable(n *state.Node, r *record) action {
+	again := action{Kind: provision, Again: r.LastError != "", Problem: lastError(r)}
+	switch {
+	case r.Maintenance && r.Fault == faultClean && r.recovery().recovering():
+		return action{Kind: unmaintain}
+	case r.Maintenance:
+		return action{Kind: settled, Problem: fmt.Sprintf("node %s is in maintenance in Ironic: %s", r.Name, r.MaintenanceReason)}
+	case n.Enrol.Inspect && !r.Inspected:
+		again.Verb = "inspect"
+		return again
+	case n.Enrol.State.Rank() <= state.TargetManageable.Rank():
+		return well(n, r, action{Kind: settled, Done: true, Reached: state.TargetManageable})
+	case r.Retired:
+		return action{Kind: settled, Problem: fmt.Sprintf("node %s is retired in Ironic%s: it is not provided", r.Name, because(r.RetiredReason))}
+	}
+	again.Verb = "provide"
+	return again
+}
+
+// arrived reports whether a node has been taken to what is declared, or further.
+func arrived(n *state.Node) bool {
+	return n.Ironic.Phase == state.IronicEnrolled && n.Ironic.Reached.Rank() >= n.Enrol.State.Rank()
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
 }
 
 func failure(r *record) string {
@@ -252,8 +260,8 @@ func nextRemoval(n *state.Node, mesh string, r *record) action {
 	}
 	inUse := slices.Contains(occupied, r.State) || r.InstanceUUID != ""
 	switch {
-	case inUse && !n.Force:
-		return action{Kind: settled, Problem: inUseProblem(r)}
+	case r.Protected, !n.Force && (inUse || r.ofPeople()):
+		return action{Kind: settled, Problem: keptProblem(r)}
 	case r.Maintenance && (r.MaintenanceReason == reasonRemoval || !inUse && !slices.Contains(moving, r.State)):
 		return action{Kind: remove}
 	case slices.Contains(deletable, r.State) && r.InstanceUUID == "":
@@ -283,24 +291,47 @@ func leave(n *state.Node, r *record) action {
 	return action{Kind: waiting}
 }
 
-func inUseProblem(r *record) string {
-	if !slices.Contains(occupied, r.State) {
+// ofPeople reports whether somebody put the node into maintenance: not Ironic, and not we.
+func (r *record) ofPeople() bool {
+	return r.Maintenance && r.Fault == "" && r.MaintenanceReason != reasonPorts && r.MaintenanceReason != reasonRemoval
+}
+
+// keptProblem says why a record may not go; empty: it may.
+func keptProblem(r *record) string {
+	switch {
+	case r.Protected:
+		return fmt.Sprintf("node %s is protected in Ironic%s, against --force as well: end that, or leave its record with --forget",
+			r.Name, because(r.ProtectedReason))
+	case !slices.Contains(occupied, r.State) && r.InstanceUUID == "" && r.ofPeople():
+		return fmt.Sprintf("node %s is in maintenance in Ironic%s: end that or use --force", r.Name, because(r.MaintenanceReason))
+	case !slices.Contains(occupied, r.State) && r.InstanceUUID == "":
+		return ""
+	case !slices.Contains(occupied, r.State):
 		return fmt.Sprintf("node %s has instance %s in Ironic: undeploy it or use --force", r.Name, r.InstanceUUID)
 	}
 	return fmt.Sprintf("node %s is %s in Ironic: undeploy it or use --force", r.Name, r.State)
 }
 
 // conflict says why a node cannot be enrolled: what stands in its way in Ironic
-// and is not ours. It returns the node's own record, or nil.
-func conflict(w want, inv *inventory) (r *record, problem string) {
-	if r = inv.nodes[w.UUID]; r != nil && !r.Mark.ours(w.Mark.Mesh) {
+// and is not ours. It returns the node's own record, or nil; that has no mark if the node
+// is to adopt it.
+func conflict(w want, inv *inventory, adopt bool) (r *record, problem string) {
+	r = inv.of(w.UUID, w.Mark.Mesh)
+	if r == nil && adopt {
+		r = inv.byName[w.Name]
+	}
+	if r != nil && !r.Mark.ours(w.Mark.Mesh) && (r.Mark != nil || !adopt) {
 		return nil, fmt.Sprintf("Ironic has a node %s (%s) with this UUID that is not of this mesh: it is left alone", r.UUID, r.Name)
 	}
-	if other := inv.byName[w.Name]; other != nil && other.UUID != w.UUID {
+	uuid := w.UUID
+	if r != nil {
+		uuid = r.UUID
+	}
+	if other := inv.byName[w.Name]; other != nil && other.UUID != uuid {
 		return r, fmt.Sprintf("Ironic has another node named %s (%s): it is left alone", other.Name, other.UUID)
 	}
 	for _, p := range w.Ports {
-		if other, held := inv.byMAC[p.MAC]; held && other.NodeUUID != w.UUID {
+		if other, held := inv.byMAC[p.MAC]; held && other.NodeUUID != uuid {
 			return r, fmt.Sprintf("Ironic has MAC %s on node %s: it is left alone", p.MAC, nodeLabel(inv, other.NodeUUID))
 		}
 	}
@@ -312,24 +343,4 @@ func nodeLabel(inv *inventory, uuid string) string {
 		return fmt.Sprintf("%s (%s)", n.Name, uuid)
 	}
 	return uuid
-}
-
-// statusOf is the status of a node for which nothing is to be done now.
-func statusOf(n *state.Node, r *record, problem string) state.IronicStatus {
-	s := state.IronicStatus{Phase: n.Ironic.Phase, Error: problem}
-	if s.Phase == state.IronicGone {
-		s.Phase = ""
-	}
-	if r == nil {
-		return s
-	}
-	s.ProvisionState = r.State
-	switch {
-	case n.Removing:
-	case !slices.Contains(young, r.State):
-		s.Phase = state.IronicEnrolled
-	case s.Phase == "":
-		s.Phase = state.IronicEnrolling
-	}
-	return s
 }

@@ -65,7 +65,7 @@ func TestNext(t *testing.T) {
 		"leaves a manageable node to its user":   {have: change{State: stManageable, Phase: "enrolled"}, want: settled},
 		"does not provide in maintenance":        {have: change{State: stManageable, Maintenance: true, Reason: "bad disk"}, want: settled, problem: "node tk0 is in maintenance in Ironic: bad disk"},
 		"waits for cleaning":                     {have: change{State: stCleanWait, Target: stAvailable}, want: waiting},
-		"reports a failed cleaning":              {have: change{State: stCleanFailed, LastError: "timeout"}, want: settled, problem: "node tk0 is clean failed in Ironic: timeout"},
+		"reports a failed cleaning":              {have: change{State: stCleanFailed, LastError: "timeout"}, want: settled, problem: "node tk0 is clean failed in Ironic: timeout; tenks node recover tk0 tries again"},
 		"is content with available":              {have: change{State: stAvailable}, want: settled},
 		"is content with active":                 {have: change{State: stActive, Phase: "enrolled"}, want: settled},
 		"waits while a user deploys, if changed": {have: change{State: stDeploying, Target: stActive, Phase: "enrolled", Set: map[string]any{"/properties/cpus": 9}}, want: waiting},
@@ -160,13 +160,15 @@ func TestNextRemoval(t *testing.T) {
 		"clean wait":                             {&record{State: stCleanWait, Mark: ours}, false, waiting, "", ""},
 		"clean wait, forced":                     {&record{State: stCleanWait, Mark: ours}, true, provision, "abort", ""},
 		"clean failed goes back to manageable":   {&record{State: stCleanFailed, Mark: ours}, false, provision, "manage", ""},
-		"clean failed in maintenance is deleted": {&record{State: stCleanFailed, Mark: ours, Maintenance: true}, false, remove, "", ""},
+		"clean failed in maintenance is deleted": {&record{State: stCleanFailed, Mark: ours, Maintenance: true, Fault: faultClean}, false, remove, "", ""},
 		"verifying":                              {&record{State: stVerifying, Mark: ours}, false, waiting, "", ""},
 		"undeploying failed, forced":             {&record{State: stError, Mark: ours}, true, maintain, reasonRemoval, ""},
 		"undeploying failed, in our maintenance": {&record{State: stError, Mark: ours, Maintenance: true, MaintenanceReason: reasonRemoval}, true, remove, "", ""},
 		"available with an instance":             {&record{Name: "tk0", State: stAvailable, InstanceUUID: "i", Mark: ours}, false, settled, "", "node tk0 has instance i in Ironic: undeploy it or use --force"},
 		"available with an instance, forced":     {&record{State: stAvailable, InstanceUUID: "i", Mark: ours}, true, maintain, reasonRemoval, ""},
-		"a broken node in a user's maintenance":  {&record{State: stInspectFailed, Mark: ours, Maintenance: true, MaintenanceReason: "x"}, false, remove, "", ""},
+		"in maintenance of somebody's":           {&record{Name: "tk0", State: stInspectFailed, Mark: ours, Maintenance: true, MaintenanceReason: "x"}, false, settled, "", "node tk0 is in maintenance in Ironic (x): end that or use --force"},
+		"in maintenance of somebody's, forced":   {&record{State: stInspectFailed, Mark: ours, Maintenance: true, MaintenanceReason: "x"}, true, remove, "", ""},
+		"protected, forced":                      {&record{Name: "tk0", State: stActive, Mark: ours, Protected: true, ProtectedReason: "mine"}, true, settled, "", "node tk0 is protected in Ironic (mine), against --force as well: end that, or leave its record with --forget"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := placed()

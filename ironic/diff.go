@@ -54,6 +54,9 @@ func diffField(w want, r *record, path string) (value any, differs bool) {
 		merged := mergeCapabilities(text(have), text(value))
 		return merged, merged != mergeCapabilities("", text(have))
 	}
+	if raw, ok := value.(json.RawMessage); ok {
+		return value, !exists || !sameJSON(raw, have)
+	}
 	return value, text(have) != text(value)
 }
 
@@ -77,23 +80,81 @@ func (w want) stale(r *record) []string {
 		// An interface that is unset has the default as its value, which must not be
 		// taken away again: so it is done while the mark names it, and only then.
 		_, wanted := w.Fields[path]
-		return wanted || text(r.Fields[path]) == ""
+		have, exists := r.Fields[path]
+		return wanted || !exists || text(have) == "" && !strings.HasPrefix(path, "/extra/")
 	})
+}
+
+// sameJSON compares a value that is JSON with one that came from JSON.
+func sameJSON(want json.RawMessage, have any) bool {
+	var value any
+	return json.Unmarshal(want, &value) == nil && canonical(value) == canonical(have)
+}
+
+func canonical(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("ironic: marshal: %v", err)) // came from JSON
+	}
+	return string(b)
 }
 
 // diffPort returns the patch for a port; connectivity reports whether it holds
 // what Ironic changes in few states only.
 func diffPort(w wantPort, r portRecord) (patches []patch, connectivity bool) {
 	if w.Physnet != r.Physnet {
-		patches, connectivity = append(patches, patch{"replace", "/physical_network", w.Physnet}), true
+		patches = append(patches, patch{"replace", "/physical_network", w.Physnet})
 	}
 	if w.Link != nil && text(w.Link) != text(r.Link) {
-		patches, connectivity = append(patches, patch{"replace", "/local_link_connection", w.Link}), true
+		patches = append(patches, patch{"replace", "/local_link_connection", w.Link})
 	}
+	had := func(path string) bool { return r.Mark != nil && slices.Contains(r.Mark.Managed, path) }
+	switch {
+	case w.PXE != nil && *w.PXE != r.PXE:
+		patches = append(patches, patch{"replace", pathPXE, *w.PXE})
+	case w.PXE == nil && had(pathPXE) && !r.PXE:
+		patches = append(patches, patch{"replace", pathPXE, true}) // Ironic's default
+	}
+	switch {
+	case w.Group != "" && w.Group != r.Group:
+		patches = append(patches, patch{"replace", pathGroup, w.Group})
+	case w.Group == "" && had(pathGroup) && r.Group != "":
+		patches = append(patches, patch{Op: "remove", Path: pathGroup})
+	}
+	connectivity = len(patches) > 0
 	if !w.Mark.equal(r.Mark) {
 		patches = append(patches, patch{"add", pointer("extra", markKey), w.Mark})
 	}
 	return patches, connectivity
+}
+
+// diffGroup returns the patch for a port group of ours.
+func diffGroup(w wantGroup, r groupRecord) []patch {
+	var patches []patch
+	set := func(differs bool, path string, value any) {
+		if differs {
+			patches = append(patches, patch{"replace", path, value})
+		}
+	}
+	set(w.Name != r.Name, "/name", w.Name)
+	set(w.Mode != r.Mode, "/mode", w.Mode)
+	set(w.Standalone != r.Standalone, pathStandalone, w.Standalone)
+	set(!sameJSON(w.Properties, orEmpty(r.Properties)), "/properties", w.Properties)
+	set(w.Address != "" && w.Address != r.Address, "/address", w.Address)
+	if w.Address == "" && r.Address != "" {
+		patches = append(patches, patch{Op: "remove", Path: "/address"})
+	}
+	if !w.Mark.equal(r.Mark) {
+		patches = append(patches, patch{"add", pointer("extra", markKey), w.Mark})
+	}
+	return patches
+}
+
+func orEmpty(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return m
 }
 
 // text makes values comparable: JSON numbers and the strings that other clients

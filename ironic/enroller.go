@@ -128,11 +128,12 @@ func (e *Enroller) Close() {
 
 // pass visits every Ironic; unless always is set, only those that are due.
 func (e *Enroller) pass(ctx context.Context, snap *state.Snapshot, always bool) error {
-	work, orphans := gather(snap)
+	work, limits, orphans := gather(snap)
 	e.adopt(work)
 	var g errgroup.Group
 	for access, nodes := range work {
 		s := e.sites[access]
+		s.limits = limits[access]
 		if s.inBackoff() || !always && !s.due(nodes) {
 			continue
 		}
@@ -175,9 +176,12 @@ func (e *Enroller) report(ctx context.Context, reports []state.NodeIronicReport)
 
 // gather sorts the nodes that concern Ironic by the Ironic they are in. Nodes that
 // leave a cluster without access to Ironic get their report at once.
-func gather(snap *state.Snapshot) (work map[state.IronicAccess][]*state.Node, orphans []state.NodeIronicReport) {
-	work = map[state.IronicAccess][]*state.Node{}
+func gather(snap *state.Snapshot) (work map[state.IronicAccess][]*state.Node, limits map[state.IronicAccess]state.IronicLimits, orphans []state.NodeIronicReport) {
+	work, limits = map[state.IronicAccess][]*state.Node{}, map[state.IronicAccess]state.IronicLimits{}
 	for _, c := range snap.Clusters() {
+		if c.Ironic != nil {
+			limits[*c.Ironic] = tighter(limits[*c.Ironic], c.IronicLimits)
+		}
 		for _, n := range reached(snap, snap.NodesOf(c.Name)) {
 			switch {
 			case !concerned(n):
@@ -192,7 +196,18 @@ func gather(snap *state.Snapshot) (work map[state.IronicAccess][]*state.Node, or
 			}
 		}
 	}
-	return work, orphans
+	return work, limits, orphans
+}
+
+// tighter bounds an Ironic that clusters share by the lowest of their limits.
+func tighter(a, b state.IronicLimits) state.IronicLimits {
+	if a.Concurrency == 0 || b.Concurrency > 0 && b.Concurrency < a.Concurrency {
+		a.Concurrency = b.Concurrency
+	}
+	if a.Rate == 0 || b.Rate > 0 && b.Rate < a.Rate {
+		a.Rate = b.Rate
+	}
+	return a
 }
 
 // concerned reports whether Ironic has, or shall have, something to do with a node.

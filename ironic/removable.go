@@ -34,22 +34,21 @@ func Removable(ctx context.Context, access state.IronicAccess, nodes []*state.No
 	}
 	refused := map[string]string{}
 	for _, n := range nodes {
-		r := inv.nodes[n.UUID]
+		r := inv.record(n)
 		if r == nil || r.Mark == nil {
 			continue
 		}
-		if slices.Contains(occupied, r.State) || r.InstanceUUID != "" {
-			refused[n.UUID] = inUseProblem(r)
+		if why := keptProblem(r); why != "" {
+			refused[n.UUID] = why
 		}
 	}
 	return refused, nil
 }
 
 func listOnce(ctx context.Context, access state.IronicAccess, tr *http.Transport) (*inventory, error) {
-	sc, err := connect(ctx, access, tr, removableTimeout)
+	sc, _, err := connect(ctx, access, tr, removableTimeout)
 	if err != nil {
 		return nil, err
 	}
-	sc.Microversion = microversion
-	return (&client{sc: sc}).inventory(ctx)
+	return (&client{sc: sc, pace: &pace{}}).inventory(ctx, usualMinor, "", false)
 }

@@ -1,9 +1,11 @@
 package ironic
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +21,9 @@ type site struct {
 	access    state.IronicAccess
 	transport *http.Transport
 	client    *client
+	images    images
+	pace      *pace
+	limits    state.IronicLimits
 	down      cloud.Backoff
 	// next is when to look again; seen stands for the nodes as of the last look.
 	next  time.Time
@@ -48,7 +53,7 @@ type seen struct {
 }
 
 func newSite(e *Enroller, access state.IronicAccess) *site {
-	return &site{e: e, access: access, transport: cloud.Transport(e.cfg.Parallel), nodes: map[string]*stepBackoff{}}
+	return &site{e: e, access: access, pace: &pace{}, images: images{}, transport: cloud.Transport(e.cfg.Parallel), nodes: map[string]*stepBackoff{}}
 }
 
 func (s *site) close() { s.transport.CloseIdleConnections() }
@@ -102,10 +107,11 @@ type result struct {
 // of no use now; the results are what got done all the same.
 func (s *site) work(ctx context.Context, nodes []*state.Node) ([]*state.Node, []result, error) {
 	results := make([]result, len(nodes))
-	if err := s.connect(ctx, nodes); err != nil {
+	if err := s.connect(ctx); err != nil {
 		return nodes, results, err
 	}
-	inv, err := s.client.inventory(ctx)
+	nodes = s.images.resolve(ctx, nodes, s.client.glance)
+	inv, err := s.client.inventory(ctx, needed(nodes), s.e.cfg.Mesh, slices.ContainsFunc(nodes, hasGroups))
 	if err != nil {
 		return nodes, results, err
 	}
@@ -114,7 +120,7 @@ func (s *site) work(ctx context.Context, nodes []*state.Node) ([]*state.Node, []
 		return nodes, results, err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.e.cfg.Parallel)
+	g.SetLimit(cmp.Or(s.limits.Concurrency, s.e.cfg.Parallel))
 	for i, n := range nodes {
 		g.Go(func() (err error) {
 			if ctx.Err() == nil {
@@ -126,23 +132,20 @@ func (s *site) work(ctx context.Context, nodes []*state.Node) ([]*state.Node, []
 	return nodes, results, g.Wait()
 }
 
-func (s *site) connect(ctx context.Context, nodes []*state.Node) error {
-	if s.client == nil {
-		sc, err := connect(ctx, s.access, s.transport, s.e.cfg.Timeout)
-		if err != nil {
-			return err
-		}
-		s.client = &client{sc: sc}
+func hasGroups(n *state.Node) bool { return n.Enrol != nil && len(n.Enrol.PortGroups) > 0 }
+
+func (s *site) connect(ctx context.Context) error {
+	s.pace.set(s.limits.Rate)
+	if s.client != nil {
+		return nil
 	}
-	s.client.firmware = false
-	for _, n := range nodes {
-		if n.Enrol != nil && n.Enrol.Interfaces["firmware"] != "" {
-			s.client.firmware = true
-		}
+	sc, session, err := connect(ctx, s.access, s.transport, s.e.cfg.Timeout)
+	if err != nil {
+		return err
 	}
-	s.client.sc.Microversion = microversion
-	if s.client.firmware {
-		s.client.sc.Microversion = microversionFirmware
+	s.client = &client{sc: sc, pace: s.pace, glance: session.Image}
+	if session == nil {
+		s.client.glance = nil
 	}
 	return nil
 }
@@ -160,14 +163,10 @@ func (s *site) announce(ctx context.Context, nodes []*state.Node, inv *inventory
 	var reports []state.NodeIronicReport
 	for i, n := range nodes {
 		out[i] = n
-		if !enrollable(n) || inv.nodes[n.UUID] != nil || n.Ironic.Phase == state.IronicEnrolling {
+		if !enrollable(n) || inv.of(n.UUID, s.e.cfg.Mesh).marked(s.e.cfg.Mesh) || n.Ironic.Phase == state.IronicEnrolling {
 			continue
 		}
-		w, err := wanted(n, s.e.cfg.Mesh)
-		if err != nil {
-			continue
-		}
-		if _, problem := conflict(w, inv); problem != "" {
+		if _, _, problem := s.target(n, inv); problem != "" {
 			continue
 		}
 		changed := *n

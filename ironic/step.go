@@ -19,14 +19,18 @@ const mostSteps = 64
 // says that Ironic is of no use now.
 func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result, error) {
 	if !n.Removing && !enrollable(n) {
-		return s.observed(n, inv.nodes[n.UUID]), nil
+		return s.observed(n, inv.of(n.UUID, s.e.cfg.Mesh)), nil
 	}
-	w, r, problem := s.target(n, inv)
+	base, r, problem := s.target(n, inv)
 	if problem != "" {
 		return result{status: statusOf(n, r, problem), done: true}, nil
 	}
 	last := ""
 	for range mostSteps {
+		w := base
+		if r != nil && !n.Removing {
+			w.claim(r, r.Mark == nil)
+		}
 		a := s.decide(n, w, r)
 		if a.Kind == settled || a.Kind == waiting || a.Kind == gone {
 			return s.ended(n, r, a), nil
@@ -52,13 +56,18 @@ func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result,
 // no declaration.
 func (s *site) target(n *state.Node, inv *inventory) (w want, r *record, problem string) {
 	if n.Removing {
-		return want{}, inv.nodes[n.UUID], ""
+		return want{}, inv.of(n.UUID, s.e.cfg.Mesh), ""
 	}
 	w, err := wanted(n, s.e.cfg.Mesh)
 	if err != nil {
 		return w, nil, err.Error()
 	}
-	r, problem = conflict(w, inv)
+	if r, problem = conflict(w, inv, n.AdoptIronic); problem != "" {
+		return w, r, problem
+	}
+	if problem = tooOld(n, s.client.most); problem == "" {
+		problem = s.images.problem(n)
+	}
 	return w, r, problem
 }
 
@@ -88,6 +97,12 @@ func (s *site) ended(n *state.Node, r *record, a action) result {
 	res := result{status: statusOf(n, r, cloud.Scrub(a.Problem, secretsOf(n)...)), busy: a.Kind == waiting, done: true}
 	if a.Kind == settled {
 		s.nodeDone(n.UUID)
+		if a.Done {
+			res.status.Phase, res.status.Reached = state.IronicEnrolled, a.Reached
+		}
+		if res.status.Reached == state.TargetAvailable {
+			res.status.Reached = ""
+		}
 		return res
 	}
 	// While the next attempt runs, the reason of the last failure stays to be seen.
@@ -116,7 +131,7 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 	}
 	problem := fmt.Sprintf("node %s: %s: %s", n.Name, a, cloud.Describe(err))
 	if code, _ := cloud.Answer(err); code == http.StatusConflict && (a.Kind == create || a.Kind == createPort) {
-		why, err := s.collision(ctx, w)
+		why, err := s.collision(ctx, n, w)
 		if err != nil {
 			return result{}, err
 		}
@@ -130,7 +145,7 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 }
 
 // collision names the foreign object that a create ran into.
-func (s *site) collision(ctx context.Context, w want) (string, error) {
+func (s *site) collision(ctx context.Context, n *state.Node, w want) (string, error) {
 	inv, err := s.client.hidden(ctx, w)
 	if err != nil {
 		if blameFor(err) == blameSite {
@@ -138,24 +153,27 @@ func (s *site) collision(ctx context.Context, w want) (string, error) {
 		}
 		return "", nil
 	}
-	_, problem := conflict(w, inv)
+	_, problem := conflict(w, inv, n.AdoptIronic)
 	return problem, nil
 }
 
 // act makes one call and returns the record as it is after it.
 func (s *site) act(ctx context.Context, n *state.Node, w want, r *record, a action) (*record, error) {
 	c := s.client
+	if err := c.pace.wait(ctx); err != nil {
+		return nil, err
+	}
 	switch a.Kind {
 	case create:
 		return c.create(ctx, w)
-	case patchNode:
+	case patchNode, recoverNode:
 		after, err := c.patchNode(ctx, r.UUID, a.Patches)
 		if err != nil {
 			return nil, err
 		}
 		// What failed before may do now.
 		s.overcome(n.UUID, a.String())
-		after.Ports = r.Ports
+		after.Ports, after.Groups = r.Ports, r.Groups
 		return after, nil
 	}
 	after := *r
@@ -174,11 +192,16 @@ func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a a
 	case deletePort:
 		r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(p portRecord) bool { return p.UUID == a.PortID })
 		return c.deletePort(ctx, a.PortID)
+	case createGroup, patchGroup:
+		return s.putGroup(ctx, r, a)
+	case deleteGroup:
+		r.Groups = slices.DeleteFunc(slices.Clone(r.Groups), func(g groupRecord) bool { return g.UUID == a.PortID })
+		return c.deleteGroup(ctx, a.PortID)
 	case maintain:
 		r.Maintenance, r.MaintenanceReason = true, a.Verb
 		return c.maintain(ctx, r.UUID, a.Verb)
 	case unmaintain:
-		r.Maintenance, r.MaintenanceReason = false, ""
+		r.Maintenance, r.MaintenanceReason, r.Fault = false, "", ""
 		return c.unmaintain(ctx, r.UUID)
 	case provision:
 		level := slog.LevelInfo
@@ -186,7 +209,7 @@ func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a a
 			level = slog.LevelDebug
 		}
 		s.e.cfg.Log.Log(ctx, level, "ironic: provision state asked for", "node", n.Name, "verb", a.Verb, "from", r.State)
-		r.State = begun(r.State, a.Verb)
+		r.State, r.LastError = begun(r.State, a.Verb), ""
 		return c.provision(ctx, r.UUID, a.Verb)
 	case remove:
 		s.e.cfg.Log.InfoContext(ctx, "ironic: node deleted", "node", n.Name, "from", r.State)
@@ -211,6 +234,21 @@ func (s *site) putPort(ctx context.Context, r *record, a action) error {
 	return err
 }
 
+func (s *site) putGroup(ctx context.Context, r *record, a action) error {
+	var (
+		g   groupRecord
+		err error
+	)
+	if a.Kind == createGroup {
+		g, err = s.client.createGroup(ctx, r.UUID, a.Group)
+	} else {
+		g, err = s.client.patchGroup(ctx, a.PortID, a.Patches)
+	}
+	r.Groups = slices.DeleteFunc(slices.Clone(r.Groups), func(have groupRecord) bool { return have.UUID == g.UUID })
+	r.Groups = append(r.Groups, g)
+	return err
+}
+
 // begun is the state that a verb leads to at once. Most are moving states, so that
 // the pass waits for Ironic's own word.
 func begun(from, verb string) string {
@@ -222,6 +260,8 @@ func begun(from, verb string) string {
 		return stManageable
 	case "provide":
 		return stCleaning
+	case "inspect":
+		return stInspecting
 	case "deleted":
 		return stDeleting
 	}
@@ -230,6 +270,7 @@ func begun(from, verb string) string {
 
 var kindNames = map[kind]string{settled: "nothing to do", waiting: "wait", create: "create", patchNode: "change",
 	setTraits: "set traits", createPort: "create port", patchPort: "change port", deletePort: "delete port",
+	createGroup: "create port group", patchGroup: "change port group", deleteGroup: "delete port group", recoverNode: "recover",
 	provision: "", maintain: "set maintenance", unmaintain: "end maintenance", remove: "delete", gone: "gone"}
 
 // String names the step, as in "create port 52:54:00:00:00:01", without values.
@@ -237,6 +278,8 @@ func (a action) String() string {
 	switch a.Kind {
 	case createPort:
 		return kindNames[a.Kind] + " " + a.Port.MAC
+	case createGroup:
+		return kindNames[a.Kind] + " " + a.Group.Name
 	case provision:
 		return a.Verb
 	}

@@ -1,11 +1,15 @@
 package ironic
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"tenks/raftfsm/state"
 )
@@ -19,13 +23,37 @@ type want struct {
 	Traits []string
 	Mark   mark
 	Ports  []wantPort
+	Groups []wantGroup
 }
 
 type wantPort struct {
 	MAC, Physnet string
 	// Link is nil where the hypervisor reported none.
 	Link map[string]any
-	Mark mark
+	// PXE is nil where it is not declared.
+	PXE *bool
+	// Group is the UUID of the port group that it shall be in; empty: none of ours.
+	Group string
+	Mark  mark
+}
+
+type wantGroup struct {
+	UUID, Name string
+	// Address is empty for none.
+	Address, Mode string
+	Standalone    bool
+	Properties    json.RawMessage
+	Mark          mark
+}
+
+// body is that of a request that creates the group.
+func (g wantGroup) body(node string) map[string]any {
+	body := map[string]any{"uuid": g.UUID, "node_uuid": node, "name": g.Name, "mode": g.Mode,
+		"standalone_ports_supported": g.Standalone, "properties": g.Properties, "extra": map[string]any{markKey: g.Mark}}
+	if g.Address != "" {
+		body["address"] = g.Address
+	}
+	return body
 }
 
 const (
@@ -35,6 +63,13 @@ const (
 	pathSNMPPrivKey     = "/driver_info/snmp_priv_key"
 	pathSNMPCommunity   = "/driver_info/snmp_community"
 	pathCapabilities    = "/properties/capabilities"
+	pathPXE             = "/pxe_enabled"
+	pathGroup           = "/portgroup_uuid"
+	pathStandalone      = "/standalone_ports_supported"
+	// managedGroups is among what is managed of a node that has port groups of ours.
+	managedGroups = "port groups"
+	// defaultMode is Ironic's default_portgroup_mode: a mode cannot be taken away.
+	defaultMode = "active-backup"
 )
 
 // bmcKeys are the keys of driver_info by hardware type: what is of another one goes.
@@ -57,17 +92,87 @@ func wanted(n *state.Node, mesh string) (want, error) {
 	}
 	w.properties(n)
 	w.enrolment(n.Enrol)
+	w.ports(n)
 	slices.Sort(w.Mark.Managed)
 	slices.Sort(w.Unset)
+	return w, nil
+}
+
+// claim takes over from a record what goes on with it; adopting says that it becomes the
+// node's just now.
+func (w *want) claim(r *record, adopting bool) {
+	if r.UUID != w.UUID {
+		w.Mark.Node = w.UUID
+	}
+	w.Mark.Adopted = adopting
+	if m := r.Mark; m != nil {
+		w.Mark.Adopted, w.Mark.Kept, w.Mark.Recovery = m.Adopted, m.Kept, m.Recovery
+	} else if adopting {
+		w.Mark.Kept = slices.DeleteFunc(slices.Clone(r.Traits), func(t string) bool { return slices.Contains(w.Traits, t) })
+	}
+	w.Traits = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.Traits, w.Mark.Kept))))
+	if len(groupsOf(r, w.Mark.Mesh)) > 0 && len(w.Groups) == 0 {
+		// Still ours to remove.
+		w.Mark.Managed = append(w.Mark.Managed, managedGroups)
+		slices.Sort(w.Mark.Managed)
+	}
+}
+
+// groupsOf are the port groups of ours that a record has.
+func groupsOf(r *record, mesh string) []groupRecord {
+	return slices.DeleteFunc(slices.Clone(r.Groups), func(g groupRecord) bool { return !g.Mark.ours(mesh) })
+}
+
+// ports are the node's, and the groups that they are in.
+func (w *want) ports(n *state.Node) {
 	for i, p := range n.Ports {
-		port := wantPort{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet, Mark: mark{Mesh: mesh, Cluster: n.Cluster}}
+		port := wantPort{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet, Mark: mark{Mesh: w.Mark.Mesh, Cluster: n.Cluster}}
 		if i < len(n.Host.Links) && n.Host.Links[i].BridgeMAC != "" {
 			l := n.Host.Links[i]
 			port.Link = map[string]any{"switch_id": l.BridgeMAC, "switch_info": l.Bridge, "port_id": l.Link}
 		}
+		if n.Enrol != nil && i < len(n.Enrol.PXE) {
+			port.PXE = &n.Enrol.PXE[i]
+			port.Mark.Managed = append(port.Mark.Managed, pathPXE)
+		}
 		w.Ports = append(w.Ports, port)
 	}
-	return w, nil
+	if n.Enrol == nil || len(n.Enrol.PortGroups) == 0 {
+		return
+	}
+	w.Mark.Managed = append(w.Mark.Managed, managedGroups)
+	for _, g := range n.Enrol.PortGroups {
+		w.group(n, g)
+	}
+}
+
+func (w *want) group(n *state.Node, g state.PortGroup) {
+	// The UUID is ours, so that a repeated create is refused.
+	id := uuid.NewSHA1(uuid.NameSpaceOID, []byte("tenks port group\x00"+n.UUID+"\x00"+g.Name))
+	group := wantGroup{UUID: id.String(), Name: n.Name + "-" + g.Name, Address: g.Address, Mode: cmp.Or(g.Mode, defaultMode),
+		Standalone: !g.Dependent, Properties: object(g.Properties), Mark: mark{Mesh: w.Mark.Mesh, Cluster: n.Cluster}}
+	for _, i := range g.Ports {
+		if i >= len(w.Ports) {
+			continue
+		}
+		port := &w.Ports[i]
+		port.Group = group.UUID
+		port.Mark.Managed = append(port.Mark.Managed, pathGroup)
+		slices.Sort(port.Mark.Managed)
+		if g.FirstPort && i == g.Ports[0] {
+			group.Address = port.MAC
+		}
+	}
+	w.Groups = append(w.Groups, group)
+}
+
+// object makes one of values that are JSON.
+func object(values map[string]string) json.RawMessage {
+	raw := make(map[string]json.RawMessage, len(values))
+	for key, v := range values {
+		raw[key] = json.RawMessage(v)
+	}
+	return json.RawMessage(canonical(raw))
 }
 
 func (w *want) driverInfo(n *state.Node) error {
@@ -203,9 +308,9 @@ func (w *want) enrolment(e *state.Enrolment) {
 	if e == nil {
 		return
 	}
-	set := func(path, value string) {
+	set := func(path string, value any) {
 		if path == pathCapabilities {
-			value = mergeCapabilities(fmt.Sprint(w.Fields[path]), value)
+			value = mergeCapabilities(text(w.Fields[path]), text(value))
 		}
 		w.Fields[path] = value
 		w.Mark.Managed = append(w.Mark.Managed, path)
@@ -213,11 +318,23 @@ func (w *want) enrolment(e *state.Enrolment) {
 	for key, value := range e.Properties {
 		set(pointer("properties", key), value)
 	}
+	for key, value := range e.Objects {
+		set(pointer("properties", key), json.RawMessage(value))
+	}
+	for key, value := range e.Extra {
+		if key != markKey {
+			set(pointer("extra", key), json.RawMessage(value))
+		}
+	}
+	if e.AutomatedClean != "" {
+		set("/automated_clean", e.AutomatedClean == "true")
+	}
 	for kind, name := range e.Interfaces {
 		set("/"+kind+"_interface", name)
 	}
 	for path, value := range map[string]string{"/resource_class": e.ResourceClass,
-		"/conductor_group": strings.ToLower(e.ConductorGroup), "/description": e.Description} {
+		"/conductor_group": strings.ToLower(e.ConductorGroup), "/description": e.Description,
+		"/shard": e.Shard, "/owner": e.Owner, "/lessee": e.Lessee} {
 		if value != "" {
 			set(path, value)
 		}

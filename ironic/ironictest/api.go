@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +20,14 @@ func (i *Ironic) handler() http.Handler {
 	handle("GET /v1/nodes", i.listNodes)
 	handle("POST /v1/nodes", i.createNode)
 	handle("GET /v1/nodes/{id}", i.onNode(func(n *node, _ *http.Request, _ any) (int, any, *refusal) { return 200, show(n.doc), nil }))
-	handle("PATCH /v1/nodes/{id}", i.onNode(func(n *node, _ *http.Request, body any) (int, any, *refusal) {
+	handle("PATCH /v1/nodes/{id}", i.onNode(func(n *node, r *http.Request, body any) (int, any, *refusal) {
 		ops := operations(body)
+		for _, op := range ops {
+			path, _ := op["path"].(string)
+			if why := tooNew([]string{strings.TrimPrefix(path, "/")}, minorOf(r)); why != nil {
+				return 0, nil, why
+			}
+		}
 		if why := i.patchNode(n, ops); why != nil {
 			return 0, nil, why
 		}
@@ -48,9 +53,15 @@ func (i *Ironic) handler() http.Handler {
 		return 202, nil, nil
 	}))
 	handle("DELETE /v1/nodes/{id}/maintenance", i.onNode(func(n *node, _ *http.Request, _ any) (int, any, *refusal) {
-		n.doc["maintenance"], n.doc["maintenance_reason"] = false, nil
+		n.doc["maintenance"], n.doc["maintenance_reason"], n.doc["fault"] = false, nil, nil
 		return 202, nil, nil
 	}))
+	handle("GET /v1/portgroups", i.listGroups)
+	handle("POST /v1/portgroups", i.createGroup)
+	handle("PATCH /v1/portgroups/{id}", i.patchGroup)
+	handle("DELETE /v1/portgroups/{id}", i.deleteGroup)
+	handle("GET /identity/image/v2/images", i.listImages)
+	handle("GET /identity/image/v2/images/{id}", i.showImage)
 	handle("GET /v1/ports", i.listPorts)
 	handle("POST /v1/ports", i.createPort)
 	handle("PATCH /v1/ports/{id}", i.patchPort)
@@ -65,7 +76,7 @@ func (i *Ironic) handler() http.Handler {
 func (i *Ironic) versions(w http.ResponseWriter, r *http.Request) {
 	i.arrived(r)
 	defer i.left()
-	v1 := map[string]any{"id": "v1", "status": "CURRENT", "min_version": "1.1", "version": "1.86",
+	v1 := map[string]any{"id": "v1", "status": "CURRENT", "min_version": "1.1", "version": fmt.Sprintf("1.%d", i.opts.MaxMinor),
 		"links": []any{map[string]any{"rel": "self", "href": i.URL() + "/v1/"}}}
 	answer(w, http.StatusOK, map[string]any{"name": "OpenStack Ironic API", "id": "v1", "default_version": v1,
 		"version": v1, "versions": []any{v1}}, nil)
@@ -98,6 +109,7 @@ func (i *Ironic) serve(w http.ResponseWriter, r *http.Request, f func(*http.Requ
 		panic(http.ErrAbortHandler)
 	}
 	left()
+	w.Header().Set("X-OpenStack-Ironic-API-Maximum-Version", fmt.Sprintf("1.%d", i.opts.MaxMinor))
 	answer(w, status, out, why)
 }
 
@@ -153,9 +165,17 @@ func (i *Ironic) admit(r *http.Request) *refusal {
 			return refuse(http.StatusUnauthorized, "Incorrect username or password")
 		}
 	}
-	major, minor, _ := strings.Cut(r.Header.Get("X-Openstack-Ironic-Api-Version"), ".")
-	if v, err := strconv.Atoi(minor); major != "1" || err != nil || v < 51 || v > 86 {
-		return refuse(http.StatusNotAcceptable, "Version %s.%s was requested but is not supported by this API service.", major, minor)
+	if strings.HasPrefix(r.URL.Path, "/identity/") {
+		return nil // another service
+	}
+	if v := minorOf(r); v == 0 || v > i.opts.MaxMinor {
+		return refuse(http.StatusNotAcceptable, "Version %s was requested but the minor version is not supported by this service. The supported version range is: [1.1, 1.%d].",
+			r.Header.Get(headerVersion), i.opts.MaxMinor)
+	}
+	if fields := r.URL.Query().Get("fields"); r.URL.Path == "/v1/nodes" {
+		if why := tooNew(strings.Split(fields, ","), minorOf(r)); why != nil {
+			return why
+		}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -213,7 +233,10 @@ func (i *Ironic) lock(uuid string, r *http.Request) *refusal {
 	return refuse(http.StatusConflict, "Node %s is locked by host localhost, please retry after the current operation is completed.", uuid)
 }
 
-func (i *Ironic) createNode(_ *http.Request, body any) (int, any, *refusal) {
+func (i *Ironic) createNode(r *http.Request, body any) (int, any, *refusal) {
+	if why := tooNew(slices.Collect(maps.Keys(body.(map[string]any))), minorOf(r)); why != nil {
+		return 0, nil, why
+	}
 	n := newNode(body.(map[string]any))
 	if i.nodes[n.text("uuid")] != nil {
 		return 0, nil, refuse(http.StatusConflict, "A node with UUID %s already exists.", n.text("uuid"))
@@ -286,7 +309,8 @@ func (i *Ironic) page(r *http.Request, name string, docs []map[string]any) (int,
 }
 
 func (i *Ironic) createPort(r *http.Request, body any) (int, any, *refusal) {
-	doc := map[string]any{"extra": map[string]any{}, "local_link_connection": map[string]any{}, "physical_network": nil, "pxe_enabled": true}
+	doc := map[string]any{"extra": map[string]any{}, "local_link_connection": map[string]any{}, "physical_network": nil, "pxe_enabled": true,
+		"portgroup_uuid": nil}
 	maps.Copy(doc, body.(map[string]any))
 	n := i.nodes[fmt.Sprint(doc["node_uuid"])]
 	if n == nil {
@@ -299,6 +323,9 @@ func (i *Ironic) createPort(r *http.Request, body any) (int, any, *refusal) {
 		if p.doc["address"] == doc["address"] {
 			return 0, nil, refuse(http.StatusConflict, "A port with MAC address %v already exists.", doc["address"])
 		}
+	}
+	if why := i.checkMember(doc); why != nil {
+		return 0, nil, why
 	}
 	uuid := fmt.Sprintf("00000000-0000-4000-9000-%012d", time.Now().UnixNano()%1e12)
 	for i.ports[uuid] != nil {
@@ -328,6 +355,9 @@ func (i *Ironic) patchPort(r *http.Request, body any) (int, any, *refusal) {
 		if why := applyPatch(changed, op); why != nil {
 			return 0, nil, why
 		}
+	}
+	if why := i.checkMember(changed); why != nil {
+		return 0, nil, why
 	}
 	p.doc = changed
 	return 200, p.doc, nil

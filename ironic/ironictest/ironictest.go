@@ -33,6 +33,10 @@ type Options struct {
 	MaxPage int
 	// Latency is added to every request.
 	Latency time.Duration
+	// Inspect is how long an inspection takes.
+	Inspect time.Duration
+	// MaxMinor is the newest API version, 1.N. Default 86.
+	MaxMinor int
 }
 
 // Fault is what happens to a request instead of an answer.
@@ -61,6 +65,7 @@ type Ironic struct {
 	served    chan struct{}
 	nodes     map[string]*node
 	ports     map[string]*port
+	groups    map[string]map[string]any
 	order     []string
 	log       []string
 	failures  []failure
@@ -69,8 +74,12 @@ type Ironic struct {
 	running   int
 	most      int
 	verifyErr map[string]string
-	locks     map[string]int
-	dropped   []string
+	// cleanErr and inspectErr fail a node's next ones, by UUID.
+	cleanErr, inspectErr map[string][]string
+	// images are Glance's: names by UUID.
+	images  map[string]string
+	locks   map[string]int
+	dropped []string
 }
 
 type failure struct {
@@ -84,7 +93,11 @@ func Start(t testing.TB, opts Options) *Ironic {
 	if opts.MaxPage == 0 {
 		opts.MaxPage = 1000
 	}
-	i := &Ironic{opts: opts, addr: "127.0.0.1:0", ctx: t.Context(), nodes: map[string]*node{}, ports: map[string]*port{},
+	if opts.MaxMinor == 0 {
+		opts.MaxMinor = 86
+	}
+	i := &Ironic{cleanErr: map[string][]string{}, inspectErr: map[string][]string{}, images: map[string]string{},
+		groups: map[string]map[string]any{}, opts: opts, addr: "127.0.0.1:0", ctx: t.Context(), nodes: map[string]*node{}, ports: map[string]*port{},
 		verifyErr: map[string]string{}, locks: map[string]int{}}
 	if err := i.Up(); err != nil {
 		t.Fatalf("ironictest: %v", err)
@@ -155,6 +168,34 @@ func (i *Ironic) FailVerify(uuid, message string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.verifyErr[uuid] = message
+}
+
+// FailClean makes the next cleanings of a node fail, one with each message.
+func (i *Ironic) FailClean(uuid string, messages ...string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cleanErr[uuid] = messages
+}
+
+// FailInspect makes the next inspections of a node fail, one with each message.
+func (i *Ironic) FailInspect(uuid string, messages ...string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.inspectErr[uuid] = messages
+}
+
+// AddImage has Glance know an active image.
+func (i *Ironic) AddImage(uuid, name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.images[uuid] = name
+}
+
+// DropImage has Glance know it no longer.
+func (i *Ironic) DropImage(uuid string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.images, uuid)
 }
 
 // Drop makes a field ("/properties/rack") have no value after every change of a node.
@@ -228,6 +269,20 @@ func (i *Ironic) Ports(node string) []map[string]any {
 	return out
 }
 
+// PortGroups returns the port groups of a node, in the order of their names.
+func (i *Ironic) PortGroups(node string) []map[string]any {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var out []map[string]any
+	for _, g := range i.groups {
+		if g["node_uuid"] == node {
+			out = append(out, maps.Clone(g))
+		}
+	}
+	slices.SortFunc(out, func(a, b map[string]any) int { return strings.Compare(a["name"].(string), b["name"].(string)) })
+	return out
+}
+
 // Set writes fields of a node behind the API's back, as another client or Ironic
 // itself might have; an absent node is made.
 func (i *Ironic) Set(uuid string, fields map[string]any) {
@@ -238,6 +293,9 @@ func (i *Ironic) Set(uuid string, fields map[string]any) {
 		n = newNode(map[string]any{"uuid": uuid, "driver": "fake-hardware"})
 		i.nodes[uuid] = n
 		i.order = append(i.order, uuid)
+	}
+	if _, moves := fields["provision_state"]; moves {
+		n.moved()
 	}
 	maps.Copy(n.doc, fields)
 	n.pending = nil
@@ -262,4 +320,5 @@ func (i *Ironic) drop(uuid string) {
 	delete(i.nodes, uuid)
 	i.order = slices.DeleteFunc(i.order, func(u string) bool { return u == uuid })
 	maps.DeleteFunc(i.ports, func(_ string, p *port) bool { return p.doc["node_uuid"] == uuid })
+	maps.DeleteFunc(i.groups, func(_ string, g map[string]any) bool { return g["node_uuid"] == uuid })
 }

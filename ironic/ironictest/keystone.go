@@ -39,6 +39,8 @@ func (i *Ironic) token(w http.ResponseWriter, r *http.Request) {
 		"user":       map[string]any{"id": "u", "name": user.Name, "domain": map[string]any{"id": "default", "name": "Default"}},
 		"catalog": []any{map[string]any{"type": "baremetal", "name": "ironic", "id": "c", "endpoints": []any{
 			map[string]any{"id": "e", "interface": "public", "region": "RegionOne", "region_id": "RegionOne", "url": i.URL()},
+		}}, map[string]any{"type": "image", "name": "glance", "id": "i", "endpoints": []any{
+			map[string]any{"id": "f", "interface": "public", "region": "RegionOne", "region_id": "RegionOne", "url": i.URL() + "/identity/image"},
 		}}},
 	}})
 }

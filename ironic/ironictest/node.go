@@ -19,6 +19,8 @@ type step struct {
 	at    time.Time
 	state string
 	err   string
+	// hurt says that a step was under way, so that the node goes into maintenance.
+	hurt bool
 }
 
 type port struct{ doc map[string]any }
@@ -34,6 +36,8 @@ func newNode(body map[string]any) *node {
 		"reservation": nil, "instance_uuid": nil, "maintenance": false, "maintenance_reason": nil,
 		"driver_info": map[string]any{}, "properties": map[string]any{}, "extra": map[string]any{},
 		"resource_class": nil, "conductor_group": "", "description": nil, "traits": []any{},
+		"owner": nil, "lessee": nil, "shard": nil, "automated_clean": nil, "fault": nil, "protected": false, "protected_reason": nil,
+		"retired": false, "retired_reason": nil, "inspection_finished_at": nil, "provision_updated_at": nil,
 	}
 	for _, kind := range interfaces {
 		doc[kind+"_interface"] = "no-" + kind
@@ -53,16 +57,34 @@ func (n *node) settle() {
 	for len(n.pending) > 0 && !time.Now().Before(n.pending[0].at) {
 		s := n.pending[0]
 		n.pending = n.pending[1:]
+		// ironic.db.sqlalchemy.api, _do_update_node.
+		if n.state() == "inspecting" && s.state == "manageable" {
+			n.doc["inspection_finished_at"] = time.Now().UTC().Format(time.RFC3339Nano)
+		}
 		n.doc["provision_state"] = s.state
+		n.moved()
 		if s.err != "" {
 			n.doc["last_error"] = s.err
 		}
-		if s.state == "clean failed" {
-			n.doc["maintenance"], n.doc["maintenance_reason"] = true, s.err
+		if s.hurt {
+			n.hurt(s.err)
 		}
 	}
-	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "clean failed"}, n.state()) {
+	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "clean failed", "inspect failed", "error"}, n.state()) {
 		n.doc["target_provision_state"] = nil
+	}
+}
+
+// moved notes when the state changed.
+func (n *node) moved() {
+	n.doc["provision_updated_at"] = time.Now().UTC().Format(time.RFC3339Nano)
+}
+
+// hurt is what ironic.conductor.utils.cleaning_error_handler does while a step is under way.
+func (n *node) hurt(why string) {
+	n.doc["maintenance"], n.doc["fault"] = true, "clean failure"
+	if n.doc["maintenance_reason"] == nil {
+		n.doc["maintenance_reason"] = why
 	}
 }
 
@@ -82,6 +104,7 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 	allowed := map[string][]string{
 		"manage":  {"enroll", "clean failed", "available", "inspect failed", "adopt failed"},
 		"provide": {"manageable"},
+		"inspect": {"manageable"},
 		"active":  {"available"},
 		"deleted": {"active", "wait call-back", "deploy failed", "error", "rescue", "rescue wait", "rescue failed", "unrescue failed"},
 		"abort":   {"clean wait", "inspect wait", "rescue wait"},
@@ -93,8 +116,21 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 	if verb == "provide" && n.doc["maintenance"] == true {
 		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it's in maintenance mode.", n.text("uuid"))
 	}
+	if verb == "provide" && n.doc["retired"] == true {
+		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it is retired.", n.text("uuid"))
+	}
+	if verb == "deleted" && n.doc["protected"] == true {
+		return refuse(http.StatusForbidden, "Node %s is protected and cannot be undeployed, rebuilt or deleted", n.text("uuid"))
+	}
 	now := time.Now()
 	switch {
+	case verb == "inspect":
+		n.doc["inspection_finished_at"] = nil
+		end := step{at: now.Add(i.opts.Inspect), state: "manageable"}
+		if why, fails := take(i.inspectErr, n.text("uuid")); fails {
+			end.state, end.err = "inspect failed", why
+		}
+		n.begin("inspecting", "manageable", end)
 	case verb == "manage" && from == "enroll":
 		end := step{at: now.Add(i.opts.Verify), state: "manageable"}
 		if why := i.verifyErr[n.text("uuid")]; why != "" {
@@ -104,17 +140,18 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 	case verb == "manage":
 		n.begin("manageable", "")
 	case verb == "provide":
-		n.begin("cleaning", "available", i.clean(now)...)
+		n.begin("cleaning", "available", i.clean(n, now)...)
 	case verb == "active":
 		n.begin("active", "")
 		n.doc["instance_uuid"] = "11111111-1111-4111-8111-111111111111"
 	case verb == "deleted":
 		n.doc["instance_uuid"] = nil
 		n.begin("deleting", "available", append([]step{{at: now.Add(i.opts.Undeploy), state: "cleaning"}},
-			i.clean(now.Add(i.opts.Undeploy))...)...)
+			i.clean(n, now.Add(i.opts.Undeploy))...)...)
 	case from == "clean wait":
 		n.begin("clean failed", "")
-		n.doc["last_error"], n.doc["maintenance"] = "By request, the clean operation was aborted", true
+		n.doc["last_error"] = "By request, the clean operation was aborted"
+		n.hurt("By request, the clean operation was aborted")
 	default:
 		n.begin("inspect failed", "")
 	}
@@ -123,6 +160,7 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 
 // begin moves to a state at once and through others later.
 func (n *node) begin(state, target string, later ...step) {
+	n.moved()
 	n.doc["provision_state"], n.doc["last_error"] = state, nil
 	n.doc["target_provision_state"] = nil
 	if target != "" {
@@ -131,11 +169,29 @@ func (n *node) begin(state, target string, later ...step) {
 	n.pending = later
 }
 
-func (i *Ironic) clean(from time.Time) []step {
-	if !i.opts.AutomatedClean {
+// clean is skipped as ironic.conductor.utils.skip_automated_cleaning says. A node in
+// maintenance fails it at once (ironic.conductor.cleaning, do_node_clean).
+func (i *Ironic) clean(n *node, from time.Time) []step {
+	why, fails := take(i.cleanErr, n.text("uuid"))
+	switch wanted := n.doc["automated_clean"]; {
+	case fails:
+		return []step{{at: from.Add(i.opts.Clean / 2), state: "clean wait"}, {at: from.Add(i.opts.Clean), state: "clean failed", err: why, hurt: true}}
+	case wanted == false, wanted == nil && !i.opts.AutomatedClean:
 		return []step{{at: from, state: "available"}}
+	case n.doc["maintenance"] == true:
+		return []step{{at: from, state: "clean failed", err: "Cleaning a node in maintenance mode is not allowed"}}
 	}
 	return []step{{at: from.Add(i.opts.Clean / 2), state: "clean wait"}, {at: from.Add(i.opts.Clean), state: "available"}}
+}
+
+// take takes the first of what a node's next ones fail with.
+func take(from map[string][]string, uuid string) (string, bool) {
+	if len(from[uuid]) == 0 {
+		return "", false
+	}
+	why := from[uuid][0]
+	from[uuid] = from[uuid][1:]
+	return why, true
 }
 
 // checkNode refuses what Ironic's API refuses of a new or changed node.
@@ -159,7 +215,7 @@ func (i *Ironic) checkNode(n *node) *refusal {
 // patchNode applies a JSON patch as the API and the conductor allow it.
 func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
 	moving := n.doc["target_provision_state"] != nil
-	if moving && !slices.Contains([]string{"verifying", "inspect wait", "clean failed", "error"}, n.state()) {
+	if moving && !slices.Contains([]string{"verifying", "inspect wait", "clean failed", "error", "inspect failed", "deploy failed"}, n.state()) {
 		return refuse(http.StatusConflict, "Node %s can not be updated while a state transition is in progress.", n.text("uuid"))
 	}
 	changed := cloneDoc(n.doc)
@@ -204,11 +260,14 @@ func (i *Ironic) mayPatch(n *node, path string) *refusal {
 
 // deletable: ironic.conductor.manager destroy_node.
 func deletable(n *node) *refusal {
+	if n.doc["maintenance"] != true && n.doc["instance_uuid"] != nil {
+		return refuse(http.StatusConflict, "Node %s is associated with instance %v.", n.text("uuid"), n.doc["instance_uuid"])
+	}
+	if n.doc["protected"] == true {
+		return refuse(http.StatusForbidden, "Node %s is protected and cannot be undeployed, rebuilt or deleted", n.text("uuid"))
+	}
 	if n.doc["maintenance"] == true {
 		return nil
-	}
-	if n.doc["instance_uuid"] != nil {
-		return refuse(http.StatusConflict, "Node %s is associated with instance %v.", n.text("uuid"), n.doc["instance_uuid"])
 	}
 	if !slices.Contains([]string{"enroll", "manageable", "available", "adopt failed"}, n.state()) {
 		return refuse(http.StatusConflict, "Can not delete node %q while it is in provision state %q.", n.text("uuid"), n.state())

@@ -118,6 +118,11 @@ func (s *Session) BareMetal(endpoint string) (*gophercloud.ServiceClient, error)
 	return service(openstack.NewBareMetalV1(s.provider, s.endpoint))
 }
 
+// Image is Glance.
+func (s *Session) Image() (*gophercloud.ServiceClient, error) {
+	return service(openstack.NewImageV2(s.provider, s.endpoint))
+}
+
 // Compute is Nova.
 func (s *Session) Compute() (*gophercloud.ServiceClient, error) {
 	return service(openstack.NewComputeV2(s.provider, s.endpoint))
