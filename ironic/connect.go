@@ -65,8 +65,8 @@ func groupChanges(w want, r *record) (first, last []portChange) {
 }
 
 // nextPort takes one change to the ports. An available node is put into maintenance
-// for it, which nobody notices; one with an instance is left alone, but for our mark on
-// ports that were there before.
+// for it, which nobody notices; one with an instance is left alone, but for what Ironic
+// takes all the same: ports that come and go, and our mark on those that were there before.
 func nextPort(changes []portChange, r *record, busy bool) action {
 	c := changes[0]
 	switch {
@@ -80,6 +80,9 @@ func nextPort(changes []portChange, r *record, busy bool) action {
 	for _, c := range changes {
 		if mark, ok := c.newMark(r); ok {
 			return mark
+		}
+		if c.Kind == createPort && c.Port.Group == "" || c.Kind == deletePort {
+			return c.action
 		}
 	}
 	return action{Kind: settled, Problem: fmt.Sprintf(

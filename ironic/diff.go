@@ -108,24 +108,39 @@ func diffPort(w wantPort, r portRecord) (patches []patch, connectivity bool) {
 	if w.Link != nil && text(w.Link) != text(r.Link) {
 		patches = append(patches, patch{"replace", "/local_link_connection", w.Link})
 	}
-	had := func(path string) bool { return r.Mark != nil && slices.Contains(r.Mark.Managed, path) }
-	switch {
-	case w.PXE != nil && *w.PXE != r.PXE:
-		patches = append(patches, patch{"replace", pathPXE, *w.PXE})
-	case w.PXE == nil && had(pathPXE) && !r.PXE:
-		patches = append(patches, patch{"replace", pathPXE, true}) // Ironic's default
-	}
-	switch {
-	case w.Group != "" && w.Group != r.Group:
-		patches = append(patches, patch{"replace", pathGroup, w.Group})
-	case w.Group == "" && had(pathGroup) && r.Group != "":
-		patches = append(patches, patch{Op: "remove", Path: pathGroup})
-	}
+	patches = append(patches, diffPXE(w, r)...)
+	patches = append(patches, diffMember(w, r)...)
 	connectivity = len(patches) > 0
 	if !w.Mark.equal(r.Mark) {
 		patches = append(patches, patch{"add", pointer("extra", markKey), w.Mark})
 	}
 	return patches, connectivity
+}
+
+// diffPXE goes back to Ironic's default where it was declared and is no longer.
+func diffPXE(w wantPort, r portRecord) []patch {
+	switch {
+	case w.PXE != nil && *w.PXE != r.PXE:
+		return []patch{{"replace", pathPXE, *w.PXE}}
+	case w.PXE == nil && r.managed(pathPXE) && !r.PXE:
+		return []patch{{"replace", pathPXE, true}}
+	}
+	return nil
+}
+
+// diffMember puts a port into a group, or takes it out of one that we put it into.
+func diffMember(w wantPort, r portRecord) []patch {
+	switch {
+	case w.Group != "" && w.Group != r.Group:
+		return []patch{{"replace", pathGroup, w.Group}}
+	case w.Group == "" && r.managed(pathGroup) && r.Group != "":
+		return []patch{{Op: "remove", Path: pathGroup}}
+	}
+	return nil
+}
+
+func (r portRecord) managed(path string) bool {
+	return r.Mark != nil && slices.Contains(r.Mark.Managed, path)
 }
 
 // diffGroup returns the patch for a port group of ours.

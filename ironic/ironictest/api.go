@@ -66,6 +66,8 @@ func (i *Ironic) handler() http.Handler {
 	handle("POST /v1/ports", i.createPort)
 	handle("PATCH /v1/ports/{id}", i.patchPort)
 	handle("DELETE /v1/ports/{id}", i.deletePort)
+	mux.HandleFunc("GET /identity/image/{$}", i.imageVersions)
+	mux.HandleFunc("GET /identity/image", i.imageVersions)
 	mux.HandleFunc("GET /{$}", i.versions)
 	mux.HandleFunc("GET /v1/{$}", i.versions)
 	mux.HandleFunc("POST /identity/v3/auth/tokens", i.token)

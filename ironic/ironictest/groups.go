@@ -143,22 +143,3 @@ func (i *Ironic) checkMember(port map[string]any) *refusal {
 	}
 	return nil
 }
-
-// listImages and showImage are all of Glance that a client needs.
-func (i *Ironic) listImages(r *http.Request, _ any) (int, any, *refusal) {
-	out := []any{}
-	for _, uuid := range slices.Sorted(maps.Keys(i.images)) {
-		if name := i.images[uuid]; name == r.URL.Query().Get("name") {
-			out = append(out, map[string]any{"id": uuid, "name": name, "status": "active"})
-		}
-	}
-	return 200, map[string]any{"images": out}, nil
-}
-
-func (i *Ironic) showImage(r *http.Request, _ any) (int, any, *refusal) {
-	id := r.PathValue("id")
-	if _, ok := i.images[id]; !ok {
-		return 0, nil, refuse(http.StatusNotFound, "No image found with ID %s", id)
-	}
-	return 200, map[string]any{"id": id, "name": i.images[id], "status": "active"}, nil
-}

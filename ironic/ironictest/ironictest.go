@@ -306,7 +306,8 @@ func (i *Ironic) AddPort(node, mac string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	uuid := fmt.Sprintf("00000000-0000-4000-8000-%012d", len(i.ports))
-	i.ports[uuid] = &port{doc: map[string]any{"uuid": uuid, "node_uuid": node, "address": mac, "extra": map[string]any{}}}
+	i.ports[uuid] = &port{doc: map[string]any{"uuid": uuid, "node_uuid": node, "address": mac, "extra": map[string]any{},
+		"local_link_connection": map[string]any{}, "physical_network": nil, "pxe_enabled": true, "portgroup_uuid": nil}}
 }
 
 // Forget removes a node and its ports behind the API's back.

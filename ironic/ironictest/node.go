@@ -113,14 +113,8 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 		return refuse(http.StatusBadRequest, "The requested action %q can not be performed on node %q while it is in state %q.",
 			verb, n.text("uuid"), from)
 	}
-	if verb == "provide" && n.doc["maintenance"] == true {
-		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it's in maintenance mode.", n.text("uuid"))
-	}
-	if verb == "provide" && n.doc["retired"] == true {
-		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it is retired.", n.text("uuid"))
-	}
-	if verb == "deleted" && n.doc["protected"] == true {
-		return refuse(http.StatusForbidden, "Node %s is protected and cannot be undeployed, rebuilt or deleted", n.text("uuid"))
+	if why := held(n, verb); why != nil {
+		return why
 	}
 	now := time.Now()
 	switch {
@@ -154,6 +148,19 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 		n.hurt("By request, the clean operation was aborted")
 	default:
 		n.begin("inspect failed", "")
+	}
+	return nil
+}
+
+// held is what people's flags refuse (do_provisioning_action, do_node_tear_down).
+func held(n *node, verb string) *refusal {
+	switch {
+	case verb == "provide" && n.doc["maintenance"] == true:
+		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it's in maintenance mode.", n.text("uuid"))
+	case verb == "provide" && n.doc["retired"] == true:
+		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it is retired.", n.text("uuid"))
+	case verb == "deleted" && n.doc["protected"] == true:
+		return refuse(http.StatusForbidden, "Node %s is protected and cannot be undeployed, rebuilt or deleted", n.text("uuid"))
 	}
 	return nil
 }
