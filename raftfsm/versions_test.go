@@ -183,4 +183,8 @@ var versions = []version{
 		"put-hypervisor.Hypervisor.Archs",
 		"report-host.Nodes[0].Status.Display",
 	}},
+	{"v21", samplesV21, dumpV21, []string{
+		"apply-cluster.Change[0].Machine.Volumes[0].Made",
+		"apply-cluster.Create[0].Machine.Volumes[0].Made",
+	}},
 }

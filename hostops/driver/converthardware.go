@@ -7,12 +7,12 @@ import (
 
 func volumeToPB(v state.Volume) *pb.Volume {
 	return &pb.Volume{CapacityBytes: v.CapacityBytes, Image: v.Image, Copy: v.Copy, Checksum: v.Checksum, Format: v.Format,
-		Path: v.Path, Pool: v.Pool, Bus: v.Bus, Cache: v.Cache, Discard: v.Discard, Serial: v.Serial, Wwn: v.WWN}
+		Path: v.Path, Pool: v.Pool, Bus: v.Bus, Cache: v.Cache, Discard: v.Discard, Serial: v.Serial, Wwn: v.WWN, Made: v.Made}
 }
 
 func volumeFromPB(v *pb.Volume) state.Volume {
 	return state.Volume{CapacityBytes: v.GetCapacityBytes(), Image: v.GetImage(), Copy: v.GetCopy(), Checksum: v.GetChecksum(), Format: v.GetFormat(),
-		Path: v.GetPath(), Pool: v.GetPool(), Bus: v.GetBus(), Cache: v.GetCache(), Discard: v.GetDiscard(), Serial: v.GetSerial(), WWN: v.GetWwn()}
+		Path: v.GetPath(), Pool: v.GetPool(), Bus: v.GetBus(), Cache: v.GetCache(), Discard: v.GetDiscard(), Serial: v.GetSerial(), WWN: v.GetWwn(), Made: v.GetMade()}
 }
 
 func hardwareToPB(h state.Hardware) *pb.Hardware {

@@ -155,7 +155,8 @@ func adopt(def *libvirtxml.Domain) []volume {
 		if k.Path == "" {
 			continue
 		}
-		v := volume{Name: nameFor(def.Name, k.Path, i), Path: k.Path}
+		v := volume{Path: k.Path}
+		v.Name, v.Made = nameFor(def.Name, k.Path, i)
 		if k.Format == formatQcow {
 			if img, err := backingOf(k.Path); err == nil {
 				v.Image = img

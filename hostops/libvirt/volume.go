@@ -24,6 +24,8 @@ type volume struct {
 	Serial string `json:"serial,omitempty"`
 	// Format is what is in a volume that was there before; empty: raw, or qcow2 with an Image.
 	Format string `json:"format,omitempty"`
+	// Made is that of state.Volume.
+	Made uint64 `json:"made,omitempty"`
 }
 
 func (v volume) format() string {
@@ -50,22 +52,42 @@ func named(all []volume) []volume {
 	return all
 }
 
-var diskFile = regexp.MustCompile(`^(vol|raid)[0-9]+$`)
+var diskFile = regexp.MustCompile(`^((?:vol|raid)[0-9]+)(?:-([0-9]+))?$`)
 
-// nameFor is the name of the i-th disk of a domain that there is no record of.
-func nameFor(node, path string, i int) string {
-	name, ours := strings.CutPrefix(filepath.Base(path), node)
-	if ours && diskFile.MatchString(name) {
+// madeFile is the name of a disk's file, which is another one each time it is made anew.
+func madeFile(name string, made uint64) string {
+	if made == 0 {
 		return name
 	}
-	return volumeName(i)
+	return name + "-" + strconv.FormatUint(made, 10)
+}
+
+// madeOf is how often a declared disk was made anew; a RAID volume never is.
+func madeOf(s driver.Spec, disk string) uint64 {
+	for i, v := range s.Machine.Volumes {
+		if volumeName(i) == disk {
+			return v.Made
+		}
+	}
+	return 0
+}
+
+// nameFor is the name of the i-th disk of a domain that there is no record of, and how
+// often it was made anew.
+func nameFor(node, path string, i int) (string, uint64) {
+	file, ours := strings.CutPrefix(filepath.Base(path), node)
+	if m := diskFile.FindStringSubmatch(file); ours && m != nil {
+		made, _ := strconv.ParseUint(m[2], 10, 64) // nothing: 0
+		return m[1], made
+	}
+	return volumeName(i), 0
 }
 
 // volumesOf returns the volumes that a node should have, with files in pool.
 func volumesOf(pool string, s driver.Spec) []volume {
 	var out []volume
 	for _, k := range s.Disks() {
-		out = append(out, volume{Name: k.Name, Path: filepath.Join(pool, s.Name+k.Name), Capacity: k.CapacityBytes, Image: k.Image, Serial: k.Serial})
+		out = append(out, volume{Name: k.Name, Path: filepath.Join(pool, madeFile(s.Name+k.Name, madeOf(s, k.Name))), Capacity: k.CapacityBytes, Image: k.Image, Serial: k.Serial, Made: madeOf(s, k.Name)})
 	}
 	return out
 }
@@ -73,12 +95,13 @@ func volumesOf(pool string, s driver.Spec) []volume {
 // planVolumes decides which files a node no longer needs once it has the volumes of
 // want; a volume that cannot become what is wanted is an error. Volumes get larger,
 // and files go, only while the guest is off. Those of want that are there stay where they
-// are.
+// are; those that are made anew, because somebody agreed to lose what is on them, have
+// another file.
 func planVolumes(have, want []volume) (surplus []string, err error) {
 	for _, h := range have {
 		i := slices.IndexFunc(want, func(w volume) bool { return w.Name == h.Name })
 		switch {
-		case i < 0:
+		case i < 0 || h.Made != want[i].Made:
 			surplus = append(surplus, h.Path)
 			continue
 		case h.Format == "" && h.Image != want[i].Image:

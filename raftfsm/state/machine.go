@@ -86,6 +86,9 @@ type Volume struct {
 	// Serial and WWN are how the guest tells the disk from others; empty: it has none.
 	Serial string `json:",omitempty"`
 	WWN    string `json:",omitempty"`
+	// Made counts how often a node's volume was declared as one that it cannot become with
+	// its data: it is made anew, without that. In the declaration of a type it is 0.
+	Made uint64 `json:",omitempty"`
 }
 
 // Architectures, as Hardware.Arch has them, and Ironic's property cpu_arch. ArchX86 is what

@@ -145,6 +145,7 @@ func (ids *identities) change(n *state.Node, spec state.Spec, machine state.Mach
 	if err != nil {
 		return state.NodeChange{}, fmt.Errorf("node %q: %w", n.Name, err)
 	}
+	machine.Volumes = remake(n, machine.Volumes)
 	c := state.NodeChange{UUID: n.UUID, Spec: spec.Key, Machine: machine, Enrol: spec.Enrol,
 		DeployKernel: want.DeployKernel, DeployRamdisk: want.DeployRamdisk,
 		Constraints: spec.Constraints, OnHostLoss: spec.OnHostLoss, StopAfterMilli: spec.StopAfterMilli, BMC: n.BMC,

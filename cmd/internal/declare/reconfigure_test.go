@@ -63,6 +63,13 @@ func TestWhatLosesDataNeedsConsent(t *testing.T) {
 				t.Errorf("refusals with --force: %q", p.Refusals)
 			}
 			m.apply(p.Command)
+			made := uint64(0)
+			for _, v := range m.node("tk0").Machine.Volumes {
+				made += v.Made
+			}
+			if again := c.loses && c.name != "one less"; (made == 1) != again {
+				t.Errorf("volumes %+v: made anew: %v", m.node("tk0").Machine.Volumes, again)
+			}
 			if p = m.plan(want, Options{}); !p.Empty(m.snap()) || len(p.Refusals) != 0 {
 				t.Errorf("once it is done: %v, %q", summary(p), p.Refusals)
 			}

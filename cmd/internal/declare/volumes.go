@@ -2,6 +2,7 @@ package declare
 
 import (
 	"fmt"
+	"slices"
 
 	"tenks/raftfsm/state"
 )
@@ -36,4 +37,17 @@ func volumeDifferences(old, now *state.Node) []Difference {
 func remade(o, w state.Volume) bool {
 	return o.Image != w.Image || w.CapacityBytes < o.CapacityBytes && w.Path == "" ||
 		o.Copy != w.Copy || o.Format != w.Format || o.Path != w.Path || o.Pool != w.Pool
+}
+
+// remake has the volumes of a node that exists counted on where they are made anew. One
+// that no host has made yet is made as it is declared last.
+func remake(n *state.Node, want []state.Volume) []state.Volume {
+	out := slices.Clone(want)
+	for i, had := range n.Machine.Volumes[:min(len(n.Machine.Volumes), len(want))] {
+		out[i].Made = had.Made
+		if now := out[i]; remade(had, now) && n.Placement != nil {
+			out[i].Made++
+		}
+	}
+	return out
 }

@@ -1061,6 +1061,7 @@ type Volume struct {
 	Discard       string                 `protobuf:"bytes,10,opt,name=discard,proto3" json:"discard,omitempty"` // unmap, ignore
 	Serial        string                 `protobuf:"bytes,11,opt,name=serial,proto3" json:"serial,omitempty"`
 	Wwn           string                 `protobuf:"bytes,12,opt,name=wwn,proto3" json:"wwn,omitempty"`
+	Made          uint64                 `protobuf:"varint,20,opt,name=made,proto3" json:"made,omitempty"` // another number: what was there before is deleted, and it is made anew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1177,6 +1178,13 @@ func (x *Volume) GetWwn() string {
 		return x.Wwn
 	}
 	return ""
+}
+
+func (x *Volume) GetMade() uint64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
 }
 
 // Hardware is what else is said of a machine. What is empty is up to the driver, which
@@ -3015,7 +3023,7 @@ const file_driver_proto_rawDesc = "" +
 	"secureBoot\x12\x10\n" +
 	"\x03tpm\x18\t \x01(\tR\x03tpm\x125\n" +
 	"\bhardware\x18\n" +
-	" \x01(\v2\x19.tenks.driver.v1.HardwareR\bhardware\"\xa1\x02\n" +
+	" \x01(\v2\x19.tenks.driver.v1.HardwareR\bhardware\"\xb5\x02\n" +
 	"\x06Volume\x12%\n" +
 	"\x0ecapacity_bytes\x18\x01 \x01(\x04R\rcapacityBytes\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x12\n" +
@@ -3029,7 +3037,8 @@ const file_driver_proto_rawDesc = "" +
 	"\adiscard\x18\n" +
 	" \x01(\tR\adiscard\x12\x16\n" +
 	"\x06serial\x18\v \x01(\tR\x06serial\x12\x10\n" +
-	"\x03wwn\x18\f \x01(\tR\x03wwn\"\xc3\x06\n" +
+	"\x03wwn\x18\f \x01(\tR\x03wwn\x12\x12\n" +
+	"\x04made\x18\x14 \x01(\x04R\x04made\"\xc3\x06\n" +
 	"\bHardware\x12\x12\n" +
 	"\x04arch\x18\x01 \x01(\tR\x04arch\x12!\n" +
 	"\fmachine_type\x18\x02 \x01(\tR\vmachineType\x12\x19\n" +
