@@ -41,6 +41,7 @@ func seven(t *testing.T) (peers []*running, fed int) {
 }
 
 func TestAPeerThatDoesNotFollowTheLogHasItsPartOfTheState(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers, i := seven(t)
 	last, rest := peers[i], slices.Delete(slices.Clone(peers), i, i+1)
 	if _, err := last.Apply(t.Context(), api.ApplyRequest{File: fourteenNodes}); err != nil {

@@ -114,6 +114,7 @@ func TestThreePeersShareAClusterAndAnyOfThemAnswers(t *testing.T) {
 }
 
 func TestWhoLosesItsLeaderGoesOnAndALostPeersNodesAreLost(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers := trio(t)
 	peers[0].offered(3)
 	if _, err := peers[0].Apply(t.Context(), api.ApplyRequest{File: sixNodes}); err != nil {
@@ -233,6 +234,7 @@ func newAgent(t *testing.T, name string) config.Agent {
 }
 
 func TestALeaderThatLeavesHasNoPartInTheLogAnyLonger(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers := trio(t)
 	st, err := peers[0].Status(t.Context())
 	if err != nil {

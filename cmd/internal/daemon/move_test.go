@@ -89,6 +89,7 @@ func (r *running) nodeNamed(name string) api.Node {
 }
 
 func TestADrainedPeersNodesMoveWithTheirDisks(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers := trio(t)
 	peers[0].offered(3)
 	if _, err := peers[0].Apply(t.Context(), api.ApplyRequest{File: threeDisks}); err != nil {
@@ -186,6 +187,7 @@ specs: [{type: large, count: 1}]
 `
 
 func TestAMoveCanBeCancelledAndGoesOnOnceItsSourceIsBack(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	c := newMesh(t)
 	first := start(t, c)
 	first.apply(oneDisk)

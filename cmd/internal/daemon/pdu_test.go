@@ -65,6 +65,7 @@ specs: [{type: small, pdu: rack1, ` + count + `}]
 // The peer with its part of the state has the others say what it does not know, as they
 // have it switch what it has.
 func TestPDUsOfAPeerWithItsPartOfTheState(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers, i := seven(t)
 	last, other := peers[i], peers[(i+1)%len(peers)]
 	if _, err := last.Apply(t.Context(), rackNodes("count: 7")); err != nil {

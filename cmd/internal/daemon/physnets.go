@@ -19,7 +19,11 @@ func (a *agent) vxlan() state.Endpoint {
 // physnetLinks says how this host has its physnets, and where its overlays end.
 func (a *agent) physnetLinks(ctx context.Context) (links []state.PhysnetLink, overlays state.Endpoint) {
 	physnets := a.opt.Config.Physnets
-	mtus, err := a.host.PhysnetMTUs(ctx)
+	var mtus map[string]int
+	var err error
+	if a.host != nil { // nil: its drivers and links are not open yet
+		mtus, err = a.host.PhysnetMTUs(ctx)
+	}
 	if err != nil {
 		a.log.WarnContext(ctx, "the MTUs of this host's physnets are not known", "err", err)
 	}

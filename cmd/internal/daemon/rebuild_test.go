@@ -14,6 +14,7 @@ import (
 var fourteenRebuilt = strings.Replace(fourteenNodes, "count: 14", "count: 14, on_host_loss: rebuild, stop_after: 15s", 1)
 
 func TestNodesOfAPeerThatIsGoneAreMadeAnewAndItsOwnAreInQuarantine(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers, i := seven(t)
 	gone := peers[i] // it gets its part of the state by a feed
 	other := peers[(i+1)%len(peers)]

@@ -109,6 +109,7 @@ func of(nodes []api.Node, cluster string) []api.Node {
 }
 
 func TestRedfishOfTheMeshAtEveryPeer(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers := trio(t)
 	peers[0].offered(3)
 	for _, r := range []api.ApplyRequest{{File: redfishNodes("shared", sharedAccount), BMCPassword: "secret"}, {File: redfishNodes("own", "")}} {

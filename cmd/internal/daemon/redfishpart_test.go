@@ -10,6 +10,7 @@ import (
 )
 
 func TestRedfishOfAPeerWithItsPartOfTheState(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	peers, i := seven(t)
 	last, rest := peers[i], slices.Delete(slices.Clone(peers), i, i+1)
 	file := strings.Replace(redfishNodes("shared", sharedAccount), "count: 3, placement: {spread: zone}", "count: 7", 1)
