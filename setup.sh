@@ -15,7 +15,7 @@ cd "$here"
 # Go downloads the version that go.mod names; one that can is new enough to start with.
 min_go=1.21
 test_packages="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf swtpm swtpm-tools sbsigntool seabios
- ipxe-qemu ipmitool freeipmi-tools snmp dnsmasq-base iproute2 util-linux nftables e2fsprogs"
+ ipxe-qemu ipmitool freeipmi-tools snmp dnsmasq-base iproute2 util-linux nftables e2fsprogs openvswitch-switch"
 
 say() { echo "setup: $*" >&2; }
 

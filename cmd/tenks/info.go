@@ -132,7 +132,7 @@ func (t *tool) doctorCommand() *cobra.Command {
 	return &cobra.Command{Use: "doctor", Short: "what is wrong, and what to do", Args: noArgs,
 		Long: "Doctor looks at this host and, if it runs, at the agent. It exits 1 if something is wrong.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			checks := hostcheck.Run(c.Context())
+			checks := hostcheck.Run(c.Context(), t.wantsOVS(false))
 			running, err := t.client().Doctor(c.Context())
 			if err != nil {
 				running = []api.Check{{Name: "agent", State: "error", Detail: err.Error(), Fix: "tenks up, tenks init or tenks agent"}}

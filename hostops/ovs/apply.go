@@ -63,6 +63,22 @@ func (h *Host) apply(ctx context.Context, step Step) error {
 	return x.commit(ctx)
 }
 
+// Probe returns nil once ovs-vswitchd has looked at the configuration, which it is asked for.
+func (h *Host) Probe(ctx context.Context) error {
+	s, err := h.connected(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := s.tables()
+	if err != nil {
+		return err
+	}
+	if err := (&transaction{session: s, tables: t, mesh: h.cfg.Mesh, settle: h.cfg.settle}).commit(ctx); err != nil {
+		return fmt.Errorf("Open vSwitch: %w", err)
+	}
+	return nil
+}
+
 // transaction collects operations; the database carries out all of them or none.
 type transaction struct {
 	session *session

@@ -329,6 +329,7 @@ func TestIntegrationADatabaseThatRestartsIsFoundAgain(t *testing.T) {
 
 func TestIntegrationASwitchThatDoesNotRunIsSaid(t *testing.T) {
 	r := newRig(t)
+	must(t, r.host.Probe(t.Context()))
 	must(t, r.sw.StopSwitchd())
 	ctx, cancel := contextOf(t)
 	defer cancel()
@@ -338,6 +339,9 @@ func TestIntegrationASwitchThatDoesNotRunIsSaid(t *testing.T) {
 		t.Errorf("without ovs-vswitchd: %v", err)
 	}
 	must(t, r.sw.StopServer())
+	if err := r.host.Probe(ctx); err == nil {
+		t.Error("ovs-vswitchd answers although it does not run")
+	}
 	var have Have
 	r.await("the loss is seen", func() bool {
 		have, err = r.host.Observe(t.Context())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tenks/cmd/internal/api"
+	"tenks/config"
 	"tenks/raftfsm/state"
 )
 
@@ -19,6 +20,9 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 		out = append(out, checkDriver(ctx, d))
 	}
 	out = append(out, a.redfish.check(), a.pdus.check())
+	if a.opt.Config.BridgeType == config.BridgeOVS {
+		out = append(out, a.checkSwitches(ctx))
+	}
 	out = append(out, a.checkAddresses()...)
 	out = append(out, a.checkFlavors()...)
 	return append(append(out, a.checkNodes()...), a.checkQuarantine()...)
@@ -33,6 +37,15 @@ func (a *agent) checkLog() api.Check {
 		c.State, c.Detail, c.Fix = "error", a.fsm.Err().Error(), "install the newer tenks on this host"
 	case !ok || leader == "":
 		c.State, c.Detail, c.Fix = "error", "no leader is known", "see agent.log; a leader is elected once a majority of voters runs"
+	}
+	return c
+}
+
+// checkSwitches asks Open vSwitch for a sign of life.
+func (a *agent) checkSwitches(ctx context.Context) api.Check {
+	c := api.Check{Name: "bridges", State: "ok", Detail: "Open vSwitch, datapath " + a.opt.Config.OVS.Datapath}
+	if err := a.switches.Probe(ctx); err != nil {
+		c.State, c.Detail, c.Fix = "error", err.Error(), "tenks host check says what is missing, tenks host setup installs it"
 	}
 	return c
 }

@@ -20,7 +20,16 @@ import (
 const setupFix = "tenks host setup"
 
 // Run looks at this host.
-func Run(ctx context.Context) []api.Check {
+func Run(ctx context.Context, o OVS) []api.Check {
+	checks := base(ctx)
+	if o.DB != "" {
+		checks = append(checks, o.check(ctx))
+	}
+	return checks
+}
+
+// base is what every hypervisor needs.
+func base(ctx context.Context) []api.Check {
 	return []api.Check{
 		root(), hostKVM.check(),
 		program("qemu", "qemu-system-x86_64", "/usr/libexec/qemu-kvm"),
@@ -176,13 +185,13 @@ var managers = []manager{
 		[]string{"libvirt-daemon-qemu", "libvirt-client", "qemu-x86", "qemu-tools", "qemu-ovmf-x86_64", "swtpm", "ipmitool", "iproute2"}, []string{"refresh"}},
 }
 
-// Setup installs what Run finds missing and starts libvirtd. It calls say before
+// Setup installs what Run finds missing, and starts libvirtd and Open vSwitch. It calls say before
 // each step that takes time.
-func Setup(ctx context.Context, say func(string)) error {
+func Setup(ctx context.Context, o OVS, say func(string)) error {
 	if os.Geteuid() != 0 {
 		return errors.New("host setup: it installs packages: run it as root, or with sudo")
 	}
-	if installable(Run(ctx)) {
+	if installable(base(ctx)) {
 		m, err := findManager()
 		if err != nil {
 			return err
@@ -198,11 +207,13 @@ func Setup(ctx context.Context, say func(string)) error {
 			return err
 		}
 	}
-	if libvirtd(ctx).State == "ok" {
-		return nil
+	if libvirtd(ctx).State != "ok" {
+		say("starting libvirtd")
+		if err := startLibvirtd(ctx); err != nil {
+			return err
+		}
 	}
-	say("starting libvirtd")
-	return startLibvirtd(ctx)
+	return o.setup(ctx, say)
 }
 
 // installable reports whether a package is missing, as opposed to a daemon that

@@ -26,7 +26,7 @@ func programs(t *testing.T, scripts map[string]string) string {
 
 func TestEveryCheckThatFindsSomethingSaysWhatToDo(t *testing.T) {
 	programs(t, nil)
-	checks := Run(t.Context())
+	checks := Run(t.Context(), OVS{DB: "unix:" + filepath.Join(t.TempDir(), "db.sock")})
 	names := map[string]bool{}
 	for _, c := range checks {
 		if c.Name == "" || c.Detail == "" || names[c.Name] {
