@@ -83,6 +83,9 @@ func (h *Host) clearOnce(ctx context.Context, snap *state.Snapshot) error {
 	for name, err := range now.down {
 		return fmt.Errorf("driver %s: %w", name, err)
 	}
+	if h.cfg.OVS && now.switches.Down != nil { // what it keeps would be there for ever
+		return now.switches.Down
+	}
 	w := h.want(ctx, snap, nil, now)
 	w.index, w.since = math.MaxUint64, 0 // whatever it is from
 	for uuid := range now.present() {

@@ -403,3 +403,33 @@ func TestIntegrationGuestsTalkTCPOverAUserspaceBridge(t *testing.T) {
 	}
 	t.Logf("%d bytes in %v", len(got), time.Since(began).Round(time.Millisecond))
 }
+
+func TestIntegrationAVLANOfAnOpenVSwitchBridgeAndAnOverlay(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.devices()
+	s.vsctl("set port ovs tag=30")
+	addr, err := netlink.ParseAddr("10.8.0.1/24")
+	must(t, err)
+	must(t, netlink.AddrAdd(s.link("eth1"), addr))
+	before := s.traces()
+	s.config.VXLAN = state.Endpoint{Address: "10.8.0.1", Port: 4789}
+	s.start(true, Physnet{})
+	s.place(node("a", "p1"))
+	for _, openVSwitch := range []bool{true, false} {
+		for vlan, passes := range map[int]bool{30: true, 31: false, 0: false} {
+			s.start(openVSwitch, Physnet{Device: "br-ovs", VLAN: vlan})
+			s.settled(1, portLink(openVSwitch, "brtenks0"))
+			s.passes("p-a-0-tap", "br-ovs.far", passes)
+		}
+	}
+	s.start(true, Physnet{VNI: 5})
+	s.settled(1, portLink(true, "brtenks0"))
+	if got := s.vsctl("list-ports brtenks0"); !slices.Contains(strings.Fields(got), "x-brtenks0") {
+		t.Errorf("ports of an overlay's bridge: %s", got)
+	}
+	if got := s.vsctl("get interface x-brtenks0 error"); got != "[]" {
+		t.Errorf("the overlay's port: %s", got)
+	}
+	s.removeNode("a")
+	eventually(t, 20*time.Second, "nothing left", func() bool { return cmp.Equal(before, s.traces()) })
+}

@@ -79,12 +79,30 @@ func TestPlan(t *testing.T) {
 		m.delete(h.Links[name])
 		return m.have
 	}
+	onSwitch := Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Switch: true, Userspace: true}}, Ports: []Port{testPort("n1", "a", 0, "brtenks0")}}
+	onSwitch.Ports[0].Peer = onSwitch.Bridges[0].PeerName("a", 0)
+	switched := func(h Have) Have { // by package ovs
+		m := newModel(h)
+		m.have.Links["brtenks0"] = Link{Name: "brtenks0", Kind: KindSwitch, MTU: 1500, Mark: Mark{Role: RoleBridge, Physnet: "net"}}
+		return m.have
+	}
 	cases := []struct {
 		name string
 		want Want
 		have Have
 		plan string
 	}{
+		{"leaves bridges of Open vSwitch to others", onSwitch, host(), "n1: create pair p-a-0-ovs–p-a-0-tap in brtenks0\n"},
+		{"leaves what is on one", onSwitch, switched(after(onSwitch, host())), ""},
+		{"has checksums completed on one in userspace", onSwitch, change(switched(after(onSwitch, host())), "p-a-0-tap", func(l *Link) { l.Offload = true }),
+			"n1: complete checksums p-a-0-tap\n"},
+		{"renames the switch side for a bridge of Open vSwitch, whose name it clears", onSwitch, after(onePort, host()),
+			"delete brtenks0\nn1: rename p-a-0-br to p-a-0-ovs\nn1: set mac p-a-0-ovs " + birthMAC(testMesh, "p-a-0-ovs") + "\n"},
+		{"renames it back", onePort, switched(after(onSwitch, host())),
+			"create bridge brtenks0\nn1: rename p-a-0-ovs to p-a-0-br\nn1: join p-a-0-br brtenks0\nn1: set mac p-a-0-br " + birthMAC(testMesh, "p-a-0-br") + "\n"},
+		{"leaves a bridge of Open vSwitch that is not wanted", Want{}, switched(host()), ""},
+		{"refuses a device that Open vSwitch has while that does not answer", Want{Bridges: []Bridge{{Physnet: "net", Name: "brtenks0", Device: "br-ex"}}},
+			host(Link{Name: "br-ex", Kind: KindSwitch, MTU: 1500}), "create bridge brtenks0\nphysnet \"net\": device br-ex is a bridge of Open vSwitch, which does not answer\n"},
 		{"makes an isolated bridge", isolated, host(), "create bridge brtenks0\n"},
 		{"makes a port after its bridge", onePort, host(),
 			"create bridge brtenks0\nn1: create pair p-a-0-br–p-a-0-tap in brtenks0\n"},

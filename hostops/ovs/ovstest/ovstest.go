@@ -75,6 +75,9 @@ func (s *Switch) DB() string { return "unix:" + s.Socket }
 
 func (s *Switch) path(name string) string { return filepath.Join(s.Dir, name) }
 
+// beside is a file where the socket is.
+func (s *Switch) beside(name string) string { return filepath.Join(filepath.Dir(s.Socket), name) }
+
 func (s *Switch) run(ctx context.Context, name string, args ...string) error {
 	out, err := s.command(ctx, name, args...).CombinedOutput()
 	if err != nil {
@@ -96,7 +99,7 @@ func (s *Switch) Vsctl(ctx context.Context, args ...string) (string, error) {
 func (s *Switch) StartServer(ctx context.Context) error {
 	_ = os.Remove(s.Socket) // of one that was killed
 	var err error
-	s.server, err = s.start("ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.Socket, "--unixctl="+s.path("server.ctl"),
+	s.server, err = s.start("ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.Socket, "--unixctl="+s.path("server.ctl"), "--pidfile="+s.beside("ovsdb-server.pid"),
 		"--log-file="+s.path("ovsdb-server.log"), "-vconsole:off")
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ func (s *Switch) StartServer(ctx context.Context) error {
 // StartSwitchd starts ovs-vswitchd, and returns when it has carried out the database.
 func (s *Switch) StartSwitchd(ctx context.Context) error {
 	var err error
-	s.switchd, err = s.start("ovs-vswitchd", s.DB(), "--unixctl="+s.path("switchd.ctl"), "--log-file="+s.path("ovs-vswitchd.log"), "-vconsole:off")
+	s.switchd, err = s.start("ovs-vswitchd", s.DB(), "--unixctl="+s.path("switchd.ctl"), "--pidfile="+s.beside("ovs-vswitchd.pid"), "--log-file="+s.path("ovs-vswitchd.log"), "-vconsole:off")
 	if err != nil {
 		return err
 	}

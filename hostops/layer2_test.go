@@ -1,0 +1,160 @@
+package hostops
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tenks/hostops/link"
+	"tenks/hostops/ovs"
+	"tenks/raftfsm/state"
+)
+
+// inOrder is a plan in words, one step a line.
+func inOrder(b layerBatches) string {
+	var lines []string
+	add := func(steps []layerStep) {
+		for _, s := range steps {
+			lines = append(lines, s.String())
+		}
+	}
+	add(b.before)
+	for _, node := range slices.Sorted(maps.Keys(b.nodes)) {
+		add(b.nodes[node])
+	}
+	add(b.after)
+	return strings.Join(lines, "\n")
+}
+
+// switchHost is a host with a device of each kind.
+func switchHost() have {
+	h := have{links: link.Have{Mesh: mesh, Links: map[string]link.Link{
+		"eth1":   {Name: "eth1", Kind: "device", MTU: 1500, Up: true},
+		"br-lin": {Name: "br-lin", Kind: "bridge", MTU: 1500, Up: true},
+		"br-ovs": {Name: "br-ovs", Kind: "tuntap", MTU: 1400},
+	}}}
+	h.switches = ovs.Have{Mesh: mesh, Bridges: map[string]ovs.HasBridge{"br-ovs": {Name: "br-ovs", Datapath: ovs.DatapathNetdev}}, Ports: map[string]ovs.HasPort{}}
+	return h
+}
+
+func TestLinksAndOpenVSwitchArePlannedInOneOrder(t *testing.T) {
+	mac := link.BridgeMAC(mesh, "p1")
+	port := func(suffix string) link.Port {
+		return link.Port{Node: "n", Tap: "p-n-0-tap", Peer: "p-n-0" + suffix, MAC: "52:54:00:00:00:01", Bridge: "brtenks0"}
+	}
+	linux, own := link.Bridge{Physnet: "p1", Name: "brtenks0"}, link.Bridge{Physnet: "p1", Name: "brtenks0", Switch: true}
+	on := func(b link.Bridge, device string, vlan int) link.Bridge {
+		b.Device, b.VLAN = device, vlan
+		return b
+	}
+	for _, c := range []struct {
+		name     string
+		bridge   link.Bridge
+		datapath string
+		change   func(h *have)
+		want     string
+	}{
+		{name: "an isolated bridge", bridge: own, want: "set bridge brtenks0 netdev " + mac + ` MTU 1500
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "an interface becomes a port once the host may lose it", bridge: on(own, "eth1", 0), want: "set bridge brtenks0 netdev " + mac + ` MTU 1500
+plug in eth1 brtenks0, set port eth1 in brtenks0
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "a bridge of the same datapath is patched", bridge: on(own, "br-ovs", 30), want: "set bridge brtenks0 netdev " + mac + ` MTU 1400
+set port p-brtenks0-ovs in brtenks0 to p-brtenks0-phy
+set port p-brtenks0-phy in br-ovs to p-brtenks0-ovs VLAN 30
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "one of another datapath is joined by a pair", bridge: on(own, "br-ovs", 0), datapath: ovs.DatapathSystem,
+			want: "create pair p-brtenks0-ovs–p-brtenks0-phy in brtenks0\nset bridge brtenks0 system " + mac + ` MTU 1400
+set port p-brtenks0-ovs in brtenks0
+set port p-brtenks0-phy in br-ovs
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "a Linux bridge is joined by a pair", bridge: on(own, "br-lin", 0), want: "create pair p-brtenks0-ovs–p-brtenks0-phy in brtenks0\nset bridge brtenks0 netdev " + mac + ` MTU 1500
+set port p-brtenks0-ovs in brtenks0
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "a Linux bridge of ours and a bridge of Open vSwitch", bridge: on(linux, "br-ovs", 7), want: `create bridge brtenks0
+create pair p-brtenks0-br–p-brtenks0-phy in brtenks0
+set port p-brtenks0-phy in br-ovs VLAN 7
+create pair p-n-0-br–p-n-0-tap in brtenks0`},
+		{name: "the VLAN link of an interface is a port", bridge: on(own, "eth1", 5), want: "create vlan eth1.5 of eth1 in brtenks0\nset bridge brtenks0 netdev " + mac + ` MTU 1500
+set port eth1.5 in brtenks0
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "a device that is missing keeps what joined it", bridge: on(own, "eth9", 0), change: func(h *have) {
+			h.switches.Ports["eth9"] = ovs.HasPort{Name: "eth9", Bridge: "brtenks0", Mark: ovs.Mark{Role: ovs.RoleDevice, Physnet: "p1"}}
+		}, want: "physnet \"p1\": device eth9 does not exist\nset bridge brtenks0 netdev " + mac + ` MTU 1500
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "a port whose pair is made anew is closed meanwhile", bridge: own, change: func(h *have) {
+			h.switches.Bridges["brtenks0"] = ovs.HasBridge{Name: "brtenks0", MAC: mac, Datapath: ovs.DatapathNetdev, MTU: 1500, Mark: ovs.Mark{Role: ovs.RoleBridge, Physnet: "p1"}}
+			h.switches.Ports["p-n-0-ovs"] = ovs.HasPort{Name: "p-n-0-ovs", Bridge: "brtenks0", Mark: ovs.Mark{Role: ovs.RolePort, Node: "n"}}
+		}, want: `close port p-n-0-ovs
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "what cannot be known is not touched", bridge: own, change: func(h *have) { h.switches = ovs.Have{Down: errors.New("down")} },
+			want: "create pair p-n-0-ovs–p-n-0-tap in brtenks0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, datapath := switchHost(), ovs.DatapathNetdev
+			if c.datapath != "" {
+				datapath = c.datapath
+			}
+			if c.change != nil {
+				c.change(&h)
+			}
+			h.links = annotated(h.links, h.switches, nil)
+			b := h.joint(c.bridge, datapath)
+			suffix := "-br"
+			if b.Switch {
+				suffix = "-ovs"
+			}
+			got := inOrder(layered(link.Want{Bridges: []link.Bridge{b}, Ports: []link.Port{port(suffix)}}, h, datapath))
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("plan (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestBridgesKeepTheirNamesWhileOpenVSwitchLosesThem(t *testing.T) {
+	tap := link.Link{Name: "brtenks0", Kind: "tuntap", MTU: 1500}
+	for _, c := range []struct {
+		name       string
+		link       link.Link
+		switches   ovs.Have
+		remembered map[string]int
+		ours       bool
+	}{
+		{name: "the database has it", link: tap, ours: true, switches: ovs.Have{Bridges: map[string]ovs.HasBridge{"brtenks0": {Name: "brtenks0", Mark: ovs.Mark{Role: ovs.RoleBridge, Physnet: "p1"}}}}},
+		{name: "the database does not answer", link: tap, ours: true, switches: ovs.Have{Down: errors.New("down")}, remembered: map[string]int{"p1": 0}},
+		{name: "the database has lost it, and its interface still goes", link: tap, ours: true, remembered: map[string]int{"p1": 0}},
+		{name: "somebody else's bridge", link: tap, remembered: map[string]int{"p1": 0}, switches: ovs.Have{Bridges: map[string]ovs.HasBridge{"brtenks0": {Name: "brtenks0"}}}},
+		{name: "somebody else's interface", link: link.Link{Name: "brtenks0", Kind: "dummy"}, remembered: map[string]int{"p1": 0}},
+		{name: "a name that nobody remembers", link: tap, switches: ovs.Have{Down: errors.New("down")}},
+	} {
+		have := annotated(link.Have{Mesh: mesh, Links: map[string]link.Link{c.link.Name: c.link}}, c.switches, c.remembered)
+		if got := have.Links["brtenks0"].Ours(); got != c.ours || have.Taken("brtenks0") == c.ours {
+			t.Errorf("%s: ours %v, taken %v", c.name, got, have.Taken("brtenks0"))
+		}
+	}
+}
+
+func TestAnOpenVSwitchThatDoesNotAnswerIsBusy(t *testing.T) {
+	h := switchHost()
+	want := link.Want{Bridges: []link.Bridge{{Physnet: "p1", Name: "brtenks0", Switch: true}}, Ports: []link.Port{{Node: "n", Peer: "p-n-0-ovs", Bridge: "brtenks0"}}}
+	if _, faults := h.portLinks(want); faults["n"] == nil || errors.Is(faults["n"], state.ErrBusy) {
+		t.Errorf("a port that is not there: %v", faults["n"])
+	}
+	h.switches = ovs.Have{Down: errors.New("start it")}
+	if _, faults := h.portLinks(want); !errors.Is(faults["n"], state.ErrBusy) || !strings.Contains(faults["n"].Error(), "start it") {
+		t.Errorf("Open vSwitch does not answer: %v", faults["n"])
+	}
+}
