@@ -76,9 +76,15 @@ func annotated(links link.Have, switches ovs.Have, remembered map[string]int) li
 			links.Links[l.Name] = l
 		}
 	}
-	if switches.Down == nil {
-		return links
+	if switches.Down != nil {
+		guessed(links)
 	}
+	return links
+}
+
+// guessed takes every tap for a bridge of Open vSwitch that does not answer, where it has some
+// in userspace: plugged in as an interface, one would be lost to its own network.
+func guessed(links link.Have) {
 	_, userspace := links.Links["ovs-netdev"] // ovs-vswitchd's, while it has bridges of its own
 	for name, l := range links.Links {
 		if userspace && l.Kind == kindTap && !l.Ours() {
@@ -86,7 +92,6 @@ func annotated(links link.Have, switches ovs.Have, remembered map[string]int) li
 			links.Links[name] = l
 		}
 	}
-	return links
 }
 
 // kindTap is what package link says of an interface of a userspace bridge.
@@ -195,16 +200,8 @@ func bridgeOf(want link.Want, s ovs.Step) string {
 // switched is what there should be in Open vSwitch. What the links' plan could not decide
 // stays as it is.
 func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Want {
-	var out ovs.Want
-	refused := map[string]bool{}
-	for _, s := range steps {
-		switch s.Op {
-		case link.OpConflict:
-			refused[s.Link] = true
-		case link.OpCreatePair:
-			out.Anew = append(out.Anew, s.Link, s.Peer)
-		}
-	}
+	refused, anew := outcomes(steps)
+	out := ovs.Want{Anew: anew}
 	mtus := link.MTUs(want, h.links)
 	bridges := map[string]link.Bridge{}
 	for _, b := range want.Bridges {
@@ -234,6 +231,20 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 		}
 	}
 	return out
+}
+
+// outcomes are the links that a plan has conflicts of, and those that it makes.
+func outcomes(steps []link.Step) (refused map[string]bool, made []string) {
+	refused = map[string]bool{}
+	for _, s := range steps {
+		switch s.Op {
+		case link.OpConflict:
+			refused[s.Link] = true
+		case link.OpCreatePair:
+			made = append(made, s.Link, s.Peer)
+		}
+	}
+	return refused, made
 }
 
 // joints are the ports of Open vSwitch that join a bridge of ours to its device.

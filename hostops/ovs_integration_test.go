@@ -41,7 +41,7 @@ func newSwitchEnv(t *testing.T) *switchEnv {
 		t.Skip(missing)
 	}
 	e, _, links := realEnv(t)
-	dir, err := os.MkdirTemp("", "ovs") // short: it has a socket
+	dir, err := os.MkdirTemp("", "ovs") //nolint:usetesting // short: it has a socket
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	sw, err := ovstest.Start(t.Context(), dir, filepath.Join(dir, "db.sock"), exec.CommandContext)
@@ -146,10 +146,13 @@ func (s *switchEnv) reachesNone(from string, others []string) {
 	a := s.tap(from)
 	defer a.Close()
 	var taps []*ovstest.Tap
+	defer func() {
+		for _, b := range taps {
+			must(s.t, b.Close())
+		}
+	}()
 	for _, name := range others {
-		b := s.tap(name)
-		defer b.Close()
-		taps = append(taps, b)
+		taps = append(taps, s.tap(name))
 	}
 	text := fmt.Sprintf("from %s %d", from, time.Now().UnixNano())
 	for range 3 {

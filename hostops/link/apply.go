@@ -129,17 +129,9 @@ func (h *Host) createBridge(s Step) error {
 func (h *Host) createPair(s Step) error {
 	inner := change{name: s.Link, mac: birthMAC(h.mesh, s.Link), mtu: s.MTU}
 	outer := change{name: s.Peer, mac: s.MAC, mtu: s.MTU}
-	master, outerMaster := 0, 0
-	var err error
-	if !s.Loose {
-		if master, err = h.bridgeIndex(s.Bridge); err != nil {
-			return err
-		}
-	}
-	if s.PeerBridge != "" {
-		if outerMaster, err = h.bridgeIndex(s.PeerBridge); err != nil {
-			return err
-		}
+	master, outerMaster, err := h.masters(s)
+	if err != nil {
+		return err
 	}
 	h.creating.Lock()
 	defer h.creating.Unlock()
@@ -150,12 +142,9 @@ func (h *Host) createPair(s Step) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{s.Link, s.Peer} {
-		if !s.Complete {
-			break
-		}
-		if err := complete(h.offloads, name); err != nil {
-			return fmt.Errorf("complete checksums of %s: %w", name, err)
+	if s.Complete {
+		if err := errors.Join(complete(h.offloads, s.Link), complete(h.offloads, s.Peer)); err != nil {
+			return fmt.Errorf("complete checksums: %w", err)
 		}
 	}
 	for _, c := range []change{
@@ -179,6 +168,21 @@ func (h *Host) createPair(s Step) error {
 		return err
 	}
 	return h.rtnl.set(change{name: s.Link, up: true})
+}
+
+// masters are the bridges that the ends of a new pair go into, by index; 0: none.
+func (h *Host) masters(s Step) (inner, outer int, err error) {
+	if !s.Loose {
+		if inner, err = h.bridgeIndex(s.Bridge); err != nil {
+			return 0, 0, err
+		}
+	}
+	if s.PeerBridge != "" {
+		if outer, err = h.bridgeIndex(s.PeerBridge); err != nil {
+			return 0, 0, err
+		}
+	}
+	return inner, outer, nil
 }
 
 // isPair checks that two existing links are ends of one pair of ours.

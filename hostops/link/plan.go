@@ -354,12 +354,17 @@ func (p *planner) pair(w pair) {
 		p.remove(w.node, in, out)
 		haveIn, haveOut = false, false
 	}
-	alias := w.mark.alias(p.have.Mesh)
-	if !haveIn && !haveOut {
-		p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge, VLAN: w.outerVLAN, Loose: w.loose, Complete: w.complete,
-			MAC: w.mac, MTU: w.mtu, Alias: alias})
+	if haveIn || haveOut {
+		p.mend(w, in, out)
 		return
 	}
+	p.add(w.node, Step{Op: OpCreatePair, Link: w.inner, Bridge: w.bridge, Peer: w.outer, PeerBridge: w.outerBridge, VLAN: w.outerVLAN, Loose: w.loose, Complete: w.complete,
+		MAC: w.mac, MTU: w.mtu, Alias: w.mark.alias(p.have.Mesh)})
+}
+
+// mend adds what a pair that is there lacks.
+func (p *planner) mend(w pair, in, out Link) {
+	alias := w.mark.alias(p.have.Mesh)
 	for _, l := range []Link{out, in} {
 		switch {
 		case !l.Ours():

@@ -54,7 +54,7 @@ func newRig(tb testing.TB) *rig {
 		tb.Skip(missing)
 	}
 	privateNetns(tb)
-	dir, err := os.MkdirTemp("", "ovs") // short: it has a socket
+	dir, err := os.MkdirTemp("", "ovs") //nolint:usetesting // short: it has a socket
 	must(tb, err)
 	tb.Cleanup(func() { must(tb, os.RemoveAll(dir)) })
 	sw, err := ovstest.Start(tb.Context(), dir, filepath.Join(dir, "db.sock"), exec.CommandContext)
@@ -285,7 +285,7 @@ func (r *rig) reaches(a, b string) bool {
 
 func (r *rig) await(what string, done func() bool) {
 	r.tb.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) { // polled
+	for deadline := time.Now().Add(20 * time.Second); !done(); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.tb.Fatalf("not within 20 s: %s\n%s", what, r.vsctl("show"))
 		}

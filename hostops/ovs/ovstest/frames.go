@@ -95,12 +95,12 @@ func tagged(control []byte) bool {
 // Reaches reports whether frames from one tap arrive at another within a time. They are
 // sent again and again: a switch may have to open a port first.
 func Reaches(from, to *Tap, within time.Duration) (bool, error) {
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) { // polled
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
 		text := fmt.Sprintf("from %s to %s %d", from.Name, to.Name, time.Now().UnixNano())
 		if err := from.Send(text); err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) {
 			return false, err
 		}
-		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); <-time.After(time.Millisecond) {
 			if to.Received(text) {
 				return true, nil
 			}

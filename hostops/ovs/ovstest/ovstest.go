@@ -99,7 +99,7 @@ func (s *Switch) Vsctl(ctx context.Context, args ...string) (string, error) {
 func (s *Switch) StartServer(ctx context.Context) error {
 	_ = os.Remove(s.Socket) // of one that was killed
 	var err error
-	s.server, err = s.start("ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.Socket, "--unixctl="+s.path("server.ctl"), "--pidfile="+s.beside("ovsdb-server.pid"),
+	s.server, err = s.start(ctx, "ovsdb-server", s.path("conf.db"), "--remote=punix:"+s.Socket, "--unixctl="+s.path("server.ctl"), "--pidfile="+s.beside("ovsdb-server.pid"),
 		"--log-file="+s.path("ovsdb-server.log"), "-vconsole:off")
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func (s *Switch) StartServer(ctx context.Context) error {
 // StartSwitchd starts ovs-vswitchd, and returns when it has carried out the database.
 func (s *Switch) StartSwitchd(ctx context.Context) error {
 	var err error
-	s.switchd, err = s.start("ovs-vswitchd", s.DB(), "--unixctl="+s.path("switchd.ctl"), "--pidfile="+s.beside("ovs-vswitchd.pid"), "--log-file="+s.path("ovs-vswitchd.log"), "-vconsole:off")
+	s.switchd, err = s.start(ctx, "ovs-vswitchd", s.DB(), "--unixctl="+s.path("switchd.ctl"), "--pidfile="+s.beside("ovs-vswitchd.pid"), "--log-file="+s.path("ovs-vswitchd.log"), "-vconsole:off")
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ type daemon struct {
 	done chan struct{}
 }
 
-func (s *Switch) start(name string, args ...string) (*daemon, error) {
-	cmd := s.command(context.Background(), name, args...) // until it is stopped
+func (s *Switch) start(ctx context.Context, name string, args ...string) (*daemon, error) {
+	cmd := s.command(context.WithoutCancel(ctx), name, args...) // until it is stopped
 	cmd.Env = append(cmd.Environ(), "OVS_RUNDIR="+s.Dir, "OVS_LOGDIR="+s.Dir, "OVS_DBDIR="+s.Dir, "OVS_SYSCONFDIR="+s.Dir)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: start: %w", name, err)
