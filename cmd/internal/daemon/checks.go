@@ -3,9 +3,12 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"tenks/cmd/internal/api"
+	"tenks/cmd/internal/declare"
 	"tenks/config"
 	"tenks/raftfsm/state"
 )
@@ -25,7 +28,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 	}
 	out = append(out, a.checkAddresses()...)
 	out = append(out, a.checkFlavors()...)
-	return append(append(out, a.checkNodes()...), a.checkQuarantine()...)
+	return append(append(out, a.checkNodes()...), slices.Concat(a.checkPlaces(), a.checkQuarantine())...)
 }
 
 func (a *agent) checkLog() api.Check {
@@ -76,6 +79,18 @@ func (a *agent) checkFlavors() []api.Check {
 		if _, why := c.FlavorsSettled(); why != "" {
 			out = append(out, api.Check{Name: "flavors of cluster " + c.Name, State: "error", Detail: why, Fix: "see docs/cluster-file.md#flavors"})
 		}
+	}
+	return out
+}
+
+// checkPlaces says what this host no longer has for the nodes on it.
+func (a *agent) checkPlaces() []api.Check {
+	var out []api.Check
+	snap, _ := a.source.Snapshot()
+	for _, note := range declare.Misplaced(snap, snap.NodesOn(a.mesh.ID())) {
+		nodes, detail, _ := strings.Cut(note, ": ")
+		detail, fix, _ := strings.Cut(detail, ": ")
+		out = append(out, api.Check{Name: "nodes " + nodes, State: "warning", Detail: detail, Fix: fix})
 	}
 	return out
 }

@@ -321,7 +321,7 @@ func (p *planner) finish() (*Plan, error) {
 		return nil, err
 	}
 	p.consents()
-	p.notes()
+	p.plan.Notes = append(p.plan.Notes, Notes(p.snap, p.stay)...)
 	return &p.plan, nil
 }
 

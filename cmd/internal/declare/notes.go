@@ -10,17 +10,31 @@ import (
 	"tenks/sched"
 )
 
-// notes says what is not as it should be with nodes that stay, whether they change or not,
-// and what to do: nothing here is done by an apply.
-func (p *planner) notes() {
+// Notes says what is not as it should be with nodes, whether they are declared otherwise or
+// not, and what to do. Nodes of which the same is to be said are one line.
+func Notes(snap *state.Snapshot, nodes []*state.Node) []string {
 	g := &grouped{}
-	for _, n := range p.stay {
-		p.note(g, n)
+	for _, n := range nodes {
+		(&noter{snap}).note(g, n)
 	}
-	p.plan.Notes = append(p.plan.Notes, g.lines()...)
+	return g.lines()
 }
 
-func (p *planner) note(g *grouped, n *state.Node) {
+// Misplaced says what the hypervisors of nodes no longer have for them, and what to do, as
+// "tk0…tk9: what: what to do".
+func Misplaced(snap *state.Snapshot, nodes []*state.Node) []string {
+	g := &grouped{}
+	for _, n := range nodes {
+		if n.Placement != nil {
+			(&noter{snap}).noteHost(g, n)
+		}
+	}
+	return g.lines()
+}
+
+type noter struct{ snap *state.Snapshot }
+
+func (p *noter) note(g *grouped, n *state.Node) {
 	switch {
 	case n.Anew:
 		g.add(n, "its host takes it apart; then it is made anew: tenks node list shows how far it is")
@@ -37,7 +51,7 @@ func (p *planner) note(g *grouped, n *state.Node) {
 }
 
 // notePeer says what becomes of a node because of the peer that it is on; empty: nothing.
-func (p *planner) notePeer(n *state.Node) string {
+func (p *noter) notePeer(n *state.Node) string {
 	name := p.host(n.Placement.Hypervisor)
 	peer, known := p.snap.Peer(n.Placement.Hypervisor)
 	switch {
@@ -54,7 +68,7 @@ func (p *planner) notePeer(n *state.Node) string {
 }
 
 // noteHost says what a node lacks where it is.
-func (p *planner) noteHost(g *grouped, n *state.Node) {
+func (p *noter) noteHost(g *grouped, n *state.Node) {
 	h, ok := p.snap.Hypervisor(n.Placement.Hypervisor)
 	if !ok {
 		return
@@ -68,7 +82,7 @@ func (p *planner) noteHost(g *grouped, n *state.Node) {
 		g.add(n, fmt.Sprintf("on %s, %s %s: %s", name, which, m.Why, remedies[m.Filter]))
 	}
 	if at := n.Placement.BMC; at.Port != 0 && n.BMCAddress == "" && n.Machine.Own() && h.BMC.Address != "" && !within(h, at.Port) {
-		g.add(n, fmt.Sprintf("its BMC stays at a port outside of %s's range %d-%d, in which none is free: make the range larger, and apply again", name, h.BMC.First, h.BMC.Last))
+		g.add(n, fmt.Sprintf("its BMC is at a port outside of %s's range %d-%d: an apply of its cluster's file gives it one of that, once one is free", name, h.BMC.First, h.BMC.Last))
 	}
 }
 
@@ -89,7 +103,7 @@ var remedies = map[string]string{
 	"labels":   "it stays, because placement counts for nodes placed from now on; tenks peer drain moves it, with what else is there",
 }
 
-func (p *planner) host(id string) string {
+func (p *noter) host(id string) string {
 	if h, ok := p.snap.Hypervisor(id); ok && h.Name != "" {
 		return h.Name
 	}

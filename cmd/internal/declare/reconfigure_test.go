@@ -139,7 +139,7 @@ func TestAnEndpointFollowsItsHostsRange(t *testing.T) {
 	if got, want := texts(p.Steps[0]), "bmc.endpoint 192.0.2.1:6230 → 192.0.2.1:6233 (the old one is not one of its host's any longer)"; got[0] != want || p.Steps[0].When != Now {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if len(p.Notes) != 1 || p.Notes[0] != "tk1: its BMC stays at a port outside of hv1's range 6232-6233, in which none is free: make the range larger, and apply again" {
+	if len(p.Notes) != 1 || p.Notes[0] != "tk1: its BMC is at a port outside of hv1's range 6232-6233: an apply of its cluster's file gives it one of that, once one is free" {
 		t.Errorf("notes %q", p.Notes)
 	}
 	epoch := m.node("tk0").Placement.Epoch
@@ -226,5 +226,20 @@ func TestANodeDoesNotGrowToMoreThanItsHostHas(t *testing.T) {
 	want = demo(3, machine(func(m *state.Machine) { m.MemoryMB = 1 << 19 }))
 	if _, err = Cluster(m.snap(), want, Options{Random: m.seed}); err == nil || !strings.Contains(err.Error(), "no hypervisor can take node tk2: hv1: memory: needs 524288 MiB, 0 of 1048576 MiB free") {
 		t.Errorf("one more: %v", err)
+	}
+}
+
+func TestWhatAHostNoLongerHasIsSaidToItsPeople(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(3))
+	m.place()
+	if got := Misplaced(m.snap(), m.snap().Nodes()); len(got) != 0 {
+		t.Errorf("as it should be: %q", got)
+	}
+	m.hypervisor(func(h *state.Hypervisor) { h.Physnets, h.BMC.First = []string{"physnet1"}, 6231 })
+	got := Misplaced(m.snap(), m.snap().Nodes())
+	want := []string{"tk0…tk2: on hv1, which has no physnet2, only physnet1: its bridge stays", "tk0: its BMC is at a port outside of hv1's range 6231-16229: an apply"}
+	if len(got) != 2 || !strings.HasPrefix(got[0], want[0]) || !strings.HasPrefix(got[1], want[1]) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
