@@ -19,7 +19,8 @@ import (
 type importFlags struct {
 	state, inventory, file, agents string
 	options                        ansible.Options
-	force                          bool
+	force, adopt                   bool
+	adoption                       adoption
 }
 
 func (t *tool) importCommand() *cobra.Command {
@@ -31,8 +32,18 @@ they are given, and writes the cluster file that means the same, and for each hy
 agent.yml. What is not carried over, and what is different here, stands above it and on
 standard error. Without -o the cluster file is printed, and nothing is written.`,
 		Example: "  tenks import override.yml -o cluster.yml\n  tenks import override.yml --state state.yml --inventory ansible/inventory -o cluster.yml --agent-files agents",
-		RunE: func(_ *cobra.Command, a []string) error {
-			return t.importFrom(a[0], f)
+		RunE: func(c *cobra.Command, a []string) error {
+			if f.adopt && f.file == "" {
+				return usagef("--adopt needs -o FILE: the cluster file that is applied")
+			}
+			if err := t.importFrom(a[0], f); err != nil || !f.adopt {
+				return err
+			}
+			r, err := (&applyFlags{file: f.file}).request(t)
+			if err != nil {
+				return err
+			}
+			return t.adopt(c.Context(), r, f.adoption)
 		},
 	}
 	fl := c.Flags()
@@ -46,6 +57,8 @@ standard error. Without -o the cluster file is printed, and nothing is written.`
 	fl.StringVar(&f.options.Localhost, "localhost", "", "name of the peer that the inventory calls localhost (default: this host's name)")
 	fl.BoolVar(&f.options.IgnoreUnknown, "ignore-unknown", false, "list unknown keys of node types, specs and flavors instead of refusing them")
 	fl.BoolVar(&f.force, "force", false, "replace files that are there")
+	fl.BoolVar(&f.adopt, "adopt", false, "then take over the nodes of --state as they are: see tenks adopt")
+	f.adoption.add(c)
 	return c
 }
 

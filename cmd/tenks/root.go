@@ -76,7 +76,7 @@ Ironic and to people, like racked servers with a BMC.
 	flags.StringVarP(&t.output, "output", "o", "table", "table, json or yaml")
 	for _, c := range []*cobra.Command{
 		t.upCommand(), t.downCommand(), t.initCommand(), t.agentCommand(), t.hostCommand(),
-		t.planCommand(), t.applyCommand(), t.importCommand(), t.destroyCommand(), t.clusterCommand(), t.nodeCommand(), t.faultCommand(), t.pduCommand(), t.peerCommand(), t.joinCommand(), t.leaveCommand(), t.tokenCommand(), t.gossipKeyCommand(), t.caCommand(), t.raftCommand(), t.backupCommand(), t.recoverCommand(),
+		t.planCommand(), t.applyCommand(), t.importCommand(), t.adoptCommand(), t.destroyCommand(), t.clusterCommand(), t.nodeCommand(), t.faultCommand(), t.pduCommand(), t.peerCommand(), t.joinCommand(), t.leaveCommand(), t.tokenCommand(), t.gossipKeyCommand(), t.caCommand(), t.raftCommand(), t.backupCommand(), t.recoverCommand(),
 		t.statusCommand(), t.doctorCommand(), t.eventsCommand(), t.versionCommand(), t.schemaCommand(),
 	} {
 		root.AddCommand(c)

@@ -50,6 +50,8 @@ type Config struct {
 	Moves Moves
 	// Quarantine is what this host keeps of nodes that are elsewhere. Optional.
 	Quarantine Quarantine
+	// Adopter looks for what another tool made. Optional.
+	Adopter Adopter
 	// PDUs are the outlets of nodes. Optional.
 	PDUs PDUs
 	// Faults is what faults of BMCs do. Optional.
@@ -99,7 +101,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes(), s.pduRoutes()), []route{
+	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes(), s.adoptRoutes(), s.pduRoutes()), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},
@@ -141,7 +143,7 @@ func fail(status int, err error) error { return &httpError{status, err} }
 // state answers them itself. Those about one node find out by themselves.
 var here = []string{"/healthz", "/readyz", "/v1/openapi.json", "/v1/version", "/v1/doctor", "/v1/powers", "/v1/outlets", "/v1/nodes/{name}/outlet",
 	"/v1/nodes/{name}/chassis", "/v1/nodes/{name}/power", "/v1/nodes/{name}/boot", "/v1/nodes/{name}/console",
-	"/v1/quarantine", "/v1/quarantine/{name}", "/v1/clear", "/v1/fault-counts",
+	"/v1/quarantine", "/v1/quarantine/{name}", "/v1/foreign", "/v1/clear", "/v1/fault-counts",
 	"/v1/moves/{uuid}/files", "/v1/moves/{uuid}/files/{file}"}
 
 func (s *Server) wrap(called route) http.HandlerFunc {

@@ -28,6 +28,9 @@ type Options struct {
 	AllowDataLoss bool
 	// Remove names nodes that go first where a count shrinks.
 	Remove []string
+	// Adopt has named nodes taken over that are on hosts already, and nothing else done; nil:
+	// a plan as usual.
+	Adopt *Adoption
 	// Random is where UUIDs and passwords come from, such as crypto/rand.Reader.
 	Random io.Reader
 }
@@ -125,6 +128,9 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 		if !n.Removing {
 			existing[n.Spec] = append(existing[n.Spec], n)
 		}
+	}
+	if opt.Adopt != nil {
+		return p.adoptPlan(existing)
 	}
 	for _, spec := range want.Specs {
 		if spec.Enrol != nil && want.Ironic == nil {
@@ -304,7 +310,7 @@ func (p *planner) finish() (*Plan, error) {
 		ours[c.UUID] = ok && n.Placement != nil // one that waits goes on waiting
 	}
 	for i, s := range p.plan.Steps {
-		if s.Action == Create {
+		if s.Action == Create || s.Action == Adopt {
 			p.plan.Steps[i].Hypervisor = byName[s.Node]
 		}
 	}
