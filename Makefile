@@ -103,7 +103,7 @@ RUN_UNIT = $(GO) test -json -p $(P) -tags $(TEST_TAGS) -timeout $(UNIT_TIMEOUT) 
 # of its own.
 RUN_INTEGRATION = { pkgs='$(INTEGRATION)'; \
 	[ -z "$$pkgs" ] || PATH="$(CURDIR)/$(BIN):$$PATH" \
-	$(GO) test -json -p 2 -count=1 -tags $(TEST_TAGS) -timeout $(INTEGRATION_TIMEOUT) -run '^TestIntegration' $$pkgs; }
+	$(GO) test -json -p 2 -parallel 3 -count=1 -tags $(TEST_TAGS) -timeout $(INTEGRATION_TIMEOUT) -run '^TestIntegration' $$pkgs; }
 
 race:
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -p $(P) -tags $(TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' $(RACE)

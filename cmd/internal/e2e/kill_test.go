@@ -19,7 +19,7 @@ import (
 type node = api.Node
 
 // kills is how often the agent is killed; TENKS_KILLS overrides it.
-const kills = 50
+const kills = 30
 
 func TestIntegrationKillsOfTheAgentLoseAndLeaveNothing(t *testing.T) {
 	besideOthers(t)

@@ -130,6 +130,7 @@ ironic: {endpoint: %[2]q, auth: none}
 }
 
 func TestIntegrationThreeHostsJoinedByOneCommandEachShareACluster(t *testing.T) {
+	besideOthers(t)
 	l, hosts := newMesh(t, 3)
 	ironic := inSwitch(t, l)
 	t.Logf("tenks peer list:\n%s", hosts[2].tenks("peer", "list"))

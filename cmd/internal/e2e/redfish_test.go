@@ -160,6 +160,7 @@ func (h *host) curled(t *testing.T) {
 }
 
 func TestIntegrationIronicFollowsARedfishNodeToAnotherHost(t *testing.T) {
+	besideOthers(t)
 	l, hosts := newMesh(t, 3)
 	ironic := inSwitch(t, l)
 	file := strings.Replace(redfished(ironic.URL, ""), "physical_networks: [physnet1]", "physical_networks: []", 1)
