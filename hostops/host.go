@@ -185,11 +185,12 @@ type Host struct {
 	// work are the goroutines of power requests and reports.
 	work sync.WaitGroup
 
-	// mu guards chassis, and quarantine and mtus, which are what the last pass found.
+	// mu guards chassis, and quarantine, mtus and exposed, which are what the last pass found.
 	mu         sync.Mutex
 	chassis    map[string]*Chassis
 	quarantine []Quarantined
 	mtus       map[string]int
+	exposed    []Exposed
 
 	// What follows belongs to Pass.
 

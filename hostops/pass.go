@@ -182,7 +182,7 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 	w.vxlan, w.tunnels = h.cfg.VXLAN, snap.Tunnels(h.cfg.Hypervisor)
 	w.mtus = w.mtusIn(now.links)
 	h.mu.Lock()
-	h.mtus = w.mtus
+	h.mtus, h.exposed = w.mtus, w.exposed(now.links)
 	h.mu.Unlock()
 	return w
 }

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
@@ -72,6 +75,39 @@ func (w want) mtusIn(have link.Have) map[string]int {
 		}
 	}
 	return out
+}
+
+// Exposed is a device that is plugged into a bridge of ours, and has got addresses of the host
+// since: a bridge's port does not answer for them.
+type Exposed struct {
+	Physnet, Device, Bridge string
+	// Addresses are for people.
+	Addresses string
+}
+
+// Fix says what to do about it.
+func (e Exposed) Fix() string { return link.MoveAddresses(e.Device) }
+
+// exposed are those devices, by physnet.
+func (w want) exposed(have link.Have) []Exposed {
+	var out []Exposed
+	for _, physnet := range slices.Sorted(maps.Keys(w.physnets)) {
+		as := w.physnets[physnet]
+		dev := have.Links[as.Device]
+		addresses := have.Addresses[as.Device]
+		if as.Device == "" || as.VLAN != 0 || len(addresses) == 0 || !have.Links[dev.Master].Ours() {
+			continue
+		}
+		out = append(out, Exposed{Physnet: physnet, Device: as.Device, Bridge: dev.Master, Addresses: strings.Trim(fmt.Sprint(addresses), "[]")})
+	}
+	return out
+}
+
+// Exposed returns what the last pass found.
+func (h *Host) Exposed() []Exposed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.exposed)
 }
 
 // withMTUs tells a driver what the NICs of a node take, where that is not the usual.

@@ -43,6 +43,7 @@ func (b blueprint) build(old *libvirtxml.Domain) (*libvirtxml.Domain, error) {
 	d := b.chassis()
 	b.addDisks(d)
 	b.addNICs(d)
+	b.tellMTUs(d)
 	b.addConsole(d)
 	b.setUp(d)
 	if old != nil {

@@ -49,10 +49,12 @@ func TestDomainXML(t *testing.T) {
 	changed := spec()
 	changed.Setup = driver.Setup{Order: []string{"nic1", "disk1", "nic0"}, Volumes: []driver.RAIDVolume{{ID: "3", Level: "0", Disks: []int{0}, CapacityBytes: 1 << 20, Serial: "0123456789", Made: 1}},
 		BIOS: map[string]string{driver.BIOSVirtualization: "Disabled", driver.BIOSLogicalProc: "Disabled", driver.BIOSSerial: "Disabled", driver.BIOSBootTimeout: "7"}}
+	jumbo := spec()
+	jumbo.Ports[1].MTU = 9000
 	kvm := blueprintOf(spec())
 	kvm.DomainType = domainKVM
 	for name, b := range map[string]blueprint{"bios": blueprintOf(spec()), "uefi": blueprintOf(uefi), "pxe": blueprintOf(pxe),
-		"setup": blueprintOf(setup), "changed": blueprintOf(changed), "bare": blueprintOf(bare), "kvm": kvm} {
+		"setup": blueprintOf(setup), "changed": blueprintOf(changed), "bare": blueprintOf(bare), "kvm": kvm, "mtu": blueprintOf(jumbo)} {
 		t.Run(name, func(t *testing.T) {
 			got, err := build(t, b, nil).Marshal()
 			if err != nil {
@@ -200,8 +202,8 @@ func TestPendingSaysWhatTheNextStartBrings(t *testing.T) {
 }
 
 func TestNICThatWasPluggedInAnewIsNotPending(t *testing.T) {
-	next := []nic{{"a", "tap0"}, {"b", "tap1"}}
-	if got := pendingNICs([]nic{{"b", "tap1"}, {"a", "tap0"}}, next); len(got) > 0 {
+	next := []nic{{"a", "tap0", 0}, {"b", "tap1", 0}}
+	if got := pendingNICs([]nic{{"b", "tap1", 0}, {"a", "tap0", 0}}, next); len(got) > 0 {
 		t.Errorf("pending %q", got)
 	}
 }

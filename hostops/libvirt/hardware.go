@@ -35,7 +35,10 @@ type disk struct {
 	Serial            string `json:",omitempty"` // later than the others: fingerprints without it stay
 }
 
-type nic struct{ MAC, Link string }
+type nic struct {
+	MAC, Link string
+	MTU       int `json:",omitempty"` // as disk.Serial
+}
 
 // fingerprint is equal for equal hardware.
 func (h hardware) fingerprint() string {
@@ -63,7 +66,7 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 			h.TPM = t.Backend.Emulator.Version
 		}
 	}
-	h.Disks, h.NICs, h.Setup = disksOf(d.Devices.Disks), nicsOf(d.Devices.Interfaces), setupOf(d)
+	h.Disks, h.NICs, h.Setup = disksOf(d.Devices.Disks), nicsOf(d), setupOf(d)
 	return h
 }
 
@@ -85,10 +88,10 @@ func disksOf(all []libvirtxml.DomainDisk) []disk {
 	return out
 }
 
-func nicsOf(all []libvirtxml.DomainInterface) []nic {
+func nicsOf(d *libvirtxml.Domain) []nic {
 	var out []nic
-	for _, n := range all {
-		var one nic
+	for i, n := range d.Devices.Interfaces {
+		one := nic{MTU: mtuOf(d, i)}
 		if n.MAC != nil {
 			one.MAC = strings.ToLower(n.MAC.Address)
 		}
@@ -178,6 +181,8 @@ func pendingNICs(live, next []nic) []string {
 			out = append(out, fmt.Sprintf("NIC %d (%s) is added", i, n.MAC))
 		case live[l].Link != n.Link:
 			out = append(out, fmt.Sprintf("NIC %d (%s): %s → %s", i, n.MAC, live[l].Link, n.Link))
+		case live[l].MTU != n.MTU:
+			out = append(out, fmt.Sprintf("NIC %d (%s): MTU %d → %d", i, n.MAC, cmp.Or(live[l].MTU, usualMTU), cmp.Or(n.MTU, usualMTU)))
 		}
 	}
 	for _, n := range live {
@@ -187,6 +192,9 @@ func pendingNICs(live, next []nic) []string {
 	}
 	return out
 }
+
+// usualMTU is a NIC's that is told nothing.
+const usualMTU = 1500
 
 func onOff(on bool) string {
 	if on {

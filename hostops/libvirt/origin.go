@@ -64,7 +64,7 @@ func foreignNICs(def *libvirtxml.Domain) (out []driver.ForeignNIC, problem strin
 			problem = fmt.Sprintf("NIC %d is no macvtap in passthrough mode", i)
 		}
 	}
-	for _, n := range nicsOf(def.Devices.Interfaces) {
+	for _, n := range nicsOf(def) {
 		out = append(out, driver.ForeignNIC{MAC: n.MAC, Link: n.Link})
 	}
 	return out, problem

@@ -247,6 +247,28 @@ func (h *Host) rename(index int, name string) error {
 	return nil
 }
 
+// MoveAddresses says how a host keeps the addresses of a device that a physnet is mapped to.
+func MoveAddresses(device string) string {
+	bridge := "br-" + device
+	if len(bridge) > maxName {
+		bridge = "br-ex"
+	}
+	return fmt.Sprintf("have the host's network configuration (and its DHCP client) put addresses and routes on a bridge that %[1]s is in, such as "+
+		"ip link add %[2]s type bridge; ip link set %[2]s up; ip link set %[1]s master %[2]s; ip addr flush dev %[1]s; ip addr add ADDRESS dev %[2]s; "+
+		"then map device: %[2]s in agent.yml; or remove them, if nobody needs them", device, bridge)
+}
+
+// whence says that an address is not there for good (IFA_F_PERMANENT).
+func whence(a netlink.Addr) string {
+	switch {
+	case a.Flags&unix.IFA_F_PERMANENT != 0:
+		return ""
+	case a.IP.To4() == nil:
+		return ", by a router's advertisements or DHCP"
+	}
+	return ", by DHCP"
+}
+
 // usedByHost is an error if the host speaks IP on the device.
 func (h *Host) usedByHost(dev netlink.Link) error {
 	addrs, err := h.routes.AddrList(dev, netlink.FAMILY_ALL)
@@ -255,7 +277,7 @@ func (h *Host) usedByHost(dev netlink.Link) error {
 	}
 	for _, a := range addrs {
 		if a.Scope == unix.RT_SCOPE_UNIVERSE {
-			return fmt.Errorf("the host has address %s on it: remove the address, or map a bridge that has it", a.IPNet)
+			return fmt.Errorf("the host has address %s on it%s, which a bridge's port does not answer for: %s", a.IPNet, whence(a), MoveAddresses(dev.Attrs().Name))
 		}
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
@@ -269,7 +291,7 @@ func (h *Host) usedByHost(dev netlink.Link) error {
 		}
 		for _, r := range routes {
 			if isDefault(r) {
-				return errors.New("the host's default route is on it: move the route, or map a bridge that has it")
+				return fmt.Errorf("the host's default route is on it: %s", MoveAddresses(dev.Attrs().Name))
 			}
 		}
 	}

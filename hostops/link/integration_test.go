@@ -274,10 +274,22 @@ func TestIntegrationADeviceTheHostUsesIsRefused(t *testing.T) {
 			addr, err := netlink.ParseAddr("192.0.2.1/24")
 			must(t, err)
 			must(t, netlink.AddrAdd(dev, addr))
-		}, "interface eth9: plug in: the host has address 192.0.2.1/24 on it: remove the address, or map a bridge that has it"},
+		}, "interface eth9: plug in: the host has address 192.0.2.1/24 on it, which a bridge's port does not answer for: " + MoveAddresses("eth9")},
+		{"an address of a DHCP client", func(t *testing.T, dev netlink.Link) {
+			addr, err := netlink.ParseAddr("192.0.2.1/24")
+			must(t, err)
+			addr.ValidLft, addr.PreferedLft = 3600, 3600
+			must(t, netlink.AddrAdd(dev, addr))
+		}, "interface eth9: plug in: the host has address 192.0.2.1/24 on it, by DHCP, which a bridge's port does not answer for: " + MoveAddresses("eth9")},
+		{"an IPv6 address by advertisements", func(t *testing.T, dev netlink.Link) {
+			addr, err := netlink.ParseAddr("2001:db8::1/64")
+			must(t, err)
+			addr.ValidLft, addr.PreferedLft = 3600, 3600
+			must(t, netlink.AddrAdd(dev, addr))
+		}, "interface eth9: plug in: the host has address 2001:db8::1/64 on it, by a router's advertisements or DHCP, which a bridge's port does not answer for: " + MoveAddresses("eth9")},
 		{"the default route", func(t *testing.T, dev netlink.Link) {
 			must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: dev.Attrs().Index, Scope: unix.RT_SCOPE_LINK, Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}}))
-		}, "interface eth9: plug in: the host's default route is on it: move the route, or map a bridge that has it"},
+		}, "interface eth9: plug in: the host's default route is on it: " + MoveAddresses("eth9")},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

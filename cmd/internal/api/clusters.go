@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,6 +69,12 @@ func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan,
 func planView(snap *state.Snapshot, p *declare.Plan) *Plan {
 	v := &Plan{Cluster: p.Command.Cluster.Name, Steps: []PlanStep{}, Unchanged: p.Unchanged,
 		Notes: append([]string{}, p.Notes...), Refusals: append([]string{}, p.Refusals...), Changed: !p.Empty(snap)}
+	for _, d := range snap.PhysnetDisagreements() {
+		uses := func(m state.Machine) bool { return slices.Contains(m.Physnets, d.Physnet) }
+		if slices.ContainsFunc(slices.Collect(maps.Values(p.Command.Cluster.Types)), uses) {
+			v.Notes = append(v.Notes, d.String()+": see tenks doctor")
+		}
+	}
 	for _, st := range p.Steps {
 		step := PlanStep{Action: string(st.Action), Node: st.Node, Hypervisor: hypervisorName(snap, st.Hypervisor),
 			When: string(st.When), Reasons: append([]string{}, st.Reasons...), Changes: []PlanChange{}}

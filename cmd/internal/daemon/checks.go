@@ -28,6 +28,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 	}
 	out = append(out, a.checkAddresses()...)
 	out = append(out, a.checkFlavors()...)
+	out = append(out, a.checkPhysnets()...)
 	return append(append(out, a.checkNodes()...), slices.Concat(a.checkPlaces(), a.checkQuarantine())...)
 }
 

@@ -3,12 +3,34 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
+	"tenks/cmd/internal/api"
 	"tenks/config"
 	"tenks/raftfsm/state"
 )
+
+// checkPhysnets are doctor's findings about physnets that hosts have differently, and about
+// addresses of this host that went with a device.
+func (a *agent) checkPhysnets() []api.Check {
+	var out []api.Check
+	snap, _ := a.source.Snapshot()
+	for _, d := range snap.PhysnetDisagreements() {
+		c := api.Check{Name: "physnet " + d.Physnet, State: "warning", Detail: d.What,
+			Fix: "give the devices one MTU, or mtu and vxlan one value in agent.yml of all these hosts: frames of one side do not all reach the other"}
+		if d.Matters {
+			c.State = "error"
+		}
+		out = append(out, c)
+	}
+	for _, e := range a.host.Exposed() {
+		out = append(out, api.Check{Name: "physnet " + e.Physnet, State: "error",
+			Detail: fmt.Sprintf("%s is a port of %s, and has %s: nobody reaches the host there", e.Device, e.Bridge, e.Addresses), Fix: e.Fix()})
+	}
+	return out
+}
 
 // vxlan is where this host's overlays end.
 func (a *agent) vxlan() state.Endpoint {

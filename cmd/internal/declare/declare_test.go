@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tenks/hostops/link"
 	"tenks/raftfsm/state"
 	"tenks/sched"
 )
@@ -260,6 +261,30 @@ func TestLinkNamesAreShortAndUnique(t *testing.T) {
 	for short, name := range map[string]string{"tk0": "tk0", "contr0": "controller0", "compu0": "compute-a0"} {
 		if seen[short] != name {
 			t.Errorf("%s has %q, want the same as the Ansible Tenks gives", name, seen[short])
+		}
+	}
+}
+
+// A hundred thousand nodes, whose names differ in what a link name has no room for, or only in
+// that, and the last port that there can be.
+func TestLinkNamesOfAHundredThousandNodesFitAndAreUnique(t *testing.T) {
+	ids := newIdentities(newMesh(t).snap(), rand.NewChaCha8([32]byte{}))
+	const each, lastPort = 10_000, 31
+	seen := make(map[string]string, 10*each)
+	long := strings.Repeat("x", 57)
+	for _, prefix := range []string{"tk", "compute-a", "compute-b", "compute.b_", "compute-c", "storage-1-", "9", "n00000", long + "y", long + "z"} {
+		for i := range each {
+			name := fmt.Sprintf("%s%d", prefix, i)
+			short := ids.linkName(name, "uuid-"+name)
+			if other, taken := seen[short]; taken {
+				t.Fatalf("%s and %s have the link name %q", name, other, short)
+			}
+			seen[short] = name
+			for _, name := range []string{link.TapName(short, lastPort), link.PeerName(short, lastPort), link.Bridge{Switch: true}.PeerName(short, lastPort)} {
+				if len(name) > 15 || strings.ContainsAny(name, "/: \t") {
+					t.Fatalf("%s: interface name %q", seen[short], name)
+				}
+			}
 		}
 	}
 }

@@ -27,6 +27,12 @@ bmc: {addresses: 10.77.0.150-10.77.0.153}
 // fakeMesh makes a mesh of lab hosts that have the fake driver only.
 func fakeMesh(t *testing.T, n int) (*lab.Lab, []*host) {
 	t.Helper()
+	return fakeMeshWith(t, n, "")
+}
+
+// fakeMeshWith is fakeMesh with more in each agent.yml.
+func fakeMeshWith(t *testing.T, n int, more string) (*lab.Lab, []*host) {
+	t.Helper()
 	l, dir := newLab(t)
 	var hosts []*host
 	for i := range n {
@@ -36,18 +42,24 @@ func fakeMesh(t *testing.T, n int) (*lab.Lab, []*host) {
 		}
 		h := &host{Host: lh, t: t, api: client.New(lh.Path(dataDir + "/api.sock")), log: filepath.Join(dir, lh.Name()+".log")}
 		t.Cleanup(h.tellLog)
-		yml := fmt.Sprintf("name: %s\nadvertise: %s\nzone: z%d\ndrivers: {fake: {}}\n", h.Name(), h.Address(), i+1)
-		if err := os.WriteFile(h.Path(dataDir+"/agent.yml"), []byte(yml), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args := []string{"init"}
-		if i > 0 {
-			args = []string{"join", strings.Split(hosts[0].tenks("token", "create"), "\n")[0]}
-		}
-		h.tenks(args...)
+		h.enterFake(hosts, i+1, more)
 		hosts = append(hosts, h)
 	}
 	return l, hosts
+}
+
+// enterFake makes the host, which has the fake driver only, a peer: the first one makes the mesh.
+func (h *host) enterFake(mesh []*host, zone int, more string) {
+	h.t.Helper()
+	yml := fmt.Sprintf("name: %s\nadvertise: %s\nzone: z%d\ndrivers: {fake: {}}\n%s", h.Name(), h.Address(), zone, more)
+	if err := os.WriteFile(h.Path(dataDir+"/agent.yml"), []byte(yml), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	args := []string{"init"}
+	if len(mesh) > 0 {
+		args = []string{"join", strings.Split(mesh[0].tenks("token", "create"), "\n")[0]}
+	}
+	h.tenks(args...)
 }
 
 // client is a place that is no host of the mesh.
