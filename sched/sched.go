@@ -24,14 +24,22 @@ func Place(snap *state.Snapshot, extra []*state.Node) Result {
 	return place(snap, nil, extra, worthQueues)
 }
 
-// PlaceAfter is Place once nodes that there are have been declared as those of changed are.
-// A node that has a place and grows to more than its host has is refused, too.
-func PlaceAfter(snap *state.Snapshot, changed, extra []*state.Node) Result {
+// PlaceAfter is Place once nodes that there are have been declared as those of changed are,
+// and those of removed, by UUID, are on their way out. A node that has a place and grows to
+// more than its host has, once those are gone, is refused, too.
+func PlaceAfter(snap *state.Snapshot, changed []*state.Node, removed []string, extra []*state.Node) Result {
 	now := declared{}
 	for _, n := range changed {
 		now[n.UUID] = n
 	}
 	r := place(snap, now, extra, worthQueues)
+	for _, uuid := range removed {
+		if n, ok := snap.Node(uuid); ok {
+			gone := *n
+			gone.Machine = state.Machine{}
+			now[uuid] = &gone
+		}
+	}
 	r.Refusals = append(overgrown(snap, now), r.Refusals...)
 	return r
 }

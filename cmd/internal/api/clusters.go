@@ -59,11 +59,22 @@ func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan,
 	}
 	snap, _ := s.Source.Snapshot()
 	plan, err := s.Plan(snap, want, declare.Options{Restart: req.Restart, Force: req.Force,
-		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, AllowDataLoss: req.AllowDataLoss, Remove: req.Remove, Random: rand.Reader})
+		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, AllowDataLoss: req.AllowDataLoss, Remove: req.Remove, On: s.running(r, snap, want.Name), Random: rand.Reader})
 	if err != nil {
 		return nil, nil, nil, fail(http.StatusConflict, err)
 	}
 	return &req, plan, planView(snap, plan), nil
+}
+
+// running says which nodes of a cluster are on; whoever has them is asked with the first call.
+func (s *Server) running(r *http.Request, snap *state.Snapshot, cluster string) func(uuid string) bool {
+	var powers map[string]state.Power
+	return func(uuid string) bool {
+		if powers == nil {
+			powers = s.allPowers(r, snap.NodesOf(cluster))
+		}
+		return powers[uuid] == state.PowerOn
+	}
 }
 
 func planView(snap *state.Snapshot, p *declare.Plan) *Plan {

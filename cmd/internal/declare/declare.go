@@ -31,6 +31,8 @@ type Options struct {
 	// Adopt has named nodes taken over that are on hosts already, and nothing else done; nil:
 	// a plan as usual.
 	Adopt *Adoption
+	// On says whether a node is on; nil: not known. It is asked where a count shrinks.
+	On func(uuid string) bool
 	// Random is where UUIDs and passwords come from, such as crypto/rand.Reader.
 	Random io.Reader
 }
@@ -171,7 +173,7 @@ func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	first := p.goFirst(spec, have, surplus)
 	if surplus > 0 {
 		var gone []*state.Node
-		have, gone = shrink(have, surplus, first, spec.Nodes)
+		have, gone = shrink(have, surplus, p.opt.On, first, spec.Nodes)
 		p.remove(gone, func(n *state.Node) string {
 			why := uses[useOf(n)]
 			if first[n.Name] {
@@ -295,7 +297,11 @@ func (p *planner) finish() (*Plan, error) {
 	for i := range p.plan.Command.Create {
 		extra[i] = &p.plan.Command.Create[i]
 	}
-	result := sched.PlaceAfter(p.snap, p.stay, extra)
+	var removed []string
+	for _, r := range p.plan.Command.Remove {
+		removed = append(removed, r.UUID)
+	}
+	result := sched.PlaceAfter(p.snap, p.stay, removed, extra)
 	where := map[string]string{}
 	for _, pl := range result.Placements {
 		where[pl.UUID] = pl.Hypervisor

@@ -222,6 +222,16 @@ func TestANodeDoesNotGrowToMoreThanItsHostHas(t *testing.T) {
 	if _, err := Cluster(m.snap(), want, Options{Random: m.seed, AllowUnplaced: true}); err != nil {
 		t.Errorf("with --allow-unplaced: %v", err)
 	}
+	// What goes makes room for what grows, though not for what is new.
+	half := func(count int, gib uint64) state.Cluster {
+		return demo(count, machine(func(m *state.Machine) { m.MemoryMB = gib << 10 }))
+	}
+	if _, err := Cluster(m.snap(), half(1, 1024), Options{Random: m.seed}); err != nil {
+		t.Errorf("one goes, and the other grows: %v", err)
+	}
+	if _, err := Cluster(m.snap(), half(2, 1024), Options{Random: m.seed}); err == nil {
+		t.Error("both grow to all that there is")
+	}
 	// What those that are there grow to is counted before new ones are placed.
 	want = demo(3, machine(func(m *state.Machine) { m.MemoryMB = 1 << 19 }))
 	if _, err = Cluster(m.snap(), want, Options{Random: m.seed}); err == nil || !strings.Contains(err.Error(), "no hypervisor can take node tk2: hv1: memory: needs 524288 MiB, 0 of 1048576 MiB free") {

@@ -55,10 +55,16 @@ func useOf(n *state.Node) use {
 	return busy
 }
 
-// shrink chooses which nodes go: those of goFirst, then by use, then the highest names, and
-// those that the file names last.
-func shrink(have []*state.Node, surplus int, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node) {
+// shrink chooses which nodes go: those of goFirst, then by use, then those that are off, then
+// the highest names, and those that the file names last.
+func shrink(have []*state.Node, surplus int, on func(uuid string) bool, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node) {
 	order := slices.Clone(have)
+	runs := map[string]int{}
+	for _, n := range have {
+		if on != nil && on(n.UUID) {
+			runs[n.UUID] = 1
+		}
+	}
 	first := func(n *state.Node) int {
 		switch {
 		case goFirst[n.Name]:
@@ -69,7 +75,7 @@ func shrink(have []*state.Node, surplus int, goFirst map[string]bool, named []st
 		return 1
 	}
 	slices.SortStableFunc(order, func(a, b *state.Node) int {
-		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(useOf(a), useOf(b)), -byNumber(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(useOf(a), useOf(b)), cmp.Compare(runs[a.UUID], runs[b.UUID]), -byNumber(a.Name, b.Name))
 	})
 	gone = order[:surplus]
 	for _, n := range have {

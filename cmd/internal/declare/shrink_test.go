@@ -67,7 +67,12 @@ func TestWhichNodesGoWhenACountShrinks(t *testing.T) {
 			t.Errorf("count %d: %s", count, diff)
 		}
 	}
-	p := m.plan(demo(9, enrolled), Options{})
+	on := func(uuid string) bool { return uuid == m.node("tk5").UUID || uuid == m.node("tk9").UUID }
+	p := m.plan(demo(4, enrolled), Options{On: on})
+	if diff := cmp.Diff("remove tk9, remove tk0, remove tk1, remove tk3, remove tk2, remove tk4", strings.Join(summary(p), ", ")); diff != "" {
+		t.Errorf("tk5 is on, and tk4 off: %s", diff)
+	}
+	p = m.plan(demo(9, enrolled), Options{})
 	if want := "count of compute is 9, and it has no place yet"; p.Steps[0].Reasons[0] != want {
 		t.Errorf("reason %q, want %q", p.Steps[0].Reasons[0], want)
 	}
