@@ -227,7 +227,7 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 		case refused[p.Peer] || refused[p.Tap]:
 			out.Keep = append(out.Keep, p.Peer)
 		default:
-			out.Ports = append(out.Ports, ovs.Port{Name: p.Peer, Bridge: p.Bridge, Mark: ovs.Mark{Role: ovs.RolePort, Node: p.Node, Index: p.Index}})
+			out.Ports = append(out.Ports, ovs.Port{Name: p.Peer, Bridge: p.Bridge, Mark: ovs.Mark{Role: ovs.RolePort, Node: p.Node, Index: p.Index, Trunk: p.Trunk}})
 		}
 	}
 	return out

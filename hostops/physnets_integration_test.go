@@ -106,3 +106,33 @@ func TestIntegrationAPhysnetOfEachKindIsUnmappedUnderItsNodesAndMappedAgain(t *t
 		})
 	}
 }
+
+func TestIntegrationATrunkOfOpenVSwitchIsWhatIsDeclaredUntilOthersSetIt(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.start(true, Physnet{})
+	n := node("a", "p1")
+	n.Ports[0].Trunk = "100,200"
+	s.place(n)
+	s.settled(1)
+	trunks := func(want string) {
+		t.Helper()
+		if got := strings.TrimSpace(s.vsctl("get port p-a-0-ovs trunks")); got != want {
+			t.Errorf("trunks %s, want %s", got, want)
+		}
+	}
+	trunks("[0, 100, 200]")
+	s.vsctl("set port p-a-0-ovs trunks=7,8")
+	s.settled(1)
+	trunks("[7, 8]")
+	for _, declared := range []struct{ trunk, want string }{{"300", "[0, 300]"}, {state.TrunkAll, "[]"}, {"5", "[0, 5]"}, {"", "[]"}} {
+		n := s.node("a")
+		ports := []state.Port{n.Ports[0]}
+		ports[0].Trunk = declared.trunk
+		snap, _ := s.state.Snapshot()
+		c, _ := snap.Cluster("c")
+		s.apply(state.ApplyCluster{Cluster: state.Cluster{Name: "c"}, Expect: c.ModifyIndex,
+			Change: []state.NodeChange{{UUID: "a", Machine: n.Machine, Ports: ports}}})
+		s.settled(1)
+		trunks(declared.want)
+	}
+}

@@ -104,7 +104,11 @@ func nodeDetails(n api.Node) table {
 	tab.row("phase", strings.TrimSpace(n.Phase+" "+n.Reason))
 	tab.row("power", n.Power)
 	for i, p := range n.Ports {
-		tab.row("port "+strconv.Itoa(i), fmt.Sprintf("%s on %s (%s in %s)", p.MAC, p.Physnet, p.Link, p.Bridge))
+		trunk := ""
+		if p.Trunk != "" {
+			trunk = ", trunk of " + p.Trunk
+		}
+		tab.row("port "+strconv.Itoa(i), fmt.Sprintf("%s on %s (%s in %s)%s", p.MAC, p.Physnet, p.Link, p.Bridge, trunk))
 	}
 	if n.BMC.Protocol != "snmp" { // those have only an outlet
 		tab.row("bmc", strings.TrimSpace(bmcAddress(n.BMC)+" user "+n.BMC.Username))

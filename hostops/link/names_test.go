@@ -51,7 +51,7 @@ func TestAssignBridges(t *testing.T) {
 
 func TestMarksSurviveTheirAlias(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := Mark{Role: rapid.SampledFrom([]Role{RoleBridge, RoleUplink, RolePort}).Draw(t, "role")}
+		m := Mark{Role: rapid.SampledFrom([]Role{RoleBridge, RoleUplink, RoleVLAN, RoleVXLAN, RolePort}).Draw(t, "role")}
 		switch m.Role {
 		case RolePort:
 			m.Node, m.Index = rapid.StringMatching(`[a-z0-9-]{1,36}`).Draw(t, "node"), rapid.IntRange(0, 99).Draw(t, "index")
@@ -60,6 +60,9 @@ func TestMarksSurviveTheirAlias(t *testing.T) {
 		}
 		if m.Role == RoleBridge {
 			m.Device = rapid.StringMatching(`([a-z0-9.-]{1,15})?`).Draw(t, "device")
+		}
+		if m.Role == RoleUplink {
+			m.VLAN = rapid.IntRange(0, 4094).Draw(t, "vlan")
 		}
 		got, ok := parseMark("mesh", m.alias("mesh"))
 		if !ok || got != m {

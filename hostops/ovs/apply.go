@@ -160,14 +160,21 @@ func (x *transaction) port(p Port) error {
 	into := &bridgeRow{UUID: bridge.UUID}
 	have := x.tables.port(p.Name)
 	if have == nil {
-		row := &portRow{UUID: "port", Name: p.Name, Interfaces: []string{want.UUID}, Tag: p.tag(), ExternalIDs: ids}
+		row := &portRow{UUID: "port", Name: p.Name, Interfaces: []string{want.UUID}, Tag: p.tag(), Trunks: p.Mark.trunks(), ExternalIDs: ids}
 		return errors.Join(x.create(want, row), x.mutate(into, &into.Ports, ovsdb.MutateOperationInsert, []string{row.UUID}))
 	}
-	if parseMark(x.mesh, have.ExternalIDs).Role == "" {
+	was := parseMark(x.mesh, have.ExternalIDs)
+	if was.Role == "" {
 		return errors.New("it exists and is not ours")
 	}
-	row := &portRow{UUID: have.UUID, Tag: p.tag()}
+	row := &portRow{UUID: have.UUID, Tag: p.tag(), Trunks: p.Mark.trunks()}
+	if was.Trunk != "" && p.Mark.Trunk == "" {
+		ids[keyTrunk] = ""
+	}
 	err := x.put(row, &row.ExternalIDs, ids)
+	if was.Trunk != p.Mark.Trunk {
+		err = errors.Join(err, x.update(row, &row.Trunks))
+	}
 	if p.Tag != 0 || p.Mark.Role == RoleUplink {
 		err = errors.Join(err, x.update(row, &row.Tag))
 	}

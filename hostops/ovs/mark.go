@@ -1,6 +1,11 @@
 package ovs
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+
+	"tenks/raftfsm/state"
+)
 
 // Role says what a bridge or port of ours is for.
 type Role string
@@ -23,6 +28,7 @@ const (
 	keyPhysnet = "tenks-physnet"
 	keyNode    = "tenks-node"
 	keyIndex   = "tenks-port"
+	keyTrunk   = "tenks-trunk"
 )
 
 // Mark is what external_ids say of something of ours. The zero value: it is not ours.
@@ -33,12 +39,32 @@ type Mark struct {
 	// Node is a node's UUID and Index its port's place, for RolePort.
 	Node  string
 	Index int
+	// Trunk is, for RolePort, what was declared of the port as state.Port.Trunk has it: the
+	// column trunks is written when that changes, and is others' otherwise.
+	Trunk string
+}
+
+// trunks is the column trunks: VLAN 0 are untagged frames. Empty: all VLANs.
+func (m Mark) trunks() []int {
+	if m.Trunk == "" || m.Trunk == state.TrunkAll {
+		return nil
+	}
+	out := []int{0}
+	for _, id := range strings.Split(m.Trunk, ",") {
+		if vlan, err := strconv.Atoi(id); err == nil {
+			out = append(out, vlan)
+		}
+	}
+	return out
 }
 
 func (m Mark) externalIDs(mesh string) map[string]string {
 	ids := map[string]string{keyMesh: mesh, keyRole: string(m.Role)}
 	if m.Role == RolePort {
 		ids[keyNode], ids[keyIndex] = m.Node, strconv.Itoa(m.Index)
+		if m.Trunk != "" {
+			ids[keyTrunk] = m.Trunk
+		}
 		return ids
 	}
 	ids[keyPhysnet] = m.Physnet
@@ -58,7 +84,7 @@ func parseMark(mesh string, ids map[string]string) Mark {
 		if err != nil || index < 0 || ids[keyNode] == "" {
 			return Mark{}
 		}
-		m.Node, m.Index = ids[keyNode], index
+		m.Node, m.Index, m.Trunk = ids[keyNode], index, ids[keyTrunk]
 	case RoleBridge, RoleUplink, RoleDevice:
 		m.Physnet = ids[keyPhysnet]
 	default:

@@ -40,6 +40,7 @@ type (
 		Name        string            `ovsdb:"name"`
 		Interfaces  []string          `ovsdb:"interfaces"`
 		Tag         *int              `ovsdb:"tag"`
+		Trunks      []int             `ovsdb:"trunks"` // written only
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
 	}
 	interfaceRow struct {

@@ -34,8 +34,10 @@ type Node struct {
 type Port struct {
 	MAC     string `json:"mac"`
 	Physnet string `json:"physnet"`
-	Bridge  string `json:"bridge"`
-	Link    string `json:"link"`
+	// Trunk says which tagged frames it passes: all, or VLANs such as 100,200; empty: it is no trunk.
+	Trunk  string `json:"trunk,omitempty"`
+	Bridge string `json:"bridge"`
+	Link   string `json:"link"`
 }
 
 // BMC says how a node's BMC is reached. Password is set only when secrets were
@@ -267,7 +269,7 @@ func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, 
 	}
 	v.Ironic.Error = n.Ironic.Error
 	for i, p := range n.Ports {
-		port := Port{MAC: p.MAC, Physnet: p.Physnet}
+		port := Port{MAC: p.MAC, Physnet: p.Physnet, Trunk: p.Trunk}
 		if i < len(n.Host.Links) {
 			port.Bridge, port.Link = n.Host.Links[i].Bridge, n.Host.Links[i].Link
 		}
