@@ -89,11 +89,10 @@ func (h *Host) adopt(s Step) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.ours(s.Link); err == nil {
-		return nil // adopted by an agent that was killed afterwards
-	}
 	a := l.Attrs()
 	switch {
+	case a.Alias == s.Alias:
+		return nil // by an agent that was killed afterwards
 	case a.Alias != "":
 		return fmt.Errorf("is somebody's: its alias is %q", a.Alias)
 	case a.HardwareAddr.String() != s.MAC:

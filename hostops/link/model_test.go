@@ -54,7 +54,7 @@ func (m model) apply(s Step) {
 		return
 	}
 	switch s.Op {
-	case OpMark:
+	case OpMark, OpAdopt:
 		l.Mark, _ = parseMark(m.have.Mesh, s.Alias)
 		l.Unmarked = false
 	case OpSetVLAN:
