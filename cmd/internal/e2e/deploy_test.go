@@ -57,6 +57,7 @@ func TestIntegrationIronicDeploysImagesToNodesDisksAndCleansThem(t *testing.T) {
 	if t.Logf("nodes by host: %v", on); len(on) != 2 {
 		t.Errorf("the nodes are not on two hosts: %v", on)
 	}
+	changed := r.changeMeanwhile(t)
 	r.each(t, func(t *testing.T, n api.Node) {
 		if r.lines(n, ironiclab.AgentMarker+n.UUID) == 0 || r.lines(n, "erase_devices_metadata") == 0 {
 			t.Errorf("%s was not cleaned by the agent", n.Name)
@@ -68,12 +69,66 @@ func TestIntegrationIronicDeploysImagesToNodesDisksAndCleansThem(t *testing.T) {
 		}
 	})
 	t.Logf("%d nodes: all of it took %s", count, since(began))
+	changed()
 	t.Logf("%s", r.hosts[1].tenks("destroy", "demo", "--yes", "--wait=3m"))
 	for _, h := range r.hosts {
 		if d := h.domains(); len(d) > 0 {
 			t.Errorf("%s is left with %v", h.Name(), d)
 		}
 	}
+}
+
+// changeMeanwhile has tenks change a property of all nodes once one of them is being deployed,
+// which Ironic refuses while it works on a node. What is returned looks that all have it.
+func (r *rack) changeMeanwhile(t *testing.T) func() {
+	t.Helper()
+	nodes := r.hosts[0].nodes()
+	text := r.deployed(len(nodes)/2, len(nodes)-len(nodes)/2)
+	file := r.hosts[0].write("changed.yml", strings.ReplaceAll(text, "network_interface: noop", "properties: {rack: r7}, network_interface: noop"))
+	applied := make(chan string, 1)
+	go func() { // received below
+		for t.Context().Err() == nil && !r.any("wait call-back") {
+			pause(t.Context(), 100*time.Millisecond)
+		}
+		if t.Context().Err() != nil {
+			return // nobody asks any more
+		}
+		out, err := r.hosts[0].tryTenks("apply", "-f", file)
+		applied <- fmt.Sprintf("%s: %v: %s", since(r.began), err, out)
+	}()
+	return func() {
+		t.Helper()
+		t.Logf("a change while nodes were deployed: %s", <-applied)
+		r.wait(t, time.Minute, "all nodes to have the property", func() bool {
+			for _, n := range nodes {
+				var is struct {
+					Properties  map[string]any
+					Maintenance bool
+				}
+				if err := r.ironic.Call(t.Context(), "GET", "/v1/nodes/"+n.UUID, nil, &is); err != nil || is.Maintenance || is.Properties["rack"] != "r7" {
+					return false
+				}
+			}
+			return true
+		})
+		for _, n := range r.hosts[0].nodes() {
+			if n.Ironic.Error != "" {
+				t.Errorf("%s: after the change: %s", n.Name, n.Ironic.Error)
+			}
+		}
+	}
+}
+
+// any says whether Ironic has a node in a state.
+func (r *rack) any(state string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.seen {
+		if s.Provision == state {
+			return true
+		}
+	}
+	return false
 }
 
 // image is the disk image as instance_info says it.
@@ -150,7 +205,7 @@ func (r *rack) deployWrong(t *testing.T, n api.Node) {
 		i := r.hosts[0].node(n.Name).Ironic
 		return i.ProvisionState == "deploy failed" && strings.Contains(i.Error, "sha256")
 	})
-	t.Logf("tenks node list:\n%s", r.hosts[1].tenks("node", "list"))
+	t.Logf("tenks node list:\n%s", r.hosts[0].tenks("node", "list"))
 	r.provision(t, n, "deleted", "available", nil)
 }
 

@@ -9,7 +9,7 @@ cache=/var/cache/tenks-ironiclab
 packages="ironic-api ironic-conductor python3-bcrypt sqlite3 curl
  ipmitool ipxe ipxe-qemu dnsmasq-base iproute2 qemu-system-x86 ovmf busybox-static cpio kmod
  socat grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools
- genisoimage isolinux syslinux-common"
+ genisoimage isolinux syslinux-common fdisk"
 policy=/usr/sbin/policy-rc.d
 log=$(mktemp)
 made_policy=
