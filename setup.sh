@@ -4,6 +4,7 @@
 #   ./setup.sh          install what is missing, build tenks, set this host up, tenks up
 #   ./setup.sh build    install only what building needs, and build
 #   ./setup.sh tests    install only what building and `make test` need
+#   ./setup.sh cloud    that, and a small OpenStack for the tests with Nova and Placement (600 MB)
 #
 # Each may be repeated. Debian and Ubuntu, as root or with sudo; on another system it
 # says what to install and goes on if that is there.
@@ -25,7 +26,7 @@ die() {
 }
 
 usage() {
-	sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 
@@ -189,7 +190,12 @@ need_go() {
 
 # --- what the targets need -----------------------------------------------------------
 
-need_build() {
+need_need_cloud() {
+	have_apt || die "the OpenStack of the tests is Debian's: there is no apt here"
+	run "OpenStack for the tests" as_root bash cmd/internal/e2e/cloudlab/install.sh
+}
+
+build() {
 	if have_apt; then
 		want make gcc libc6-dev ca-certificates gzip
 	fi
@@ -242,6 +248,11 @@ build)
 tests)
 	need_build
 	need_tests
+	;;
+cloud)
+	need_build
+	need_tests
+	need_cloud
 	;;
 all)
 	need_build
