@@ -83,18 +83,13 @@ func (r *reader) checkFlavors(c Cluster, root *node) {
 	typesKnown := !given || !types.bad || c.NodeTypes != nil
 	for i, f := range c.Flavors {
 		at := root.at("nova_flavors", i)
+		r.checkFlavor(f, at)
 		switch t, ok := c.NodeTypes[f.NodeType]; {
 		case !ok && f.NodeType != "" && typesKnown:
 			r.fault(at.at("node_type"), "no node type is named %s", quote(f.NodeType))
 		case t.MemoryMB > maxFlavorSize:
 			r.fault(at.at("node_type"), "its memory is more than a flavor can have: at most %d MiB", maxFlavorSize)
 		}
-		for j, trait := range f.ForbiddenTraits {
-			if trait != "" && slices.Contains(f.RequiredTraits, trait) {
-				r.fault(at.at("forbidden_traits", j), "%s is in required_traits, too", quote(trait))
-			}
-		}
-		r.checkCustomSpecs(f, at)
 		for j, o := range c.Flavors[:i] {
 			if name := f.Title(); name != "" && strings.EqualFold(name, o.Title()) {
 				r.fault(at, "its name %s is that of nova_flavors[%d] in line %d already", quote(name), j, root.at("nova_flavors", j).line)
@@ -113,7 +108,13 @@ func (r *reader) checkCloud(at, root *node) {
 	r.fault(at, "needs ironic.cloud, an entry of clouds.yaml: that is where Nova and Placement are")
 }
 
-func (r *reader) checkCustomSpecs(f Flavor, at *node) {
+// checkFlavor is about one flavor by itself.
+func (r *reader) checkFlavor(f Flavor, at *node) {
+	for j, trait := range f.ForbiddenTraits {
+		if trait != "" && slices.Contains(f.RequiredTraits, trait) {
+			r.fault(at.at("forbidden_traits", j), "%s is in required_traits, too", quote(trait))
+		}
+	}
 	specs, ok := at.get("custom_specs")
 	if !ok || f.CustomSpecs == nil {
 		return

@@ -115,6 +115,20 @@ func decide(declared []state.Flavor, o owner, have []record) []work {
 	return out
 }
 
+// customTraits are the traits of flavors that somebody has to make known to Placement, sorted.
+func customTraits(declared []state.Flavor) []string {
+	var out []string
+	for _, f := range declared {
+		for _, t := range slices.Concat(f.RequiredTraits, f.ForbiddenTraits) {
+			if strings.HasPrefix(t, "CUSTOM_") {
+				out = append(out, t)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 func made(f state.Flavor, o owner) []step {
 	return []step{{Kind: create}, {Kind: set, Specs: specs(f, o)}}
 }

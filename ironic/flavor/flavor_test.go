@@ -3,7 +3,7 @@ package flavor
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,8 +43,8 @@ func TestFlavorsAreMadeAsDeclared(t *testing.T) {
 		t.Errorf("status %+v", status)
 	}
 	writes, reports := w.cloud.Writes(), w.reports
-	if len(writes) != 4 {
-		t.Errorf("writes %q, want two for each flavor", writes)
+	if len(writes) != 6 || !slices.Equal(w.cloud.Traits(), []string{"CUSTOM_GPU", "CUSTOM_OLD"}) {
+		t.Errorf("writes %q, traits %q; want two for each flavor, and one for each custom trait", writes, w.cloud.Traits())
 	}
 	for range 3 {
 		w.settle(k)
@@ -66,7 +66,7 @@ func TestFlavorsFollowTheirDeclaration(t *testing.T) {
 			[]string{"DELETE /flavors/1", "POST /flavors", "POST /flavors/2/os-extra_specs"}},
 		"swap": {large, changed(large, func(f *state.Flavor) { f.SwapMB = 0 }), true,
 			[]string{"DELETE /flavors/1", "POST /flavors", "POST /flavors/2/os-extra_specs"}},
-		"a trait":    {small, gpu, false, []string{"POST /flavors/1/os-extra_specs"}},
+		"a trait":    {small, gpu, false, []string{"PUT /traits/CUSTOM_GPU", "POST /flavors/1/os-extra_specs"}},
 		"no trait":   {gpu, small, false, []string{"DELETE /flavors/1/os-extra_specs/trait:CUSTOM_GPU"}},
 		"its turn":   {gpu, changed(small, func(f *state.Flavor) { f.ForbiddenTraits = gpu.RequiredTraits }), false, []string{"POST /flavors/1/os-extra_specs"}},
 		"the class":  {small, changed(small, func(f *state.Flavor) { f.ResourceClass = "other" }), false, []string{"POST /flavors/1/os-extra_specs", "DELETE /flavors/1/os-extra_specs/resources:CUSTOM_MY_SMALL_1"}},
@@ -243,12 +243,15 @@ func TestTheReasonIsInTheStatus(t *testing.T) {
 	for name, tt := range map[string]struct {
 		opts   novatest.Options
 		access func(w *world)
+		flavor state.Flavor
 		want   string
 	}{
 		"a wrong password": {access: func(w *world) { w.access.CloudYAML = state.NewSecret(w.cloud.CloudsYAML("planted-other-password")) },
 			want: "nova of cloud lab: The request you have made requires authentication (HTTP 401); will retry"},
 		"no rights": {opts: novatest.Options{Member: true},
 			want: "flavor small: create it: Policy doesn't allow os_compute_api:os-flavor-manage:create to be performed (HTTP 403)"},
+		"no rights to make a trait": {opts: novatest.Options{Member: true}, flavor: large,
+			want: "placement: Access was denied to this resource. Policy does not allow placement:traits:update to be performed (HTTP 403)"},
 		"no Keystone": {access: func(w *world) { w.access.Auth = "none" },
 			want: "nova of cloud lab: flavors need ironic.cloud: an Ironic without Keystone has no Nova; will retry"},
 		"a standalone Ironic": {access: func(w *world) { w.access.CloudYAML = state.NewSecret("clouds: {lab: {auth_type: none}}") },
@@ -263,7 +266,10 @@ func TestTheReasonIsInTheStatus(t *testing.T) {
 			if tt.access != nil {
 				tt.access(w)
 			}
-			w.declare("demo", small)
+			if tt.flavor.Name == "" {
+				tt.flavor = small
+			}
+			w.declare("demo", tt.flavor)
 			if err := w.look(w.keeper()); err != nil {
 				t.Fatal(err)
 			}
@@ -320,7 +326,7 @@ func await(t *testing.T, w *world, what string, ok func(*state.Cluster) bool) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatal(fmt.Sprintf("%s: not within a minute: %+v", what, w.clusterOf("demo")))
+			t.Fatalf("%s: not within a minute: %+v", what, w.clusterOf("demo"))
 		case <-changed:
 		}
 	}

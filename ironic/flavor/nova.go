@@ -3,12 +3,16 @@ package flavor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
+	"github.com/gophercloud/gophercloud/v2/openstack/placement/v1/traits"
 
 	"tenks/ironic/internal/cloud"
 	"tenks/raftfsm/state"
@@ -18,8 +22,11 @@ import (
 // with 2.55. From 2.86 on Nova checks extra specs against a list of its own.
 const microversion = "2.61"
 
+// placementVersion is that of traits (Pike).
+const placementVersion = "1.6"
+
 // nova is the calls that a Keeper makes.
-type nova struct{ sc *gophercloud.ServiceClient }
+type nova struct{ sc, placement *gophercloud.ServiceClient }
 
 func connect(ctx context.Context, a state.IronicAccess, tr *http.Transport, timeout time.Duration) (*nova, error) {
 	if a.Auth != "cloud" {
@@ -33,8 +40,12 @@ func connect(ctx context.Context, a state.IronicAccess, tr *http.Transport, time
 	if err != nil {
 		return nil, err
 	}
-	sc.Microversion = microversion
-	return &nova{sc}, nil
+	placement, err := session.Placement()
+	if err != nil {
+		return nil, err
+	}
+	sc.Microversion, placement.Microversion = microversion, placementVersion
+	return &nova{sc, placement}, nil
 }
 
 // list returns all flavors, also those that are not public. Nova's links to further pages name
@@ -60,6 +71,41 @@ func (n *nova) list(ctx context.Context) ([]record, error) {
 		}
 		query.Set("marker", page.Flavors[len(page.Flavors)-1].ID)
 	}
+}
+
+// know makes the custom traits that Placement does not know: it refuses every question with
+// such a trait in it, also where that is a forbidden one, so that no server of the flavor could
+// be made.
+func (n *nova) know(ctx context.Context, names []string) error {
+	for some := range slices.Chunk(names, traitsAtOnce) {
+		if err := n.knowSome(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// traitsAtOnce keeps the URL of a question short.
+const traitsAtOnce = 30
+
+func (n *nova) knowSome(ctx context.Context, names []string) error {
+	var known struct {
+		Traits []string `json:"traits"`
+	}
+	query := url.Values{"name": {"in:" + strings.Join(names, ",")}}
+	_, err := n.placement.Get(ctx, n.placement.ServiceURL("traits")+"?"+query.Encode(), &known, nil) //nolint:bodyclose // closed there
+	if err != nil {
+		return fmt.Errorf("traits: %w", err)
+	}
+	for _, name := range names {
+		if slices.Contains(known.Traits, name) {
+			continue
+		}
+		if err := traits.Create(ctx, n.placement, name).ExtractErr(); err != nil {
+			return fmt.Errorf("trait %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // do takes a step and returns the ID of the flavor after it; empty: it is gone. id is that of

@@ -135,6 +135,12 @@ func (s *site) cluster(ctx context.Context, c *state.Cluster, have []record) (st
 		return state.FlavorStatus{}, err
 	}
 	status := state.FlavorStatus{Begun: len(declared) > 0, Index: c.ModifyIndex}
+	if err := s.nova.know(ctx, customTraits(declared)); err != nil {
+		if ctx.Err() != nil || blamesCloud(err) {
+			return status, err
+		}
+		status.Error = s.scrub("placement: " + cloud.Describe(err))
+	}
 	for _, w := range todo {
 		r, err := s.flavor(ctx, o, w)
 		if err != nil {

@@ -6,6 +6,7 @@ package novatest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -54,6 +55,7 @@ type Cloud struct {
 	flavors   []*flavor
 	made      int
 	providers map[string]*Provider
+	traits    map[string]bool
 	log       []string
 	fault     func(method, path string) Fault
 }
@@ -71,7 +73,7 @@ func Start(t testing.TB, opts Options) *Cloud {
 	if opts.MaxPage == 0 {
 		opts.MaxPage = 1000
 	}
-	c := &Cloud{opts: opts, providers: map[string]*Provider{}}
+	c := &Cloud{opts: opts, providers: map[string]*Provider{}, traits: map[string]bool{"HW_CPU_X86_VMX": true}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /identity/v3/auth/tokens", c.authenticate)
 	c.handle(mux, "GET /compute/v2.1/flavors/detail", c.list)
@@ -81,7 +83,9 @@ func Start(t testing.TB, opts Options) *Cloud {
 	c.handle(mux, "DELETE /compute/v2.1/flavors/{id}/os-extra_specs/{key}", c.unset)
 	mux.HandleFunc("GET /placement/{$}", versions)
 	c.handle(mux, "GET /placement/resource_providers/{id}/inventories", c.inventories)
-	c.handle(mux, "GET /placement/resource_providers/{id}/traits", c.traits)
+	c.handle(mux, "GET /placement/resource_providers/{id}/traits", c.providerTraits)
+	c.handle(mux, "GET /placement/traits", c.listTraits)
+	c.handle(mux, "PUT /placement/traits/{name}", c.putTrait)
 	c.server = httptest.NewServer(mux)
 	t.Cleanup(c.server.Close)
 	return c
@@ -128,6 +132,14 @@ func (c *Cloud) Requests() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.log)
+}
+
+// Traits are the custom traits that Placement knows, sorted.
+func (c *Cloud) Traits() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := slices.Sorted(maps.Keys(c.traits))
+	return slices.DeleteFunc(out, func(name string) bool { return !strings.HasPrefix(name, "CUSTOM_") })
 }
 
 // SetProvider makes, or with nil deletes, a resource provider.

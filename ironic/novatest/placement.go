@@ -3,6 +3,7 @@ package novatest
 import (
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // versions is what Placement tells of itself, to anybody.
@@ -41,8 +42,32 @@ func (c *Cloud) inventories(r *http.Request) answer {
 	return answer{http.StatusOK, map[string]any{"resource_provider_generation": 1, "inventories": inventories}}
 }
 
-// traits came with microversion 1.6.
-func (c *Cloud) traits(r *http.Request) answer {
+// listTraits answers names only: ?name=in:A,B.
+func (c *Cloud) listTraits(r *http.Request) answer {
+	asked, _ := strings.CutPrefix(r.URL.Query().Get("name"), "in:")
+	out := []string{}
+	for _, name := range strings.Split(asked, ",") {
+		if c.traits[name] {
+			out = append(out, name)
+		}
+	}
+	return answer{http.StatusOK, map[string]any{"traits": out}}
+}
+
+func (c *Cloud) putTrait(r *http.Request) answer {
+	if c.opts.Member {
+		return failure(http.StatusForbidden, "Forbidden", "Access was denied to this resource.\n\n Policy does not allow placement:traits:update to be performed.  ")
+	}
+	name := r.PathValue("name")
+	if c.traits[name] {
+		return answer{status: http.StatusNoContent}
+	}
+	c.traits[name] = true
+	return answer{status: http.StatusCreated}
+}
+
+// providerTraits came, as all traits, with microversion 1.6.
+func (c *Cloud) providerTraits(r *http.Request) answer {
 	p, refused := c.provider(r)
 	if p == nil {
 		return refused

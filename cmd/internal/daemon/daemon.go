@@ -158,8 +158,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		return errors.Join(err, stop(g))
 	}
 	defer a.redfish.service.Close()
-	a.ironic = ironic.New(ironic.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportIronic, Log: a.log})
-	a.flavors = flavor.New(flavor.Config{Mesh: snap.Mesh().ID, Source: a.source, Report: a.reportFlavors, Log: a.log})
+	a.openClouds(snap.Mesh().ID)
 	a.outgoing = newOutgoing(a)
 	a.metrics = newMetrics(a)
 
@@ -329,6 +328,12 @@ func (a *agent) reportHost(ctx context.Context, nodes []state.NodeHostReport) er
 func (a *agent) reportIronic(ctx context.Context, nodes []state.NodeIronicReport) error {
 	_, err := a.propose(ctx, "", state.ReportIronic{Nodes: nodes})
 	return err
+}
+
+// openClouds makes what keeps Ironic and Nova as declared, where this peer leads.
+func (a *agent) openClouds(mesh string) {
+	a.ironic = ironic.New(ironic.Config{Mesh: mesh, Source: a.source, Report: a.reportIronic, Log: a.log})
+	a.flavors = flavor.New(flavor.Config{Mesh: mesh, Source: a.source, Report: a.reportFlavors, Log: a.log})
 }
 
 func (a *agent) reportFlavors(ctx context.Context, clusters []state.ClusterFlavorReport) error {

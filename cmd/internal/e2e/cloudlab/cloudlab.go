@@ -194,7 +194,7 @@ func (c *Cloud) startServices(ctx context.Context) error {
 	})
 }
 
-// NovaURL, PlacementURL and GlanceURL are endpoints, as seen in the network namespace.
+// NovaURL is Nova's endpoint, as the others as seen in the network namespace.
 func (c *Cloud) NovaURL() string { return fmt.Sprintf("http://%s:%d/v2.1", bind, novaPort) }
 
 // PlacementURL is Placement's endpoint.

@@ -19,14 +19,14 @@ func namespace(t *testing.T) string {
 		}
 	}
 	ip("netns", "add", name)
-	t.Cleanup(func() { _ = exec.Command(program("ip"), "netns", "del", name).Run() }) //nolint:noctx // the test's is over
+	t.Cleanup(func() { _ = exec.Command(program("ip"), "netns", "del", name).Run() })
 	ip("-n", name, "link", "set", "lo", "up")
 	return name
 }
 
 func TestIntegrationCloud(t *testing.T) {
 	Require(t)
-	dir, err := os.MkdirTemp("", "tkcl") // short: there is a socket in it
+	dir, err := os.MkdirTemp("", "tkcl") //nolint:usetesting // short: there is a socket in it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,10 @@ var conversation = []request{
 	{"DELETE", "NOVA/flavors/f1", nil},
 	{"DELETE", "NOVA/flavors/f1", nil},
 	{"GET", "PLACEMENT/", nil},
+	{"GET", "PLACEMENT/traits?name=in:CUSTOM_CLOUDLAB,HW_CPU_X86_VMX", nil},
+	{"PUT", "PLACEMENT/traits/CUSTOM_CLOUDLAB", nil},
+	{"PUT", "PLACEMENT/traits/CUSTOM_CLOUDLAB", nil},
+	{"GET", "PLACEMENT/traits?name=in:CUSTOM_CLOUDLAB", nil},
 	{"GET", "PLACEMENT/resource_providers/00000000-0000-0000-0000-000000000001/inventories", nil},
 	{"GET", "PLACEMENT/resource_providers/00000000-0000-0000-0000-000000000001/traits", nil},
 }
@@ -59,12 +63,12 @@ func sameAsFake(t *testing.T, c *Cloud) {
 	fake := novatest.Start(t, novatest.Options{})
 	nova, placement, token := fake.Endpoints()
 	for i, r := range conversation {
-		real, err := c.Ask(t.Context(), r.method, strings.NewReplacer("NOVA", c.NovaURL(), "PLACEMENT", c.PlacementURL()).Replace(r.url), r.body)
+		want, err := c.Ask(t.Context(), r.method, strings.NewReplacer("NOVA", c.NovaURL(), "PLACEMENT", c.PlacementURL()).Replace(r.url), r.body)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := askFake(t, token, r.method, strings.NewReplacer("NOVA", nova, "PLACEMENT", placement).Replace(r.url), r.body)
-		if diff := cmp.Diff(essence(real), essence(got)); diff != "" {
+		if diff := cmp.Diff(essence(want), essence(got)); diff != "" {
 			t.Errorf("%d: %s %s (-real +fake):\n%s", i, r.method, r.url, diff)
 		}
 	}
