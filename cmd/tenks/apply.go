@@ -30,8 +30,8 @@ func (f *applyFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVarP(&f.file, "file", "f", "", "cluster file; - for standard input")
 	fl.BoolVar(&f.restart, "restart", false, "power cycle running nodes whose change needs it")
-	fl.BoolVar(&f.force, "force", false, "also to nodes that Ironic uses")
-	fl.BoolVar(&f.lose, "allow-data-loss", false, "make volumes and nodes anew whose change takes it")
+	fl.BoolVar(&f.force, "force", false, "what is done to nodes is done to those that Ironic uses, too")
+	fl.BoolVar(&f.lose, "allow-data-loss", false, "make volumes and nodes anew where a change takes that: what is on them is lost")
 	fl.StringSliceVar(&f.remove, "remove", nil, "these nodes go first where a count shrinks: NODE[,NODE]")
 	fl.BoolVar(&f.forget, "forget-ironic", false, "leave the records of removed nodes in Ironic")
 	fl.BoolVar(&f.pending, "allow-unplaced", false, "accept nodes that no hypervisor can take now")
@@ -68,7 +68,7 @@ func (t *tool) applyCommand() *cobra.Command {
 		Use: "apply -f FILE", Short: "make the cluster that a file declares", Args: noArgs,
 		Long: `Apply declares a cluster: nodes are created, changed and removed until what there is
 is what the file says. It may be repeated. Nodes that exist are never moved, and
-never stopped unless --restart asks for it.`,
+never stopped unless --restart or --allow-data-loss asks for it. See tenks plan.`,
 		Example: "  tenks apply -f demo.yml --wait\n  tenks apply -f demo.yml --yes --wait=10m",
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := f.request(t)

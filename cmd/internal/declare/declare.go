@@ -293,21 +293,29 @@ func (p *planner) finish() (*Plan, error) {
 	if err := errors.Join(p.errs...); err != nil {
 		return nil, err
 	}
+	if refused := p.place(); len(refused) > 0 && !p.opt.AllowUnplaced {
+		return nil, &UnplacedError{Refusals: refused}
+	}
+	if err := p.checkQuota(); err != nil {
+		return nil, err
+	}
+	p.consents()
+	p.plan.Notes = append(p.plan.Notes, Notes(p.snap, p.stay)...)
+	return &p.plan, nil
+}
+
+// place says where new nodes go, and returns why those of the plan cannot be, or grow.
+func (p *planner) place() []state.NodeRefusal {
 	extra := make([]*state.Node, len(p.plan.Command.Create))
 	for i := range p.plan.Command.Create {
 		extra[i] = &p.plan.Command.Create[i]
 	}
-	var removed []string
-	for _, r := range p.plan.Command.Remove {
-		removed = append(removed, r.UUID)
-	}
-	result := sched.PlaceAfter(p.snap, p.stay, removed, extra)
+	result := sched.PlaceAfter(p.snap, p.stay, p.removed(), extra)
 	where := map[string]string{}
 	for _, pl := range result.Placements {
 		where[pl.UUID] = pl.Hypervisor
 	}
-	byName := map[string]string{}
-	ours := map[string]bool{}
+	byName, ours := map[string]string{}, map[string]bool{}
 	for _, n := range extra {
 		byName[n.Name], ours[n.UUID] = where[n.UUID], true
 	}
@@ -320,31 +328,38 @@ func (p *planner) finish() (*Plan, error) {
 			p.plan.Steps[i].Hypervisor = byName[s.Node]
 		}
 	}
-	var refused []state.NodeRefusal
-	for _, r := range result.Refusals {
-		if ours[r.UUID] {
-			refused = append(refused, r)
-		}
+	return slices.DeleteFunc(result.Refusals, func(r state.NodeRefusal) bool { return !ours[r.UUID] })
+}
+
+// removed are the UUIDs of the nodes that the plan removes.
+func (p *planner) removed() []string {
+	var out []string
+	for _, r := range p.plan.Command.Remove {
+		out = append(out, r.UUID)
 	}
-	if len(refused) > 0 && !p.opt.AllowUnplaced {
-		return nil, &UnplacedError{Refusals: refused}
-	}
-	if err := p.checkQuota(); err != nil {
-		return nil, err
-	}
-	p.consents()
-	p.plan.Notes = append(p.plan.Notes, Notes(p.snap, p.stay)...)
-	return &p.plan, nil
+	return out
 }
 
 // checkQuota refuses a plan by which the cluster grows over its quota.
 func (p *planner) checkQuota() error {
-	var to state.Usage
+	machines := map[string]state.Machine{}
+	for _, n := range p.snap.NodesOf(p.want.Name) {
+		if !n.Removing {
+			machines[n.UUID] = n.Machine
+		}
+	}
 	for _, n := range p.stay {
-		to.Add(n.Machine)
+		machines[n.UUID] = n.Machine
+	}
+	for _, uuid := range p.removed() {
+		delete(machines, uuid)
 	}
 	for _, n := range p.plan.Command.Create {
-		to.Add(n.Machine)
+		machines[n.UUID] = n.Machine
+	}
+	var to state.Usage
+	for _, m := range machines {
+		to.Add(m)
 	}
 	return p.snap.Quota(p.want.Name).Check(p.want.Name, p.snap.Usage(p.want.Name), to)
 }
