@@ -300,7 +300,7 @@ func (r *record) ofPeople() bool {
 func keptProblem(r *record) string {
 	switch {
 	case r.Protected:
-		return fmt.Sprintf("node %s is protected in Ironic%s, against --force as well: end that, or leave its record with --forget",
+		return fmt.Sprintf("node %s is protected in Ironic%s, against --force as well: end that, or leave its record with --forget-ironic",
 			r.Name, because(r.ProtectedReason))
 	case !slices.Contains(occupied, r.State) && r.InstanceUUID == "" && r.ofPeople():
 		return fmt.Sprintf("node %s is in maintenance in Ironic%s: end that or use --force", r.Name, because(r.MaintenanceReason))

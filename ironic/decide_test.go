@@ -168,7 +168,7 @@ func TestNextRemoval(t *testing.T) {
 		"available with an instance, forced":     {&record{State: stAvailable, InstanceUUID: "i", Mark: ours}, true, maintain, reasonRemoval, ""},
 		"in maintenance of somebody's":           {&record{Name: "tk0", State: stInspectFailed, Mark: ours, Maintenance: true, MaintenanceReason: "x"}, false, settled, "", "node tk0 is in maintenance in Ironic (x): end that or use --force"},
 		"in maintenance of somebody's, forced":   {&record{State: stInspectFailed, Mark: ours, Maintenance: true, MaintenanceReason: "x"}, true, remove, "", ""},
-		"protected, forced":                      {&record{Name: "tk0", State: stActive, Mark: ours, Protected: true, ProtectedReason: "mine"}, true, settled, "", "node tk0 is protected in Ironic (mine), against --force as well: end that, or leave its record with --forget"},
+		"protected, forced":                      {&record{Name: "tk0", State: stActive, Mark: ours, Protected: true, ProtectedReason: "mine"}, true, settled, "", "node tk0 is protected in Ironic (mine), against --force as well: end that, or leave its record with --forget-ironic"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := placed()

@@ -2,6 +2,7 @@ package ironic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -20,6 +21,30 @@ const (
 	imageKept    = 10 * time.Minute
 	imageMissing = 30 * time.Second
 )
+
+// MissingImage says why a deploy kernel or ramdisk is not in Glance, so that an apply can be
+// refused before it begins; empty where it is, or where Ironic finds it by itself. The error
+// says that Glance gave no answer.
+func MissingImage(ctx context.Context, access state.IronicAccess, image string) (string, error) {
+	if !inGlance(image) {
+		return "", nil
+	}
+	tr := cloud.Transport(1)
+	defer tr.CloseIdleConnections()
+	_, session, err := connect(ctx, access, tr, removableTimeout)
+	if err != nil {
+		return "", fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), access.Password))
+	}
+	glance := session.Image
+	if session == nil {
+		glance = nil
+	}
+	found := lookUp(ctx, image, glance)
+	if found.unsure {
+		return "", errors.New(found.problem)
+	}
+	return found.problem, nil
+}
 
 // images is what is known of images in Glance, by the name or UUID that is declared.
 type images map[string]imageFound

@@ -130,7 +130,7 @@ func TestANodeThatIsKeptIsNotRemoved(t *testing.T) {
 		want        string
 		evenByForce bool
 	}{
-		"protected":   {map[string]any{"provision_state": "active", "protected": true, "protected_reason": "mine"}, "node tk0 is protected in Ironic (mine), against --force as well: end that, or leave its record with --forget", true},
+		"protected":   {map[string]any{"provision_state": "active", "protected": true, "protected_reason": "mine"}, "node tk0 is protected in Ironic (mine), against --force as well: end that, or leave its record with --forget-ironic", true},
 		"maintenance": {map[string]any{"maintenance": true, "maintenance_reason": "mine"}, "node tk0 is in maintenance in Ironic (mine): end that or use --force", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -290,7 +290,7 @@ func (w *want) optional(path, value string) {
 func (w *want) properties(n *state.Node) {
 	w.Fields["/properties/cpus"] = n.Machine.VCPUs
 	w.Fields["/properties/memory_mb"] = n.Machine.MemoryMB
-	w.Fields["/properties/cpu_arch"] = "x86_64"
+	w.Fields["/properties/cpu_arch"] = n.Machine.Arch()
 	if len(n.Machine.Volumes) > 0 {
 		w.Fields["/properties/local_gb"] = (n.Machine.Volumes[0].CapacityBytes + 1<<29) >> 30
 	}

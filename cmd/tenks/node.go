@@ -18,7 +18,7 @@ import (
 
 func (t *tool) nodeCommand() *cobra.Command {
 	return group("node", "look at nodes and work their chassis",
-		t.nodeList(), t.nodeShow(), t.nodePower(), t.nodeBoot(), t.nodeConsole(), t.nodeAudit(), t.nodeRemove())
+		t.nodeList(), t.nodeShow(), t.nodePower(), t.nodeBoot(), t.nodeConsole(), t.nodeAudit(), t.nodeRecover(), t.nodeRemove())
 }
 
 func (t *tool) nodeList() *cobra.Command {
@@ -126,7 +126,7 @@ func nodeDetails(n api.Node) table {
 	if n.BMC.Password != "" {
 		tab.row("try", bmcLine(n, "status"))
 	}
-	tab.row("ironic", strings.TrimSpace(n.Ironic.ProvisionState+" "+n.Ironic.Error))
+	ironicDetails(&tab, n)
 	for _, change := range n.PendingChanges {
 		tab.row("at next power-on", change)
 	}

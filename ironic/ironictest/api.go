@@ -240,6 +240,9 @@ func (i *Ironic) createNode(r *http.Request, body any) (int, any, *refusal) {
 		return 0, nil, why
 	}
 	n := newNode(body.(map[string]any))
+	if n.doc["owner"] != nil {
+		return 0, nil, refuse(http.StatusBadRequest, "Cannot create a node as a project scoped admin with an owner other than your own project")
+	}
 	if i.nodes[n.text("uuid")] != nil {
 		return 0, nil, refuse(http.StatusConflict, "A node with UUID %s already exists.", n.text("uuid"))
 	}

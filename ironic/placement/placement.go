@@ -4,6 +4,7 @@
 package placement
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func lacks(ctx context.Context, access state.IronicAccess, tr *http.Transport, n
 
 // missingOf asks about one node.
 func missingOf(ctx context.Context, sc *gophercloud.ServiceClient, n *state.Node) ([]string, error) {
-	inventories, err := resourceproviders.GetInventories(ctx, sc, n.UUID).Extract()
+	inventories, err := resourceproviders.GetInventories(ctx, sc, recordOf(n)).Extract()
 	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 		return []string{"a resource provider (nova-compute makes it when it next looks at Ironic)"}, nil
 	}
@@ -94,7 +95,7 @@ func missingOf(ctx context.Context, sc *gophercloud.ServiceClient, n *state.Node
 	if len(n.Enrol.Traits) == 0 {
 		return out, nil
 	}
-	traits, err := resourceproviders.GetTraits(ctx, sc, n.UUID).Extract()
+	traits, err := resourceproviders.GetTraits(ctx, sc, recordOf(n)).Extract()
 	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 		return []string{"a resource provider"}, nil // gone since
 	}
@@ -126,3 +127,6 @@ func missingInventory(n *state.Node, have map[string]resourceproviders.Inventory
 	}
 	return nil
 }
+
+// recordOf is the UUID of a node's record in Ironic, and so of its resource provider.
+func recordOf(n *state.Node) string { return cmp.Or(n.Ironic.Record, n.UUID) }

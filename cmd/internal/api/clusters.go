@@ -22,7 +22,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view.Refusals = append(view.Refusals, s.checkRemovals(r.Context(), plan)...)
+	view.Refusals = slices.Concat(view.Refusals, s.checkRemovals(r.Context(), plan), s.checkImages(r.Context(), plan))
 	writeJSON(w, http.StatusOK, view)
 	return nil
 }
@@ -35,7 +35,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	if req.Plan != "" && req.Plan != view.Fingerprint {
 		return fail(http.StatusConflict, errors.New("the plan is another one by now: look at it again (tenks plan)"))
 	}
-	view.Refusals = append(view.Refusals, s.checkRemovals(r.Context(), plan)...)
+	view.Refusals = slices.Concat(view.Refusals, s.checkRemovals(r.Context(), plan), s.checkImages(r.Context(), plan))
 	if len(view.Refusals) > 0 {
 		return fail(http.StatusConflict, errors.New(strings.Join(view.Refusals, "\n")))
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	KeyRing KeyRing
 	// Removable says which of a cluster's nodes Ironic does not let go.
 	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
+	// Images says why an image that Ironic boots is not in Glance; empty: it is, or is elsewhere.
+	// Optional.
+	Images func(ctx context.Context, access state.IronicAccess, image string) (string, error)
 	// Placement says what Placement lacks of nodes that Ironic has, by UUID. Optional.
 	Placement func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string][]string, error)
 	// Parse reads a cluster file.
@@ -101,7 +104,7 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes(), s.adoptRoutes(), s.pduRoutes()), []route{
+	return append(slices.Concat(s.meshRoutes(), s.moveRoutes(), s.quarantineRoutes(), s.keyRoutes(), s.faultRoutes(), s.adoptRoutes(), s.pduRoutes(), s.ironicRoutes()), []route{
 		{"GET", "/healthz", "the agent runs", s.healthz},
 		{"GET", "/readyz", "the agent's state is current", s.readyz},
 		{"GET", "/v1/openapi.json", "this description", s.openAPI},

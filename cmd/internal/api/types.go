@@ -1,6 +1,10 @@
 package api
 
-import "tenks/raftfsm/state"
+import (
+	"cmp"
+
+	"tenks/raftfsm/state"
+)
 
 // What scripts rely on (DESIGN.md §10): extend, never rename.
 
@@ -57,9 +61,20 @@ type BMC struct {
 
 // Ironic says what Ironic knows of a node.
 type Ironic struct {
+	// UUID is the record's, which is another than the node's where it was adopted.
 	UUID           string `json:"uuid"`
 	ProvisionState string `json:"provision_state"`
 	Error          string `json:"error"`
+	// What follows is as declared; State is what the node is taken to.
+	State          string            `json:"state,omitempty"`
+	ResourceClass  string            `json:"resource_class,omitempty"`
+	Traits         []string          `json:"traits,omitempty"`
+	ConductorGroup string            `json:"conductor_group,omitempty"`
+	Shard          string            `json:"shard,omitempty"`
+	Owner          string            `json:"owner,omitempty"`
+	Lessee         string            `json:"lessee,omitempty"`
+	Interfaces     map[string]string `json:"interfaces,omitempty"`
+	PortGroups     []string          `json:"port_groups,omitempty"`
 }
 
 // Cluster is one row of "cluster list -o json".
@@ -265,7 +280,15 @@ func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, 
 		Ports: []Port{}, Enrols: n.Enrol != nil,
 		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username, Audit: n.Audit}}
 	if n.Ironic.Phase != "" {
-		v.Ironic = Ironic{UUID: n.UUID, ProvisionState: n.Ironic.ProvisionState}
+		v.Ironic = Ironic{UUID: cmp.Or(n.Ironic.Record, n.UUID), ProvisionState: n.Ironic.ProvisionState}
+	}
+	if e := n.Enrol; e != nil {
+		i := &v.Ironic
+		i.State, i.ResourceClass, i.Traits = string(cmp.Or(e.State, state.TargetAvailable)), e.ResourceClass, e.Traits
+		i.ConductorGroup, i.Shard, i.Owner, i.Lessee, i.Interfaces = e.ConductorGroup, e.Shard, e.Owner, e.Lessee, e.Interfaces
+		for _, g := range e.PortGroups {
+			i.PortGroups = append(i.PortGroups, n.Name+"-"+g.Name)
+		}
 	}
 	v.Ironic.Error = n.Ironic.Error
 	for i, p := range n.Ports {

@@ -37,3 +37,9 @@ func (c *Client) Audit(ctx context.Context, node string, r api.AuditRequest) err
 	_, err := c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/audit", r, nil)
 	return err
 }
+
+// Recover has a node taken out of a failed state in Ironic, once more.
+func (c *Client) Recover(ctx context.Context, node string) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/nodes/"+url.PathEscape(node)+"/recover", nil, nil)
+	return err
+}
