@@ -15,7 +15,7 @@ import (
 // old is a record as the Ansible tool left it: with its own UUID, and no mark.
 func (w *world) old(uuid, provision string) {
 	w.ironic.Set(uuid, map[string]any{"name": "tk0", "driver": "ipmi", "provision_state": provision, "traits": []any{"CUSTOM_A", "CUSTOM_OLD"},
-		"resource_class": "baremetal", "conductor_group": "rack1", "network_interface": "noop", "properties": map[string]any{"cpus": "9", "vendor": "QEMU"}, "extra": map[string]any{"mine": true}})
+		"resource_class": "baremetal", "conductor_group": "rack1", "network_interface": "noop", "properties": map[string]any{"cpus": "9", "vendor": "QEMU"}, "driver_info": map[string]any{"deploy_kernel": "k", "deploy_ramdisk": "r"}, "extra": map[string]any{"mine": true}})
 	w.ironic.AddPort(uuid, mac(0, 0))
 	w.ironic.AddPort(uuid, "52:54:00:ff:00:01")
 }
@@ -77,6 +77,26 @@ func TestARecordIsAdoptedInItsState(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestAnAdoptedRecordKeepsItsDeployImagesUntilSomeAreDeclared(t *testing.T) {
+	w := newWorld(t, 1, ironictest.Options{})
+	w.old(nodeUUID(0), "available")
+	images := func(kernel, ramdisk string) {
+		w.declareAnew(0, func(c *state.NodeChange, _ *state.Enrolment) {
+			c.AdoptIronic, c.DeployKernel, c.DeployRamdisk = true, kernel, ramdisk
+		})
+	}
+	images("", "")
+	e := w.enroller()
+	for _, step := range []struct{ declared, want string }{{"", "k"}, {"http://192.0.2.1/k", "http://192.0.2.1/k"}, {"", ""}} {
+		images(step.declared, step.declared)
+		w.until(e, "as declared", func() bool {
+			got, _ := w.ironic.Node(nodeUUID(0))["driver_info"].(map[string]any)["deploy_kernel"].(string)
+			return got == step.want && w.node(0).Ironic.Phase == state.IronicEnrolled
+		})
+		w.quiet()
 	}
 }
 

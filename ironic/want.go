@@ -63,6 +63,8 @@ const (
 	pathSNMPPrivKey     = "/driver_info/snmp_priv_key"
 	pathSNMPCommunity   = "/driver_info/snmp_community"
 	pathCapabilities    = "/properties/capabilities"
+	pathDeployKernel    = "/driver_info/deploy_kernel"
+	pathDeployRamdisk   = "/driver_info/deploy_ramdisk"
 	pathPXE             = "/pxe_enabled"
 	pathGroup           = "/portgroup_uuid"
 	pathStandalone      = "/standalone_ports_supported"
@@ -111,11 +113,27 @@ func (w *want) claim(r *record, adopting bool) {
 		w.Mark.Kept = slices.DeleteFunc(slices.Clone(r.Traits), func(t string) bool { return slices.Contains(w.Traits, t) })
 	}
 	w.Traits = slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.Traits, w.Mark.Kept))))
+	if w.Mark.Adopted {
+		w.keepDeployImages()
+	}
 	if len(groupsOf(r, w.Mark.Mesh)) > 0 && len(w.Groups) == 0 {
 		// Still ours to remove.
-		w.Mark.Managed = append(w.Mark.Managed, managedGroups)
+		w.Mark.Managed = append(slices.Clone(w.Mark.Managed), managedGroups)
 		slices.Sort(w.Mark.Managed)
 	}
+}
+
+// keepDeployImages leaves an adopted record the images that it has, until some are declared.
+func (w *want) keepDeployImages() {
+	images := []string{pathDeployKernel, pathDeployRamdisk}
+	w.Unset = slices.DeleteFunc(slices.Clone(w.Unset), func(path string) bool { return slices.Contains(images, path) })
+	w.Mark.Managed = slices.Clone(w.Mark.Managed)
+	for _, path := range images {
+		if _, declared := w.Fields[path]; declared {
+			w.Mark.Managed = append(w.Mark.Managed, path)
+		}
+	}
+	slices.Sort(w.Mark.Managed)
 }
 
 // groupsOf are the port groups of ours that a record has.
@@ -211,8 +229,8 @@ func (w *want) driverInfo(n *state.Node) error {
 			}
 		}
 	}
-	w.optional("/driver_info/deploy_kernel", n.DeployKernel)
-	w.optional("/driver_info/deploy_ramdisk", n.DeployRamdisk)
+	w.optional(pathDeployKernel, n.DeployKernel)
+	w.optional(pathDeployRamdisk, n.DeployRamdisk)
 	return nil
 }
 
