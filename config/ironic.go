@@ -75,7 +75,7 @@ func ironicConfig() shape[IronicConfig] {
 		rootDevice(),
 		opt("extra", "Extra data, of any form. The key tenks is ours.",
 			func(i *IronicConfig) *map[string]string { return &i.Extra },
-			mapOf(100, someLine, jsonValue()).saying(schema{"not": schema{"required": []string{"tenks"}}})),
+			mapOf(100, patchable, jsonValue()).saying(schema{"not": schema{"required": []string{"tenks"}}})),
 		opt("conductor_group", "Conductor group.",
 			func(i *IronicConfig) *string { return &i.ConductorGroup }, text(conductorGroup)),
 		opt("shard", "Shard.",
@@ -134,7 +134,7 @@ func properties() field[IronicConfig] {
 		},
 		schema: scalars.schema.with(schema{"type": []string{"string", "number", "boolean", "object"}}),
 	}
-	all := mapOf(100, someLine, one)
+	all := mapOf(100, patchable, one)
 	return field[IronicConfig]{
 		key: "properties", schema: all.schema, doc: "Properties, laid over the ones derived from the node type.",
 		read: func(r *reader, n *node, into *IronicConfig) {

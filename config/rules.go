@@ -76,6 +76,12 @@ var (
 		re: regexp.MustCompile(`^(` + strings.Join(hintNames, "|") + `)$`), most: 63,
 		want: "one of " + strings.Join(hintNames, ", "),
 	}
+	// patchable are the names that Ironic lets be changed (ironic.api.controllers.v1.utils, the
+	// schema of patches: any other can be set when a node is made, and never again).
+	patchable = pattern{
+		re: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), most: 255,
+		want: `letters, digits, "_" and "-", which is all that Ironic takes there`,
+	}
 	groupAddress = pattern{
 		re: regexp.MustCompile(`^(` + FirstPort + `|[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5})$`), most: 17,
 		want: "a MAC address, or " + FirstPort,

@@ -45,7 +45,7 @@ func everything() *state.Enrolment {
 	e := &state.Enrolment{ResourceClass: "baremetal", Traits: []string{"CUSTOM_A"}, Properties: map[string]string{"rack": "r1", "capabilities": "x:y"},
 		Interfaces: map[string]string{}, ConductorGroup: "Rack1", Description: "a test node", Shard: "s1", Owner: "alice", Lessee: "bob",
 		Objects: map[string]string{"root_device": `{"rotational":false,"size":">= 10"}`},
-		Extra:   map[string]string{"site": `"lab"`, "a/b": `{"n":1.5,"on":true}`, "empty": `""`}, AutomatedClean: "false",
+		Extra:   map[string]string{"site": `"lab"`, "a-b": `{"n":1.5,"on":true}`, "empty": `""`}, AutomatedClean: "false",
 		PXE: []bool{true, false}}
 	for _, kind := range append(slices.Clone(interfaceKinds), "firmware") {
 		e.Interfaces[kind] = "fake"
@@ -92,7 +92,7 @@ func TestEveryFieldIsSetChangedAndTakenAway(t *testing.T) {
 		w.quiet()
 	}
 	see("declared", declared, map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"rotational": false, "size": ">= 10"}},
-		map[string]any{"site": "lab", "a/b": map[string]any{"n": 1.5, "on": true}, "empty": ""}, true, false)
+		map[string]any{"site": "lab", "a-b": map[string]any{"n": 1.5, "on": true}, "empty": ""}, true, false)
 
 	w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) {
 		e.Shard, e.Owner, e.Lessee, e.AutomatedClean, e.PXE = "s2", "carol", "dave", "true", []bool{false, true}

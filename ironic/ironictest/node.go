@@ -3,6 +3,7 @@ package ironictest
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ func newNode(body map[string]any) *node {
 	}
 	return &node{doc: doc}
 }
+
+// patchable are the paths of patches (ironic.api.controllers.v1.utils, _JSONPATCH schema).
+var patchable = regexp.MustCompile(`^(/[\w-]+)+$`)
 
 func (n *node) text(key string) string { s, _ := n.doc[key].(string); return s }
 
@@ -228,6 +232,9 @@ func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
 	changed := cloneDoc(n.doc)
 	for _, op := range ops {
 		path, _ := op["path"].(string)
+		if !patchable.MatchString(path) {
+			return refuse(http.StatusBadRequest, "Schema error for patch: '%s' does not match '%s'", path, patchable)
+		}
 		if why := i.mayPatch(n, path); why != nil {
 			return why
 		}

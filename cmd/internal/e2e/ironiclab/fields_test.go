@@ -87,7 +87,7 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 			Properties: map[string]string{"rack": "r1", "capabilities": "x:y"}, Interfaces: maps.Clone(interfaces),
 			ConductorGroup: "elsewhere", Shard: "s1", Owner: "alice", Lessee: "bob", AutomatedClean: "false",
 			Objects: map[string]string{"root_device": `{"size":">= 10","rotational":false}`},
-			Extra:   map[string]string{"site": `"lab"`, "a/b": `{"n":[1,2.5,null]}`},
+			Extra:   map[string]string{"site": `"lab"`, "a-b": `{"n":[1,2.5,null]}`},
 			PXE:     []bool{false, false},
 			PortGroups: []state.PortGroup{{Name: "bond0", Ports: []int{0, 1}, Mode: "802.3ad", FirstPort: true, Dependent: true,
 				Properties: map[string]string{"miimon": "100"}}}}
@@ -128,7 +128,7 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 	see("declared", map[string]any{"shard": "s1", "owner": "alice", "lessee": "bob", "automated_clean": false, "description": "made by a test",
 		"resource_class": "baremetal", "traits": []any{"CUSTOM_A", "CUSTOM_GPU"}, "maintenance": false,
 		"properties": map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"size": ">= 10", "rotational": false}},
-		"extra":      map[string]any{"site": "lab", "a/b": map[string]any{"n": []any{1.0, 2.5, nil}}}}, interfaces)
+		"extra":      map[string]any{"site": "lab", "a-b": map[string]any{"n": []any{1.0, 2.5, nil}}}}, interfaces)
 	if g := i.groupsOf(t, uuidOf(0)); len(g) != 1 || g[0]["name"] != "tk0-bond0" || g[0]["mode"] != "802.3ad" || g[0]["address"] != "52:54:00:0b:00:00" ||
 		g[0]["standalone_ports_supported"] != false || g[0]["properties"].(map[string]any)["miimon"] != 100.0 {
 		t.Errorf("port groups %v", g)
