@@ -76,7 +76,7 @@ var (
 		re: regexp.MustCompile(`^(` + strings.Join(hintNames, "|") + `)$`), most: 63,
 		want: "one of " + strings.Join(hintNames, ", "),
 	}
-	// patchable are the names that Ironic lets be changed (ironic.api.controllers.v1.utils, the
+	// patchable are the names that Ironic lets be changed (ironic.common.args, the
 	// schema of patches: any other can be set when a node is made, and never again).
 	patchable = pattern{
 		re: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), most: 255,

@@ -49,7 +49,7 @@ func newNode(body map[string]any) *node {
 	return &node{doc: doc}
 }
 
-// patchable are the paths of patches (ironic.api.controllers.v1.utils, _JSONPATCH schema).
+// patchable are the paths of patches (ironic.common.args, _PATCH_SCHEMA).
 var patchable = regexp.MustCompile(`^(/[\w-]+)+$`)
 
 func (n *node) text(key string) string { s, _ := n.doc[key].(string); return s }
