@@ -3,7 +3,6 @@ package declare
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"tenks/raftfsm/state"
@@ -129,8 +128,8 @@ func (g *grouped) add(n *state.Node, text string) {
 	if g.nodes[text] == nil {
 		g.texts = append(g.texts, text)
 	}
-	if !slices.Contains(g.nodes[text], n.Name) {
-		g.nodes[text] = append(g.nodes[text], n.Name)
+	if had := g.nodes[text]; len(had) == 0 || had[len(had)-1] != n.Name { // a node's notes come together
+		g.nodes[text] = append(had, n.Name)
 	}
 }
 

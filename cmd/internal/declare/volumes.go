@@ -45,7 +45,8 @@ func remake(n *state.Node, want []state.Volume) []state.Volume {
 	out := slices.Clone(want)
 	for i, had := range n.Machine.Volumes[:min(len(n.Machine.Volumes), len(want))] {
 		out[i].Made = had.Made
-		if now := out[i]; remade(had, now) && n.Placement != nil {
+		// What was there before is not ours to delete, and nothing of it is lost.
+		if now := out[i]; remade(had, now) && had.Path == "" && n.Placement != nil {
 			out[i].Made++
 		}
 	}
