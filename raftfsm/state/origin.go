@@ -1,9 +1,6 @@
 package state
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Origin is what a node that was there before it was declared here has of its own: what
 // another tool made is kept as it is, under the names that it has.
@@ -13,7 +10,7 @@ type Origin struct {
 	Hypervisor string `json:",omitempty"`
 	// BMCPort is the port that the node's BMC gets there, if that is free; 0: any.
 	BMCPort int `json:",omitempty"`
-	// IronicUUID is that of the record which Ironic has of the node; empty: the node's.
+	// IronicUUID is that of the record which Ironic had of the node; empty: it had none.
 	IronicUUID string `json:",omitempty"`
 	// Volumes are the node's, in order, as they are; nil: they are made as any node's.
 	Volumes []OriginVolume `json:",omitempty"`
@@ -66,15 +63,6 @@ func (o *Origin) elsewhere() *Origin {
 		return nil
 	}
 	return &Origin{IronicUUID: o.IronicUUID}
-}
-
-// IronicUUID is the UUID of the node's record in Ironic: its own, unless the record was
-// there before.
-func (n *Node) IronicUUID() string {
-	if n.Origin == nil || n.Origin.IronicUUID == "" {
-		return n.UUID
-	}
-	return strings.ToLower(n.Origin.IronicUUID)
 }
 
 // Pinned is the ID of the only peer that the node may be placed on; empty: any.

@@ -15,16 +15,3 @@ func TestOriginGoesWithTheHostExceptForIronicsUUID(t *testing.T) {
 		t.Errorf("nothing elsewhere: %+v", got)
 	}
 }
-
-func TestIronicsUUIDIsTheNodesUnlessARecordWasThere(t *testing.T) {
-	n := &Node{UUID: "n"}
-	for _, c := range []struct {
-		origin *Origin
-		want   string
-	}{{nil, "n"}, {&Origin{}, "n"}, {&Origin{IronicUUID: "ABC"}, "abc"}} {
-		n.Origin = c.origin
-		if got := n.IronicUUID(); got != c.want {
-			t.Errorf("origin %+v: %s, want %s", c.origin, got, c.want)
-		}
-	}
-}

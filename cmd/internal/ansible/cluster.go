@@ -326,7 +326,11 @@ func (im *importer) setFlavors(h *host, specs []*spec, out object) {
 			all.Content = append(all.Content, o.n)
 		}
 	}
-	if len(all.Content) > 0 {
+	switch {
+	case len(all.Content) == 0:
+	case im.opt.Cloud == "":
+		im.add(NotCarried, v, "nova_flavors", "flavors are Nova's, which needs --cloud")
+	default:
 		im.put(out, nil, "nova_flavors", all, v)
 	}
 	if h.isSet("wait_for_placement") || len(all.Content) > 0 {

@@ -22,30 +22,13 @@ func (im *importer) readINI(f File, inv *inventory) {
 		switch {
 		case text == "" || text[0] == '#' || text[0] == ';':
 		case text[0] == '[':
-			name, ok := strings.CutSuffix(strings.TrimSpace(withoutComment(text[1:])), "]")
-			if !ok || name == "" {
-				im.add(fault, at, "", "want a section such as [libvirt], found %.64q", text)
-				continue
-			}
-			section, what, _ = strings.Cut(name, ":")
-			if what == "" {
-				what = "hosts"
-			}
-			if what != "hosts" && what != "vars" && what != "children" {
-				im.add(fault, at, "", "section %.64q: only :vars and :children are known", name)
-				what = "hosts"
-			}
+			section, what = im.section(at, text)
 			inv.group(section)
 		case what == "children":
 			inv.group(withoutComment(text))
 			inv.group(section).children = append(inv.group(section).children, withoutComment(text))
 		case what == "vars":
-			key, val, ok := strings.Cut(text, "=")
-			if !ok {
-				im.add(fault, at, "", "want a variable such as bridge_type=linuxbridge, found %.64q", text)
-				continue
-			}
-			inv.group(section).set(im.literal(at, strings.TrimSpace(key), strings.TrimSpace(val)))
+			im.groupVariable(at, text, inv.group(section))
 		default:
 			im.hostLine(at, text, inv, section)
 		}
@@ -53,6 +36,33 @@ func (im *importer) readINI(f File, inv *inventory) {
 	if err := s.Err(); err != nil {
 		im.add(fault, &value{file: f.Name}, "", "%s", err)
 	}
+}
+
+// section reads the head of a section: a group, and what of it follows.
+func (im *importer) section(at *value, text string) (group, what string) {
+	name, ok := strings.CutSuffix(strings.TrimSpace(withoutComment(text[1:])), "]")
+	if !ok || name == "" {
+		im.add(fault, at, "", "want a section such as [libvirt], found %.64q", text)
+		return "ungrouped", "hosts"
+	}
+	group, what, _ = strings.Cut(name, ":")
+	switch what {
+	case "":
+		return group, "hosts"
+	case "hosts", "vars", "children":
+		return group, what
+	}
+	im.add(fault, at, "", "section %.64q: only :vars and :children are known", name)
+	return group, "hosts"
+}
+
+func (im *importer) groupVariable(at *value, text string, g *group) {
+	key, val, ok := strings.Cut(text, "=")
+	if !ok {
+		im.add(fault, at, "", "want a variable such as bridge_type=linuxbridge, found %.64q", text)
+		return
+	}
+	g.set(im.literal(at, strings.TrimSpace(key), strings.TrimSpace(val)))
 }
 
 func withoutComment(s string) string {
@@ -119,37 +129,52 @@ func relocate(v *value, line int) {
 
 // splitWords splits a line as a shell does; quotes may stand within a word.
 func splitWords(s string) ([]string, error) {
-	var out []string
-	var b strings.Builder
-	inWord := false
-	quote := byte(0)
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote, inWord = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if inWord {
-				out = append(out, b.String())
-			}
-			b.Reset()
-			inWord = false
-		case quote == 0 && c == '#' && !inWord:
-			i = len(s)
-		default:
-			b.WriteByte(c)
-			inWord = true
-		}
+	var w splitter
+	for i := 0; i < len(s) && !w.comment; i++ {
+		w.next(s[i])
 	}
-	if quote != 0 {
+	if w.quote != 0 {
 		return nil, fmt.Errorf("a quotation mark is not closed: %.64q", s)
 	}
-	if inWord {
-		out = append(out, b.String())
+	w.end()
+	return w.words, nil
+}
+
+// splitter is a line that is being split.
+type splitter struct {
+	words []string
+	word  strings.Builder
+	// inWord says that a word has begun, be it an empty one in quotes.
+	inWord, comment bool
+	quote           byte
+}
+
+func (w *splitter) next(c byte) {
+	switch {
+	case w.quote != 0 && c == w.quote:
+		w.quote = 0
+		return
+	case w.quote != 0:
+	case c == '"' || c == '\'':
+		w.quote, w.inWord = c, true
+		return
+	case c == ' ' || c == '\t':
+		w.end()
+		return
+	case c == '#' && !w.inWord:
+		w.comment = true
+		return
 	}
-	return out, nil
+	w.word.WriteByte(c)
+	w.inWord = true
+}
+
+func (w *splitter) end() {
+	if w.inWord {
+		w.words = append(w.words, w.word.String())
+	}
+	w.word.Reset()
+	w.inWord = false
 }
 
 const maxHosts = 10_000
@@ -175,19 +200,29 @@ func hostRange(s string) ([]string, error) {
 		step = n
 	}
 	var out []string
-	first, err1 := strconv.Atoi(parts[0])
-	last, err2 := strconv.Atoi(parts[1])
-	switch {
-	case err1 == nil && err2 == nil && first >= 0 && last >= first && (last-first)/step < maxHosts:
-		for n := first; n <= last; n += step {
-			out = append(out, fmt.Sprintf("%s%0*d%s", s[:open], len(parts[0]), n, s[end+1:]))
-		}
-	case len(parts[0]) == 1 && len(parts[1]) == 1 && err1 != nil && err2 != nil && parts[0] <= parts[1]:
-		for c := int(parts[0][0]); c <= int(parts[1][0]); c += step {
-			out = append(out, s[:open]+string(rune(c))+s[end+1:])
-		}
-	default:
+	for _, middle := range counted(parts[0], parts[1], step) {
+		out = append(out, s[:open]+middle+s[end+1:])
+	}
+	if out == nil {
 		return nil, bad
 	}
 	return out, nil
+}
+
+// counted are the numbers, or letters, from first to last; nil: they are neither.
+func counted(first, last string, step int) []string {
+	var out []string
+	from, err1 := strconv.Atoi(first)
+	to, err2 := strconv.Atoi(last)
+	if err1 == nil && err2 == nil && from >= 0 && (to-from)/step < maxHosts {
+		for n := from; n <= to; n += step {
+			out = append(out, fmt.Sprintf("%0*d", len(first), n))
+		}
+	}
+	if len(first) == 1 && len(last) == 1 && err1 != nil && err2 != nil {
+		for c := int(first[0]); c <= int(last[0]); c += step {
+			out = append(out, string(rune(c)))
+		}
+	}
+	return out
 }

@@ -169,14 +169,7 @@ func (p *parser) filter(name string, v *value) (*value, error) {
 	case err != nil:
 		return nil, err
 	case name == "default" || name == "d":
-		if len(args) < 1 || len(args) > 2 {
-			return nil, p.unknown()
-		}
-		falsy := v != nil && len(args) == 2 && (v.kind == null || v.text == "" && len(v.items) == 0 || v.text == "false" || v.text == "0")
-		if v == nil || falsy {
-			return args[0], nil
-		}
-		return v, nil
+		return p.orDefault(v, args)
 	case !filters[name]:
 		return nil, p.unknown()
 	case v == nil:
@@ -201,6 +194,22 @@ func (p *parser) filter(name string, v *value) (*value, error) {
 		return &value{kind: scalar, tag: "!!bool", text: strconv.FormatBool(truth(v.text))}, nil
 	}
 	return nil, p.unknown()
+}
+
+// orDefault is the first argument where there is no value, or, with a second one, where it
+// is as good as none.
+func (p *parser) orDefault(v *value, args []*value) (*value, error) {
+	if len(args) < 1 || len(args) > 2 {
+		return nil, p.unknown()
+	}
+	if v == nil || len(args) == 2 && v.falsy() {
+		return args[0], nil
+	}
+	return v, nil
+}
+
+func (v *value) falsy() bool {
+	return v.kind == null || v.text == "" && len(v.items) == 0 || v.text == "false" || v.text == "0"
 }
 
 // arguments are the values in parentheses behind a filter's name, if there are any.

@@ -96,6 +96,7 @@ func (p *planner) adoptNode(spec state.Spec, want state.NamedNode, f Found, mach
 	}
 	n := &p.plan.Command.Create[len(p.plan.Command.Create)-1]
 	n.Origin = &state.Origin{Hypervisor: f.Hypervisor, BMCPort: want.BMCPort, IronicUUID: p.opt.Adopt.Ironic[want.Name], NVRAM: f.NVRAM}
+	n.AdoptIronic = n.Origin.IronicUUID != ""
 	for _, v := range f.Volumes {
 		n.Origin.Volumes = append(n.Origin.Volumes, v.OriginVolume)
 	}

@@ -34,7 +34,7 @@ func TestAdoptionTakesOverWhatIsFoundAndDoesNothingElse(t *testing.T) {
 	n, _ := m.snap().NodeByName("tk0")
 	wantOrigin := &state.Origin{Hypervisor: "hv1", BMCPort: 6235, IronicUUID: "ironic-uuid", NVRAM: "/nvram/tk0_VARS.fd",
 		Volumes: []state.OriginVolume{{Path: "/pool/tk0vol0", Format: "qcow2"}}, Links: []state.OriginLink{tk0().Ports[0].Link, tk0().Ports[1].Link}}
-	if n.UUID != tk0().UUID || !n.Origin.Equal(wantOrigin) || n.Ports[1].MAC != "7a:00:00:00:00:01" {
+	if n.UUID != tk0().UUID || !n.AdoptIronic || !n.Origin.Equal(wantOrigin) || n.Ports[1].MAC != "7a:00:00:00:00:01" {
 		t.Errorf("%s, ports %v, origin %+v", n.UUID, n.Ports, n.Origin)
 	}
 	// What is missing is made by an apply, and what was taken over stays.
@@ -62,7 +62,10 @@ func TestWhatDoesNotMatchIsNotAdopted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMesh(t)
 			want := demo(2, named(state.NamedNode{Name: "tk0", UUID: tk0().UUID}, state.NamedNode{Name: "tk1"}))
-			other := tk0(func(f *Found) { f.UUID = "2e8ba5ab-6f5d-4d32-8e0c-5a3a2f6a7c11"; f.Ports[0].MAC, f.Ports[1].MAC = "7a:00:00:00:00:08", "7a:00:00:00:00:09" })
+			other := tk0(func(f *Found) {
+				f.UUID = "2e8ba5ab-6f5d-4d32-8e0c-5a3a2f6a7c11"
+				f.Ports[0].MAC, f.Ports[1].MAC = "7a:00:00:00:00:08", "7a:00:00:00:00:09"
+			})
 			a := &Adoption{Found: map[string]Found{"tk0": tk0(c.change), "tk1": other}}
 			if _, err := Cluster(m.snap(), want, Options{Random: m.seed, Adopt: a}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)

@@ -224,7 +224,7 @@ func TestIntegrationAdoptTakesOverWhatTheAnsibleToolMadeWithoutStoppingIt(t *tes
 	kept := false
 	for _, n := range nodes {
 		t.Logf("ironic: %s %s %s", n.UUID, n.Name, n.ProvisionState)
-		kept = kept || n.UUID == record && n.Name == "tk0" && n.ProvisionState == "available"
+		kept = kept || n.UUID == record && n.Name == "tk0" && n.ProvisionState == "enroll" // Ironic's users own it
 	}
 	if !kept || len(nodes) != 2 {
 		t.Errorf("Ironic's nodes: %+v", nodes)
