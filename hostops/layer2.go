@@ -1,6 +1,7 @@
 package hostops
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -211,13 +212,17 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 			if has, ok := h.switches.Bridges[b.Name]; ok && as == "" {
 				as = has.Datapath
 			}
-			out.Bridges = append(out.Bridges, ovs.Bridge{Physnet: b.Physnet, Name: b.Name, MAC: link.BridgeMAC(h.links.Mesh, b.Physnet), Datapath: as, MTU: mtu})
+			out.Bridges = append(out.Bridges, ovs.Bridge{Physnet: b.Physnet, Name: b.Name, MAC: cmp.Or(b.MAC, link.BridgeMAC(h.links.Mesh, b.Physnet)),
+				Datapath: as, MTU: mtu, Adopt: b.Adopt})
 		}
 		ports := joints(b, h.links)
 		inner, outer := b.UplinkNames()
 		if alone := b.Alone(h.links); refused[b.Device] || refused[inner] || refused[outer] || refused[alone] {
 			out.Keep = append(out.Keep, inner, outer, b.Device, alone)
 			continue
+		}
+		for i := range ports {
+			ports[i].Adopt = b.Adopt
 		}
 		out.Ports = append(out.Ports, ports...)
 	}
@@ -227,7 +232,8 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 		case refused[p.Peer] || refused[p.Tap]:
 			out.Keep = append(out.Keep, p.Peer)
 		default:
-			out.Ports = append(out.Ports, ovs.Port{Name: p.Peer, Bridge: p.Bridge, Mark: ovs.Mark{Role: ovs.RolePort, Node: p.Node, Index: p.Index, Trunk: p.Trunk}})
+			out.Ports = append(out.Ports, ovs.Port{Name: p.Peer, Bridge: p.Bridge, Adopt: p.Adopt,
+				Mark: ovs.Mark{Role: ovs.RolePort, Node: p.Node, Index: p.Index, Trunk: p.Trunk}})
 		}
 	}
 	return out

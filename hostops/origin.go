@@ -53,7 +53,7 @@ func (p *planner) untouched(n *state.Node) bool {
 func (p *planner) adoptBridge(b *link.Bridge) {
 	for _, n := range p.kept {
 		for i, port := range n.Ports {
-			if l, ok := originLink(n, i); ok && port.Physnet == b.Physnet && l.Bridge == b.Name && !b.Switch {
+			if l, ok := originLink(n, i); ok && port.Physnet == b.Physnet && l.Bridge == b.Name {
 				b.Adopt, b.MAC = true, l.BridgeMAC
 				return
 			}

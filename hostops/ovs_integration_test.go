@@ -436,3 +436,36 @@ func TestIntegrationAVLANOfAnOpenVSwitchBridgeAndAnOverlay(t *testing.T) {
 	s.removeNode("a")
 	eventually(t, 20*time.Second, "nothing left", func() bool { return cmp.Equal(before, s.traces()) })
 }
+
+func TestIntegrationWhatAnotherToolMadeInOpenVSwitchIsTakenOver(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.devices()
+	s.pair("p-old0-0-ovs", "p-old0-0-tap")
+	tap := s.link("p-old0-0-tap").Attrs()
+	s.vsctl("add-br brtenks4 -- set bridge brtenks4 datapath_type=netdev")
+	s.vsctl("add-port brtenks4 p-old0-0-ovs tag=7 -- set port p-old0-0-ovs external_ids:who=me")
+	s.vsctl("add-port brtenks4 p-brtenks4-ovs -- set interface p-brtenks4-ovs type=patch options:peer=p-brtenks4-phy")
+	s.vsctl("add-port br-ovs p-brtenks4-phy -- set interface p-brtenks4-phy type=patch options:peer=p-brtenks4-ovs")
+	bridge := s.link("brtenks4").Attrs()
+	rows := s.vsctl("--bare --columns=_uuid,name list port")
+	n := node("a", "p1")
+	n.Ports[0].MAC = tap.HardwareAddr.String()
+	n.Origin = &state.Origin{Links: []state.OriginLink{{Tap: tap.Name, Peer: "p-old0-0-ovs", PeerMAC: s.link("p-old0-0-ovs").Attrs().HardwareAddr.String(),
+		Bridge: "brtenks4", BridgeMAC: bridge.HardwareAddr.String()}}}
+	s.start(true, Physnet{Device: "br-ovs"})
+	s.place(n)
+	s.settled(1, state.PortLink{Bridge: "brtenks4", BridgeMAC: bridge.HardwareAddr.String(), Link: "p-old0-0-ovs"})
+	if got := s.vsctl("--bare --columns=_uuid,name list port"); got != rows {
+		t.Errorf("ports were made anew:\n%s\nwere\n%s", got, rows)
+	}
+	if now := s.link(tap.Name).Attrs().Index; now != tap.Index {
+		t.Errorf("the tap was made anew: index %d, was %d", now, tap.Index)
+	}
+	if got := s.vsctl("get port p-old0-0-ovs tag external_ids:who external_ids:tenks-node"); got != "7\nme\na" {
+		t.Errorf("tag, and whose it is: %q", got)
+	}
+	s.removeNode("a")
+	eventually(t, 20*time.Second, "nothing left of it", func() bool {
+		return s.vsctl("list-br") == "br-ovs" && s.vsctl("list-ports br-ovs") == "ovs"
+	})
+}

@@ -164,11 +164,11 @@ func (p *planner) bridge(b Bridge) {
 // claimBridge is claim for a bridge: one of Open vSwitch takes the place of a Linux bridge
 // of ours, and the other way round.
 func (p *planner) claimBridge(b Bridge) (conflict string) {
-	kind := kindBridge
-	if b.Switch && p.have.Links[b.Name].Kind == KindSwitch {
+	kind, is := kindBridge, p.have.Links[b.Name].Kind
+	if b.Switch && is == KindSwitch {
 		kind = KindSwitch
 	}
-	return p.claim(b.Name, kind, b.Adopt && !b.Switch)
+	return p.claim(b.Name, kind, b.Adopt && b.Switch == (is == KindSwitch))
 }
 
 // linuxBridge sees to the bridge itself, and to the device that it is not to hold.
@@ -199,7 +199,6 @@ func (p *planner) deviceFault(b Bridge) string {
 		return ""
 	}
 	dev, ok := p.have.Links[b.Device]
-	other, twice := p.devices[b.Device]
 	switch {
 	case !ok || dev.MTU == 0: // a bridge that Open vSwitch has in its database only
 		return fmt.Sprintf("device %s does not exist", b.Device)
@@ -211,6 +210,14 @@ func (p *planner) deviceFault(b Bridge) string {
 		return p.vlanFault(b, dev)
 	case dev.Kind == kindBridge || b.DeviceSwitch:
 		return ""
+	}
+	return p.plugFault(b, dev)
+}
+
+// plugFault says why an interface cannot be plugged into b.
+func (p *planner) plugFault(b Bridge, dev Link) string {
+	other, twice := p.devices[b.Device]
+	switch {
 	case twice:
 		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
 	case dev.Master != "" && !p.have.Links[dev.Master].Ours() && (!b.Adopt || dev.Master != b.Name):

@@ -134,7 +134,7 @@ func (x *transaction) bridge(b Bridge) error {
 		return errors.Join(x.create(own, ownPort, row),
 			x.mutate(root, &root.Bridges, ovsdb.MutateOperationInsert, []string{row.UUID}))
 	}
-	if parseMark(x.mesh, have.ExternalIDs).Role == "" {
+	if parseMark(x.mesh, have.ExternalIDs).Role == "" && (!b.Adopt || have.ExternalIDs[keyMesh] != "") {
 		return errors.New("it exists and is not ours")
 	}
 	row := &bridgeRow{UUID: have.UUID, DatapathType: b.Datapath}
@@ -164,7 +164,7 @@ func (x *transaction) port(p Port) error {
 		return errors.Join(x.create(want, row), x.mutate(into, &into.Ports, ovsdb.MutateOperationInsert, []string{row.UUID}))
 	}
 	was := parseMark(x.mesh, have.ExternalIDs)
-	if was.Role == "" {
+	if was.Role == "" && (!p.Adopt || have.ExternalIDs[keyMesh] != "") {
 		return errors.New("it exists and is not ours")
 	}
 	row := &portRow{UUID: have.UUID, Tag: p.tag(), Trunks: p.Mark.trunks()}

@@ -28,6 +28,8 @@ type Bridge struct {
 	Datapath string
 	// MTU is that of the bridge's own interface (mtu_request), in bytes.
 	MTU int
+	// Adopt lets a bridge of that name that is not ours become ours.
+	Adopt bool
 }
 
 // Port is a port of ours as it should be.
@@ -43,6 +45,8 @@ type Port struct {
 	// for others to set. 0: none is set, and none is taken away.
 	Tag  int
 	Mark Mark
+	// Adopt lets a port of that name, in that bridge, that is not ours become ours.
+	Adopt bool
 }
 
 // Want is everything of ours that should be in this host's Open vSwitch.

@@ -72,7 +72,7 @@ func (p *planner) bridge(b Bridge) {
 	port, taken := p.have.Ports[b.Name]
 	switch {
 	case conflict != "":
-	case exists && !h.Ours():
+	case exists && !h.Ours() && !b.Adopt:
 		conflict = fmt.Sprintf("Open vSwitch has a bridge %s that is not ours", b.Name)
 	case !exists && taken:
 		conflict = fmt.Sprintf("Open vSwitch has a port %s in %s already", b.Name, port.Bridge)
@@ -108,7 +108,7 @@ func (p *planner) port(w Port) {
 		conflict = fmt.Sprintf("bridge %s cannot be had", w.Bridge)
 	case !theirs && !ours:
 		conflict = fmt.Sprintf("Open vSwitch has no bridge %s", w.Bridge)
-	case exists && !h.Ours():
+	case exists && !h.Ours() && (!w.Adopt || h.Bridge != w.Bridge):
 		conflict = fmt.Sprintf("Open vSwitch has a port %s in %s that is not ours: delete it (ovs-vsctl del-port %s)", w.Name, h.Bridge, w.Name)
 	}
 	if conflict != "" {

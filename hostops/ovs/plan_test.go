@@ -102,6 +102,10 @@ func TestPlan(t *testing.T) {
 		{name: "leaves what others have", want: Want{}, have: Have{Bridges: map[string]HasBridge{"br-ex": {Name: "br-ex"}}, Ports: map[string]HasPort{"eth0": {Name: "eth0", Bridge: "br-ex"}}}},
 		{name: "refuses a bridge that others have, and its ports", want: oneNode(), have: Have{Bridges: map[string]HasBridge{"brtenks0": {Name: "brtenks0"}}},
 			steps: "physnet \"net\": Open vSwitch has a bridge brtenks0 that is not ours\nn1: bridge brtenks0 cannot be had"},
+		{name: "adopts what others made, where it is to", want: adopting(oneNode()), have: has(oneNode()), drift: func(h *Have) {
+			h.Bridges["brtenks0"] = HasBridge{Name: "brtenks0", Datapath: DatapathNetdev}
+			h.Ports["p-a-0-ovs"] = HasPort{Name: "p-a-0-ovs", Bridge: "brtenks0"}
+		}, steps: "set bridge brtenks0 netdev 02:11:22:33:44:55 MTU 1400\nn1: set port p-a-0-ovs in brtenks0"},
 		{name: "refuses a port that others have", want: oneNode(), have: has(oneNode()),
 			drift: func(h *Have) { h.Ports["p-a-0-ovs"] = HasPort{Name: "p-a-0-ovs", Bridge: "br-ex"} },
 			steps: "n1: Open vSwitch has a port p-a-0-ovs in br-ex that is not ours: delete it (ovs-vsctl del-port p-a-0-ovs)"},
@@ -139,4 +143,14 @@ func TestMarksAreReadAsTheyWereWritten(t *testing.T) {
 			t.Errorf("%v is %+v", ids, got)
 		}
 	}
+}
+
+func adopting(w Want) Want {
+	for i := range w.Bridges {
+		w.Bridges[i].Adopt = true
+	}
+	for i := range w.Ports {
+		w.Ports[i].Adopt = true
+	}
+	return w
 }

@@ -140,13 +140,11 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		}
 	}
 	snap, _ := a.source.Snapshot()
-	a.links, err = link.Open(link.Config{Mesh: snap.Mesh().ID, Userspace: a.userspace(), Log: a.log})
+	closeLinks, err := a.openLinks(snap.Mesh().ID)
 	if err != nil {
-		return errors.Join(fmt.Errorf("links: %w", err), stop(g))
+		return errors.Join(err, stop(g))
 	}
-	defer a.links.Close()
-	a.switches = ovs.Open(ovs.Config{Mesh: snap.Mesh().ID, DB: opt.Config.OVS.DB, Log: a.log})
-	defer a.switches.Close()
+	defer closeLinks()
 	if err := a.openHost(snap.Mesh().ID); err != nil {
 		return errors.Join(err, stop(g))
 	}

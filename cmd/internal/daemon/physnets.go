@@ -9,6 +9,8 @@ import (
 
 	"tenks/cmd/internal/api"
 	"tenks/config"
+	"tenks/hostops/link"
+	"tenks/hostops/ovs"
 	"tenks/raftfsm/state"
 )
 
@@ -65,4 +67,14 @@ func (a *agent) physnetLinks(ctx context.Context) (links []state.PhysnetLink, ov
 func (a *agent) userspace() bool {
 	c := a.opt.Config
 	return c.BridgeType == config.BridgeOVS && c.OVS.Datapath == config.DatapathNetdev
+}
+
+// openLinks opens the host's links and its Open vSwitch.
+func (a *agent) openLinks(mesh string) (closeAll func(), err error) {
+	a.links, err = link.Open(link.Config{Mesh: mesh, Userspace: a.userspace(), Log: a.log})
+	if err != nil {
+		return nil, fmt.Errorf("links: %w", err)
+	}
+	a.switches = ovs.Open(ovs.Config{Mesh: mesh, DB: a.opt.Config.OVS.DB, Log: a.log})
+	return func() { _, _ = a.switches.Close(), a.links.Close() }, nil // only references
 }
