@@ -1,6 +1,7 @@
 package hostops
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
+	"tenks/hostops/ovs"
 	"tenks/raftfsm/state"
 )
 
@@ -40,6 +42,13 @@ func (h *Host) Foreign(ctx context.Context, names []string) ([]Foreign, error) {
 	if err != nil {
 		return nil, err
 	}
+	var switches ovs.Have
+	if h.cfg.Switches != nil {
+		if switches, err = h.cfg.Switches.Observe(ctx); err != nil {
+			return nil, err
+		}
+		links = annotated(links, switches, nil)
+	}
 	var out []Foreign
 	for _, name := range slices.Sorted(maps.Keys(h.cfg.Drivers)) {
 		d, err := h.driverOf(name)
@@ -57,7 +66,9 @@ func (h *Host) Foreign(ctx context.Context, names []string) ([]Foreign, error) {
 		for _, one := range all {
 			f := Foreign{Foreign: one, Driver: name}
 			for _, n := range one.NICs {
-				f.Links = append(f.Links, foreignLink(links, n.Link))
+				l := foreignLink(links, switches, n.Link)
+				l.Problem = cmp.Or(l.Problem, h.otherType(links.Links[l.Bridge]))
+				f.Links = append(f.Links, l)
 			}
 			out = append(out, f)
 		}
@@ -65,8 +76,19 @@ func (h *Host) Foreign(ctx context.Context, names []string) ([]Foreign, error) {
 	return out, nil
 }
 
+// otherType says why a bridge cannot be one of this host's type.
+func (h *Host) otherType(bridge link.Link) string {
+	switch is := bridge.Kind == link.KindSwitch; {
+	case is && !h.cfg.OVS:
+		return fmt.Sprintf("bridge %s is one of Open vSwitch: set bridge_type: openvswitch in agent.yml", bridge.Name)
+	case !is && h.cfg.OVS:
+		return fmt.Sprintf("bridge %s is a Linux bridge: set bridge_type: linux in agent.yml", bridge.Name)
+	}
+	return ""
+}
+
 // foreignLink follows a tap to its bridge, and to what that is joined to.
-func foreignLink(have link.Have, tap string) ForeignLink {
+func foreignLink(have link.Have, switches ovs.Have, tap string) ForeignLink {
 	t := have.Links[tap]
 	peer := have.Links[t.Peer]
 	bridge := have.Links[peer.Master]
@@ -81,12 +103,12 @@ func foreignLink(have link.Have, tap string) ForeignLink {
 		out.Problem = fmt.Sprintf("interface %s is another node's", tap)
 	case bridge.Name == "":
 		out.Problem = fmt.Sprintf("interface %s is in no bridge", peer.Name)
-	case bridge.Kind != "bridge":
-		out.Problem = fmt.Sprintf("%s is no Linux bridge: those of Open vSwitch are not taken over", bridge.Name)
+	case !isBridge(bridge):
+		out.Problem = fmt.Sprintf("%s is no bridge", bridge.Name)
 	case !named:
 		out.Problem = fmt.Sprintf("bridge %s is not named brtenks and a number, as the bridges of a physnet are", bridge.Name)
 	}
-	devices := joined(have, bridge.Name)
+	devices := append(joined(have, bridge.Name), patched(switches, bridge.Name)...)
 	switch len(devices) {
 	case 0:
 	case 1:
@@ -110,8 +132,21 @@ func joined(have link.Have, bridge string) []string {
 		switch {
 		case l.Kind != "veth" || l.Peer == "":
 			out = append(out, name)
-		case have.Links[peer.Master].Kind == "bridge":
+		case isBridge(have.Links[peer.Master]):
 			out = append(out, peer.Master)
+		}
+	}
+	return out
+}
+
+func isBridge(l link.Link) bool { return l.Kind == "bridge" || l.Kind == link.KindSwitch }
+
+// patched are the bridges of Open vSwitch that one is joined to by patch ports.
+func patched(switches ovs.Have, bridge string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(switches.Ports)) {
+		if p := switches.Ports[name]; p.Bridge == bridge && p.Peer != "" {
+			out = append(out, switches.Ports[p.Peer].Bridge)
 		}
 	}
 	return out

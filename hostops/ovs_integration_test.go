@@ -448,6 +448,13 @@ func TestIntegrationWhatAnotherToolMadeInOpenVSwitchIsTakenOver(t *testing.T) {
 	s.vsctl("add-port br-ovs p-brtenks4-phy -- set interface p-brtenks4-phy type=patch options:peer=p-brtenks4-ovs")
 	bridge := s.link("brtenks4").Attrs()
 	rows := s.vsctl("--bare --columns=_uuid,name list port")
+	have, err := s.links.Observe(t.Context())
+	must(t, err)
+	switches, err := s.db.Observe(t.Context())
+	must(t, err)
+	if found := foreignLink(annotated(have, switches, nil), switches, tap.Name); found.Problem != "" || found.Bridge != "brtenks4" || found.Device != "br-ovs" {
+		t.Errorf("what there is: %+v", found)
+	}
 	n := node("a", "p1")
 	n.Ports[0].MAC = tap.HardwareAddr.String()
 	n.Origin = &state.Origin{Links: []state.OriginLink{{Tap: tap.Name, Peer: "p-old0-0-ovs", PeerMAC: s.link("p-old0-0-ovs").Attrs().HardwareAddr.String(),

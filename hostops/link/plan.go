@@ -31,6 +31,7 @@ func planned(want Want, have Have) *planner {
 		claimed: map[string]bool{},
 		gone:    map[string]bool{},
 		devices: map[string]string{},
+		vnis:    map[[2]int]string{},
 		bridges: map[string]bridgePlan{},
 		deletes: map[string][]Step{},
 		nodes:   map[string][]Step{},
@@ -53,6 +54,8 @@ type planner struct {
 	gone map[string]bool
 	// devices maps a mapped interface to its physnet.
 	devices map[string]string
+	// vnis maps an overlay's VNI and port to its physnet.
+	vnis    map[[2]int]string
 	bridges map[string]bridgePlan
 
 	before []Step

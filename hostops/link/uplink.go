@@ -80,6 +80,11 @@ func (p *planner) uplinkFault(b Bridge) string {
 	if p.have.holder(b.Overlay.Local) == "" {
 		return fmt.Sprintf("this host has no address %s, where its overlays are to end: set vxlan.address in agent.yml", b.Overlay.Local)
 	}
+	vni := [2]int{b.Overlay.VNI, b.Overlay.Port}
+	if other, twice := p.vnis[vni]; twice {
+		return fmt.Sprintf("VNI %d is that of physnet %q already", b.Overlay.VNI, other)
+	}
+	p.vnis[vni] = b.Physnet
 	return ""
 }
 
