@@ -156,10 +156,7 @@ func runOnce(ctx context.Context, opt Options) (err error) {
 		return errors.Join(err, stop(g))
 	}
 	defer a.redfish.service.Close()
-	a.openClouds(snap.Mesh().ID)
-	a.outgoing = newOutgoing(a)
-	a.metrics = newMetrics(a)
-
+	a.openRest(snap.Mesh().ID)
 	a.work(ctx, g)
 	a.log.InfoContext(ctx, "agent started", "peer", a.mesh.ID(), "mesh", snap.Mesh().Name, "version", opt.Version)
 	return g.Wait()
@@ -328,10 +325,13 @@ func (a *agent) reportIronic(ctx context.Context, nodes []state.NodeIronicReport
 	return err
 }
 
-// openClouds makes what keeps Ironic and Nova as declared, where this peer leads.
-func (a *agent) openClouds(mesh string) {
+// openRest makes what holds nothing open: what keeps Ironic and Nova as declared where this peer
+// leads, what hands out the files of nodes, and the metrics.
+func (a *agent) openRest(mesh string) {
 	a.ironic = ironic.New(ironic.Config{Mesh: mesh, Source: a.source, Report: a.reportIronic, Log: a.log})
 	a.flavors = flavor.New(flavor.Config{Mesh: mesh, Source: a.source, Report: a.reportFlavors, Log: a.log})
+	a.outgoing = newOutgoing(a)
+	a.metrics = newMetrics(a)
 }
 
 func (a *agent) reportFlavors(ctx context.Context, clusters []state.ClusterFlavorReport) error {
