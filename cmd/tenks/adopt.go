@@ -62,5 +62,5 @@ func (t *tool) adopt(ctx context.Context, r api.ApplyRequest, a adoption) error 
 	if limit == 0 || a.plan {
 		return nil
 	}
-	return t.waitReady(ctx, c, p.Cluster, limit)
+	return t.waitApplied(ctx, c, p.Cluster, limit)
 }

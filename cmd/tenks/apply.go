@@ -135,12 +135,7 @@ func (t *tool) apply(ctx context.Context, r api.ApplyRequest, ask confirmation, 
 	if wait == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	if err := t.waitReady(ctx, c, p.Cluster, wait); err != nil {
-		return err
-	}
-	return t.waitPlacement(ctx, c, p.Cluster, forPlacement(wait))
+	return t.waitApplied(ctx, c, p.Cluster, wait)
 }
 
 // commit sends an apply; a repeat after a conflict plans anew, unless a plan was

@@ -18,6 +18,16 @@ func settled(n api.Node) bool {
 	return n.Phase == string(state.PhaseEnrolled) || n.Phase == string(state.PhaseReady) && !n.Enrols
 }
 
+// waitApplied waits until all of a cluster is as declared, as far as its file says to wait.
+func (t *tool) waitApplied(ctx context.Context, c *client.Client, name string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := t.waitReady(ctx, c, name, limit); err != nil {
+		return err
+	}
+	return t.waitPlacement(ctx, c, name, forPlacement(limit))
+}
+
 // waitReady waits until every node of a cluster is ready, and enrolled if the cluster has an
 // Ironic, and Nova has its flavors. ctx ends after limit.
 func (t *tool) waitReady(ctx context.Context, c *client.Client, name string, limit time.Duration) error {

@@ -31,12 +31,14 @@ func (t *tool) waitPlacement(ctx context.Context, c *client.Client, name string,
 	p := t.progress()
 	defer p.done()
 	wait := patient.each
+	var waiting []string // what was missing last
 	for {
 		offers, err := c.Placement(ctx, name)
-		total, waiting := len(offers.Nodes), lacking(offers)
 		var status *client.StatusError
 		switch {
 		case err == nil:
+			total := len(offers.Nodes)
+			waiting = lacking(offers)
 			p.show("%s", placementLine(name, total-len(waiting), total, waiting))
 		case errors.As(err, &status) && (status.Status == http.StatusBadGateway || status.Status == http.StatusServiceUnavailable):
 			waiting = []string{err.Error()}
