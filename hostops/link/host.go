@@ -115,18 +115,7 @@ func observed(mesh string, links []netlink.Link) Have {
 		if peer := byIndex[peerIndex(l)]; peer != nil {
 			out.Peer = peer.Name
 		}
-		switch l := l.(type) {
-		case *netlink.Bridge:
-			out.Filters = l.VlanFiltering != nil && *l.VlanFiltering
-		case *netlink.Vlan:
-			out.VLAN = l.VlanId
-			if parent := byIndex[a.ParentIndex]; parent != nil && a.NetNsID < 0 {
-				out.Parent = parent.Name
-			}
-		case *netlink.Vxlan:
-			local, _ := netip.AddrFromSlice(l.SrcAddr)
-			out.Overlay = &Overlay{VNI: l.VxlanId, Local: local.Unmap().String(), Port: l.Port}
-		}
+		out.describe(l, byIndex)
 		out.Mark, out.Unmarked = ownMark(mesh, a)
 		have.Links[a.Name] = out
 	}
@@ -137,6 +126,22 @@ func observed(mesh string, links []netlink.Link) Have {
 		}
 	}
 	return have
+}
+
+// describe adds what only links of one kind have.
+func (out *Link) describe(l netlink.Link, byIndex map[int]*netlink.LinkAttrs) {
+	switch l := l.(type) {
+	case *netlink.Bridge:
+		out.Filters = l.VlanFiltering != nil && *l.VlanFiltering
+	case *netlink.Vlan:
+		out.VLAN = l.VlanId
+		if parent := byIndex[l.ParentIndex]; parent != nil && l.NetNsID < 0 {
+			out.Parent = parent.Name
+		}
+	case *netlink.Vxlan:
+		local, _ := netip.AddrFromSlice(l.SrcAddr)
+		out.Overlay = &Overlay{VNI: l.VxlanId, Local: local.Unmap().String(), Port: l.Port}
+	}
 }
 
 // ownMark says what a link says of itself: by its alias, or by its address of birth

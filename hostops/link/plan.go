@@ -223,7 +223,7 @@ func (p *planner) plugFault(b Bridge, dev Link) string {
 	switch {
 	case twice:
 		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
-	case dev.Master != "" && !p.have.Links[dev.Master].Ours() && (!b.Adopt || dev.Master != b.Name):
+	case dev.Master != "" && !p.have.Links[dev.Master].Ours():
 		return fmt.Sprintf("device %s is in %s, which is not ours", b.Device, dev.Master)
 	}
 	p.devices[b.Device] = b.Physnet

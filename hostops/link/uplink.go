@@ -142,13 +142,7 @@ func (p *planner) overlay(b Bridge, mtu int) {
 	same := func(l Link) bool {
 		return l.Overlay != nil && l.Overlay.VNI == bare.VNI && l.Overlay.Local == bare.Local && l.Overlay.Port == bare.Port
 	}
-	// The kernel has one link of each VNI and port: that of another bridge is in the way.
-	for _, name := range p.have.Ours() {
-		l := p.have.Links[name]
-		if l.Overlay != nil && name != vxlanName(b.Name) && l.Overlay.VNI == bare.VNI && l.Overlay.Port == bare.Port && !p.claimed[name] {
-			p.remove("", l)
-		}
-	}
+	p.clearVNI(b)
 	l, kept := p.single(single{
 		name: vxlanName(b.Name), kind: kindVXLAN, bridge: b, mtu: mtu, role: RoleVXLAN, fits: same,
 		create: Step{Op: OpCreateVXLAN, Overlay: bare},
@@ -169,6 +163,17 @@ func (p *planner) overlay(b Bridge, mtu int) {
 	for _, r := range slices.Compact(want) {
 		if !slices.Contains(have, r) {
 			p.add("", Step{Op: OpAddRemote, Link: vxlanName(b.Name), Bridge: b.Name, Remote: r})
+		}
+	}
+}
+
+// clearVNI deletes what another bridge has of the same VNI and port: the kernel has one link
+// of each.
+func (p *planner) clearVNI(b Bridge) {
+	for _, name := range p.have.Ours() {
+		l := p.have.Links[name]
+		if l.Overlay != nil && name != vxlanName(b.Name) && l.Overlay.VNI == b.Overlay.VNI && l.Overlay.Port == b.Overlay.Port && !p.claimed[name] {
+			p.remove("", l)
 		}
 	}
 }
