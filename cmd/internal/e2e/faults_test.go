@@ -52,6 +52,7 @@ func TestIntegrationHostRebootBringsBackLinksAddressesAndPower(t *testing.T) {
 	h.tenks("apply", "-f", h.write("demo.yml", demo(3)), "--wait=2m")
 	for _, name := range []string{"tk0", "tk2"} {
 		h.tenks("node", "power", "on", name)
+		h.wait(30*time.Second, name+" to be on", func() bool { return h.node(name).Power == "on" })
 	}
 	before, links := h.nodes(), ourLinks(h)
 
@@ -71,12 +72,11 @@ func TestIntegrationHostRebootBringsBackLinksAddressesAndPower(t *testing.T) {
 		t.Errorf("links (-before +after):\n%s", diff)
 	}
 	for _, n := range h.nodes() {
-		out, err := h.ipmi(n, "power", "status")
-		t.Logf("%s: %s", n.Name, strings.TrimSpace(out))
 		want := "Chassis Power is " + map[bool]string{true: "on", false: "off"}[n.Name != "tk1"] + "\n"
-		if err != nil || out != want {
-			t.Errorf("%s: %q, %v; want %q", n.Name, out, err, want)
-		}
+		h.wait(30*time.Second, n.Name+": "+want, func() bool {
+			out, err := h.ipmi(n, "power", "status")
+			return err == nil && out == want
+		})
 	}
 }
 

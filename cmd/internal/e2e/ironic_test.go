@@ -216,7 +216,7 @@ func (h *host) applyAgain(t *testing.T, ironic *ironiclab.Ironic, file string, c
 		t.Errorf("domains changed:\n%s", diff)
 	}
 	if s, err := h.api.Status(t.Context()); err != nil || s.Index != status.Index {
-		t.Errorf("log index %d became %d, %v", status.Index, s.Index, err)
+		t.Errorf("log index %d became %d, %v; events:\n%s", status.Index, s.Index, err, h.tenks("events"))
 	}
 }
 
