@@ -14,8 +14,25 @@ import (
 	"tenks/cmd/internal/client"
 )
 
-// answers has one status and body after the other; the last one stays.
-func answers(t *testing.T, waits bool, placements ...any) *client.Client {
+// expiring is a context whose deadline is over when the test says so.
+type expiring struct {
+	context.Context
+	over chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.over }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.over:
+		return context.DeadlineExceeded
+	default:
+		return e.Context.Err()
+	}
+}
+
+// answers has one status and body after the other; asked for more, it has the time be over.
+func answers(t *testing.T, over chan struct{}, waits bool, placements []any) *client.Client {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/clusters/demo", func(w http.ResponseWriter, _ *http.Request) {
@@ -23,8 +40,10 @@ func answers(t *testing.T, waits bool, placements ...any) *client.Client {
 	})
 	asked := 0
 	mux.HandleFunc("GET /v1/clusters/demo/placement", func(w http.ResponseWriter, _ *http.Request) {
-		body := placements[min(asked, len(placements)-1)]
-		asked++
+		if asked++; asked == len(placements)+1 {
+			close(over)
+		}
+		body := placements[min(asked, len(placements))-1]
 		if status, ok := body.(int); ok {
 			w.WriteHeader(status)
 			body = api.ErrorBody{Error: "placement of cloud lab: no answer in time"}
@@ -42,27 +61,25 @@ func TestWaitPlacement(t *testing.T) {
 	for name, tt := range map[string]struct {
 		waits   bool
 		answers []any
-		limit   time.Duration
 		shown   string
 		err     string
 	}{
-		"not asked for": {false, []any{lacks}, time.Minute, "", ""},
-		"offered":       {true, []any{offered}, time.Minute, "demo [====================] 2/2 in Placement\n", ""},
-		"later": {true, []any{lacks, http.StatusBadGateway, offered}, time.Minute,
+		"not asked for": {false, []any{lacks}, "", ""},
+		"offered":       {true, []any{offered}, "demo [====================] 2/2 in Placement\n", ""},
+		"later": {true, []any{lacks, http.StatusBadGateway, offered},
 			"demo [==========          ] 1/2 in Placement; tk1 lacks CUSTOM_BM, trait CUSTOM_GPU\n" +
 				"demo: placement of cloud lab: no answer in time\n" +
 				"demo [====================] 2/2 in Placement\n", ""},
-		"not in time": {true, []any{lacks}, 100 * time.Millisecond,
+		"not in time": {true, []any{lacks},
 			"demo [==========          ] 1/2 in Placement; tk1 lacks CUSTOM_BM, trait CUSTOM_GPU\n",
-			"not in Placement after 100ms: tk1 lacks CUSTOM_BM, trait CUSTOM_GPU"},
-		"refused": {true, []any{http.StatusConflict}, time.Minute, "", "no answer in time"},
+			"not in Placement after 1h0m0s: tk1 lacks CUSTOM_BM, trait CUSTOM_GPU"},
+		"refused": {true, []any{http.StatusConflict}, "", "no answer in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var shown bytes.Buffer
-			ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
-			defer cancel()
+			over := make(chan struct{})
 			tool := &tool{streams: streams{err: &shown}}
-			err := tool.waitPlacement(ctx, answers(t, tt.waits, tt.answers...), "demo", patience{tt.limit, time.Millisecond, 10 * time.Millisecond})
+			err := tool.waitPlacement(expiring{t.Context(), over}, answers(t, over, tt.waits, tt.answers), "demo", patience{time.Hour, time.Millisecond, 10 * time.Millisecond})
 			if got := shown.String(); got != tt.shown {
 				t.Errorf("shown %q, want %q", got, tt.shown)
 			}
