@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+
+	"tenks/raftfsm/state"
 )
 
 // Disk is a disk that the guest sees.
@@ -16,6 +18,9 @@ type Disk struct {
 	Image string
 	// Serial is the guest's serial number for it; empty: it has none.
 	Serial string
+	// Volume is what was declared, its Bus and Cache those of the type where it has none of
+	// its own; of a RAID volume only these two.
+	Volume state.Volume
 }
 
 // Disks are the disks that the guest sees, in order: a RAID volume in the place of the
@@ -28,14 +33,20 @@ func (s Spec) Disks() []Disk {
 	for i, v := range s.Machine.Volumes {
 		for _, r := range volumes {
 			if slices.Min(r.Disks) == i {
-				out = append(out, Disk{Name: "raid" + strconv.FormatUint(r.Made, 10), CapacityBytes: r.CapacityBytes, Serial: r.Serial})
+				out = append(out, Disk{Name: "raid" + strconv.FormatUint(r.Made, 10), CapacityBytes: r.CapacityBytes, Serial: r.Serial, Volume: s.onBus(state.Volume{})})
 			}
 		}
 		if !s.InRAID(i) {
-			out = append(out, Disk{Name: "vol" + strconv.Itoa(i), CapacityBytes: v.CapacityBytes, Image: v.Image})
+			out = append(out, Disk{Name: "vol" + strconv.Itoa(i), CapacityBytes: v.CapacityBytes, Image: v.Image, Serial: v.Serial, Volume: s.onBus(v)})
 		}
 	}
 	return out
+}
+
+// onBus is a volume with the type's bus and cache where it has none of its own.
+func (s Spec) onBus(v state.Volume) state.Volume {
+	v.Bus, v.Cache = cmp.Or(v.Bus, s.Machine.Hardware.DiskBus), cmp.Or(v.Cache, s.Machine.Hardware.DiskCache)
+	return v
 }
 
 // InRAID reports whether one of Machine.Volumes is part of a RAID volume: the guest does

@@ -1,5 +1,9 @@
 package driver
 
+// FactArchs is the fact in Info of which architectures guests may have: words with spaces
+// between them.
+const FactArchs = "architectures"
+
 // The words of Instance.Firmware about UEFI Secure Boot. A node that has not FirmwareSecureBoot
 // cannot do it.
 const (

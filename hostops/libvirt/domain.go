@@ -1,8 +1,10 @@
 package libvirt
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -31,6 +33,10 @@ type blueprint struct {
 	NVRAM string
 	// ConsoleLog is the file that the serial console is logged to.
 	ConsoleLog string
+	// ScreenAddress is where screens are shared; empty: 127.0.0.1.
+	ScreenAddress string
+	// CDROMs are the images in the drives of Spec.Machine.Hardware, as files of this host.
+	CDROMs []string
 }
 
 // consoleLog returns where a node's serial console is logged.
@@ -45,16 +51,22 @@ func (b blueprint) build(old *libvirtxml.Domain) (*libvirtxml.Domain, error) {
 	b.addNICs(d)
 	b.tellMTUs(d)
 	b.addConsole(d)
+	b.equip(d)
 	b.setUp(d)
 	if old != nil {
 		carry(d, old)
+	}
+	d, err := b.overlaid(d)
+	if err != nil {
+		return nil, fmt.Errorf("domain %s: %w", b.Spec.Name, err)
 	}
 	setOrder(d, orderOf(d, b.Spec.Boot, startingOf(b.Spec.Setup)))
 	rest := ""
 	if old != nil && old.Metadata != nil {
 		rest = old.Metadata.XML
 	}
-	text, err := replaceMark(rest, mark{Mesh: b.Mesh, Epoch: b.Spec.Epoch, Digest: b.Spec.Digest(), Hardware: hardwareOf(d).fingerprint()})
+	text, err := replaceMark(rest, mark{Mesh: b.Mesh, Epoch: b.Spec.Epoch, Digest: b.Spec.Digest(), Hardware: hardwareOf(d).fingerprint(),
+		Overlay: overlayPrint(b.Spec.Machine.Hardware.XMLOverlay)})
 	if err != nil {
 		return nil, fmt.Errorf("domain %s: %w", b.Spec.Name, err)
 	}
@@ -70,22 +82,19 @@ func (b blueprint) chassis() *libvirtxml.Domain {
 		Memory: &libvirtxml.DomainMemory{Value: uint(m.MemoryMB) * 1024, Unit: "KiB"},
 		VCPU:   &libvirtxml.DomainVCPU{Placement: "static", Value: vcpus(b.Spec)},
 		OS: &libvirtxml.DomainOS{
-			Type: &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "q35", Type: "hvm"},
+			Type: &libvirtxml.DomainOSType{Arch: m.Arch(), Machine: machineType(m), Type: "hvm"},
 			// SeaBIOS has no serial console of its own.
 			BIOS: &libvirtxml.DomainBIOS{UseSerial: "yes"},
 		},
 		Features:   &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
-		CPU:        &libvirtxml.DomainCPU{Mode: "maximum"},
-		Clock:      &libvirtxml.DomainClock{Offset: "utc"},
+		CPU:        &libvirtxml.DomainCPU{},
+		Clock:      &libvirtxml.DomainClock{Offset: clockUTC},
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Devices: &libvirtxml.DomainDeviceList{
 			MemBalloon: &libvirtxml.DomainMemBalloon{Model: "none"},
 			RNGs: []libvirtxml.DomainRNG{{Model: "virtio",
 				Backend: &libvirtxml.DomainRNGBackend{Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"}}}},
 		},
-	}
-	if b.DomainType == domainKVM {
-		d.CPU.Mode = "host-passthrough"
 	}
 	if m.BootMode == state.BootUEFI {
 		d.OS.BIOS = nil
@@ -104,32 +113,44 @@ func (b blueprint) chassis() *libvirtxml.Domain {
 }
 
 func (b blueprint) addDisks(d *libvirtxml.Domain) {
-	for i, v := range b.Volumes {
-		d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{
+	var l letters
+	for _, v := range b.Volumes {
+		k := libvirtxml.DomainDisk{
 			Device: "disk",
-			Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: v.format(), Discard: "unmap"},
+			Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: v.format(), Cache: v.Cache, Discard: cmp.Or(v.Discard, discardUnmap)},
 			Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: v.Path}},
-			Target: &libvirtxml.DomainDiskTarget{Dev: diskDev(i), Bus: "virtio"},
-			Serial: v.Serial,
-		})
+			Target: &libvirtxml.DomainDiskTarget{Dev: l.next(v.bus()), Bus: v.bus()},
+			Serial: v.Serial, WWN: v.WWN,
+		}
+		if v.Block {
+			k.Source = &libvirtxml.DomainDiskSource{Block: &libvirtxml.DomainDiskSourceBlock{Dev: v.Path}}
+		}
+		d.Devices.Disks = append(d.Devices.Disks, k)
+	}
+	for i, c := range b.Spec.Machine.Hardware.CDROMs {
+		bus := cmp.Or(c.Bus, drives(b.Spec.Machine))
+		k := libvirtxml.DomainDisk{Device: "cdrom", Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: formatRaw},
+			Target: &libvirtxml.DomainDiskTarget{Dev: l.next(bus), Bus: bus}, ReadOnly: &libvirtxml.DomainDiskReadOnly{}}
+		if i < len(b.CDROMs) {
+			k.Source = &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: b.CDROMs[i]}}
+		}
+		d.Devices.Disks = append(d.Devices.Disks, k)
 	}
 	d.Devices.Disks = append(d.Devices.Disks, libvirtxml.DomainDisk{
 		Device:   "cdrom",
 		Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: formatRaw},
-		Target:   &libvirtxml.DomainDiskTarget{Dev: cdromDev, Bus: "sata"},
+		Target:   &libvirtxml.DomainDiskTarget{Dev: cdromDev, Bus: drives(b.Spec.Machine)},
 		ReadOnly: &libvirtxml.DomainDiskReadOnly{},
 	})
 }
 
-func diskDev(i int) string { return "vd" + string(rune('a'+i)) }
-
 func (b blueprint) addNICs(d *libvirtxml.Domain) {
 	for _, p := range b.Spec.Ports {
 		d.Devices.Interfaces = append(d.Devices.Interfaces, libvirtxml.DomainInterface{
-			TrustGuestRXFilters: "no",
+			TrustGuestRXFilters: yesNo(b.Spec.Machine.Hardware.TrustGuestRXFilters),
 			MAC:                 &libvirtxml.DomainInterfaceMAC{Address: p.MAC},
 			Source:              &libvirtxml.DomainInterfaceSource{Direct: &libvirtxml.DomainInterfaceSourceDirect{Dev: p.Link, Mode: "passthrough"}},
-			Model:               &libvirtxml.DomainInterfaceModel{Type: "virtio"},
+			Model:               &libvirtxml.DomainInterfaceModel{Type: cmp.Or(b.Spec.Machine.Hardware.NICModel, nicVirtio)},
 		})
 	}
 }
@@ -137,21 +158,38 @@ func (b blueprint) addNICs(d *libvirtxml.Domain) {
 func (b blueprint) addConsole(d *libvirtxml.Domain) {
 	port := uint(0)
 	log := &libvirtxml.DomainChardevLog{File: b.ConsoleLog, Append: "on"}
+	switch h := b.Spec.Machine.Hardware; {
+	case h.NoConsoleLog:
+		log = nil
+	case h.NewConsoleLog:
+		log.Append = "off"
+	}
 	pty := &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}}
 	d.Devices.Serials = []libvirtxml.DomainSerial{{Source: pty, Log: log, Target: &libvirtxml.DomainSerialTarget{Type: "isa-serial", Port: &port}}}
 	d.Devices.Consoles = []libvirtxml.DomainConsole{{Source: pty, Log: log, Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: &port}}}
 }
 
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
 // carry copies from old what must not move under a guest's operating system.
 func carry(d, old *libvirtxml.Domain) {
-	if old.OS != nil && old.OS.Type != nil && old.OS.Type.Machine != "" {
-		d.OS.Type.Machine = old.OS.Type.Machine
+	if old.OS != nil && old.OS.Type != nil && old.OS.Type.Machine != "" && d.OS != nil && d.OS.Type != nil {
+		if old.OS.Type.Arch != d.OS.Type.Arch || family(old.OS.Type.Machine) != family(d.OS.Type.Machine) {
+			old = onlyMedia(old) // another machine: nothing of the old one has a place in it
+		} else if d.OS.Type.Machine == family(d.OS.Type.Machine) {
+			d.OS.Type.Machine = old.OS.Type.Machine
+		}
 	}
 	if old.Devices == nil {
 		return
 	}
 	d.Devices.Emulator = old.Devices.Emulator
-	d.Devices.Controllers = old.Devices.Controllers
+	d.Devices.Controllers = carryControllers(d.Devices.Controllers, old.Devices.Controllers)
 	if len(old.Devices.RNGs) == 1 {
 		d.Devices.RNGs[0].Address = old.Devices.RNGs[0].Address
 	}
@@ -171,14 +209,43 @@ func carry(d, old *libvirtxml.Domain) {
 	}
 }
 
+// onlyMedia is a domain of which only what is in its drives counts.
+func onlyMedia(old *libvirtxml.Domain) *libvirtxml.Domain {
+	out := &libvirtxml.Domain{Devices: &libvirtxml.DomainDeviceList{}}
+	if old.Devices == nil {
+		return out
+	}
+	for _, k := range old.Devices.Disks {
+		if k.Device == "cdrom" || isStick(k) {
+			k.Address, k.Boot = nil, nil
+			out.Devices.Disks = append(out.Devices.Disks, k)
+		}
+	}
+	return out
+}
+
+// carryControllers are those that there were, and those of want that there were not.
+func carryControllers(want, old []libvirtxml.DomainController) []libvirtxml.DomainController {
+	if len(old) == 0 {
+		return want
+	}
+	out := slices.Clone(old)
+	for _, w := range want {
+		if !slices.ContainsFunc(old, func(o libvirtxml.DomainController) bool { return o.Type == w.Type }) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 func carryDisk(k *libvirtxml.DomainDisk, old []libvirtxml.DomainDisk) {
 	for _, o := range old {
+		if k.Device == "cdrom" && k.Target.Dev == cdromDev && o.Device == "cdrom" && o.Target != nil && o.Target.Dev == cdromDev {
+			k.Source, k.Driver = o.Source, o.Driver // the medium is the BMC's business, whatever the drive's bus
+		}
 		if o.Target == nil || *o.Target != *k.Target && o.Target.Dev+o.Target.Bus != k.Target.Dev+k.Target.Bus {
 			continue
 		}
 		k.Address = o.Address
-		if k.Device == "cdrom" { // the medium is the BMC's business
-			k.Source, k.Driver = o.Source, o.Driver
-		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,8 @@ type Driver struct {
 	pool    pool
 	cache   cache
 	vars    varsCache
+	jobs    jobs
+	sums    sums
 	// tpms is where libvirt keeps the state of TPMs.
 	tpms string
 	// qemu is the version of QEMU, as libvirt counts; 0: not known yet.
@@ -61,8 +64,10 @@ func open(c driver.Config) (*Driver, error) {
 	d := &Driver{cfg: c, opts: opts, conns: newConnector(opts.uri), records: recs,
 		locks: nodeLocks{held: map[string]*nodeLock{}}, cache: cache{views: map[string]cached{}, seen: map[string]bool{}},
 		vars: varsCache{all: map[string]cachedVars{}}, tpms: tpmDir}
-	d.pool = pool{path: opts.poolPath, mesh: c.Mesh, file: filepath.Join(c.DataDir, "pool.json")}
+	d.sums.all = map[content]string{}
+	d.pool = pool{mode: opts.poolMode, path: opts.poolPath, mesh: c.Mesh, file: filepath.Join(c.DataDir, "pool.json")}
 	d.alive, d.stop = context.WithCancel(context.Background()) //nolint:forbidigo // ends in Close
+	d.jobs = jobs{start: d.conns.start, alive: d.alive, patience: jobPatience, all: map[string]*job{}}
 	return d, nil
 }
 
@@ -99,7 +104,8 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 			Capacity: state.Resources{VCPUs: int(node.Cpus), MemoryMB: node.Memory / 1024, DiskGB: free >> 30}, //nolint:gosec // a host has few CPUs
 			Facts: map[string]string{"libvirt": versionText(lib), "qemu": versionText(qemu), "uri": d.opts.uri,
 				"domain_type": d.opts.domainType, "pool_path": d.opts.poolPath, "cpu": node.Model,
-				"kvm": strconv.FormatBool(hostHasKVM())}}, nil
+				"kvm":            strconv.FormatBool(hostHasKVM()),
+				driver.FactArchs: strings.Join(archs(s), " ")}}, nil
 	})
 }
 

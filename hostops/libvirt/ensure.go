@@ -46,7 +46,7 @@ func (d *Driver) Ensure(ctx context.Context, spec driver.Spec) error {
 		if ctx.Err() != nil {
 			return hung(ctx)
 		}
-		if err := d.ensureDomain(s, spec, rec, f); err != nil {
+		if err := d.ensureDomain(ctx, s, spec, rec, f); err != nil {
 			return err
 		}
 		if f != nil && f.running {
@@ -73,7 +73,7 @@ func nameTaken(s *session, spec driver.Spec) error {
 
 // prepare makes all that the domain needs. What will be ours is recorded first.
 func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *found) (record, error) {
-	rec, err := d.planRecord(spec, f)
+	rec, err := d.planRecord(s, spec, f)
 	if err != nil {
 		return record{}, err
 	}
@@ -103,7 +103,7 @@ func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *f
 }
 
 // planRecord decides what is going to be the node's.
-func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
+func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, error) {
 	old, known := d.records.get(spec.UUID)
 	if !known {
 		old = record{UUID: spec.UUID, Pool: d.opts.poolPath}
@@ -117,6 +117,11 @@ func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
 	rec := old
 	rec.Name, rec.Epoch = spec.Name, spec.Epoch
 	rec.Volumes, rec.Start, rec.Vars = volumesOf(rec.Pool, spec), startingOf(spec.Setup), varsOf(spec)
+	rec.PlainVars = spec.Machine.Arch() == state.ArchARM
+	rec.LogBytes, rec.LogKeep = spec.Machine.Hardware.ConsoleLogBytes, spec.Machine.Hardware.ConsoleLogKeep
+	if err := placeVolumes(s, rec.Volumes); err != nil {
+		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
+	}
 	rec.TPM = old.TPM || spec.Machine.TPM != ""
 	surplus, err := planVolumes(old.Volumes, rec.Volumes)
 	if err != nil {
@@ -141,7 +146,9 @@ func (d *Driver) planRecord(spec driver.Spec, f *found) (record, error) {
 func (r record) paths() []string {
 	var out []string
 	for _, v := range r.Volumes {
-		out = append(out, v.Path)
+		if !v.Keep {
+			out = append(out, v.Path)
+		}
 	}
 	return out
 }
@@ -179,13 +186,19 @@ func adoptFiles(def *libvirtxml.Domain) []string {
 // while the guest is off.
 func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 	changed := false
-	for _, v := range rec.Volumes {
+	for i, v := range rec.Volumes {
+		if v.Keep {
+			if err := settleKept(&rec.Volumes[i]); err != nil {
+				return fmt.Errorf("node %s: %w", rec.Name, err)
+			}
+			continue
+		}
 		if !fileExists(v.Path) {
 			changed = true
 		} else if running {
 			continue
 		}
-		if err := makeVolume(ctx, v); err != nil {
+		if err := d.makeFile(ctx, rec, i); err != nil {
 			return fmt.Errorf("node %s: %w", rec.Name, err)
 		}
 		if running {
@@ -214,8 +227,15 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 }
 
 // ensureDomain defines the domain unless it is as it should be.
-func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found) error {
-	fw, err := findFirmware(spec.Machine.BootMode, spec.Setup.SecureBoot)
+func (d *Driver) ensureDomain(ctx context.Context, s *session, spec driver.Spec, rec record, f *found) error {
+	var err error
+	if rec.CDROMs, err = d.settleCDROMs(ctx, rec, spec); err != nil {
+		return err
+	}
+	if err := d.records.put(rec); err != nil {
+		return err
+	}
+	fw, err := firmwareFor(spec.Machine, spec.Setup.SecureBoot)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", spec.Name, err)
 	}
@@ -223,7 +243,7 @@ func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found
 		return fmt.Errorf("node %s: %w", spec.Name, err)
 	}
 	b := blueprint{Mesh: d.cfg.Mesh, Spec: spec, DomainType: d.opts.domainType, Volumes: rec.Volumes, Firmware: fw,
-		NVRAM: nvramPath(rec), ConsoleLog: consoleLog(d.cfg.ConsoleDir, spec.Name)}
+		NVRAM: nvramPath(rec), ConsoleLog: consoleLog(d.cfg.ConsoleDir, spec.Name), ScreenAddress: d.opts.vncAddress, CDROMs: rec.CDROMs}
 	var old *libvirtxml.Domain
 	if f != nil {
 		old = f.def
@@ -243,12 +263,40 @@ func (d *Driver) ensureDomain(s *session, spec driver.Spec, rec record, f *found
 		// Looked for only now: it costs a round trip, and libvirt refuses it by itself.
 		return cmp.Or(nameTaken(s, spec), err)
 	}
-	return dom.Free()
+	if spec.Machine.Hardware.XMLOverlay != "" {
+		err = d.mark(s, dom, want)
+	}
+	return errors.Join(err, dom.Free())
+}
+
+// mark writes the mark of a domain with an overlay again, if libvirt wrote what the overlay says
+// otherwise, such as an amount in another unit: it would count as changed for ever.
+func (d *Driver) mark(s *session, dom *lv.Domain, want *libvirtxml.Domain) error {
+	f, err := d.inspect(dom)
+	if err != nil {
+		return fmt.Errorf("domain %s: read: %w", want.Name, err)
+	}
+	is := hardwareOf(f.def).fingerprint()
+	if is == f.mark.Hardware {
+		return nil
+	}
+	f.mark.Hardware = is
+	text, err := replaceMark(f.def.Metadata.XML, f.mark)
+	if err != nil {
+		return fmt.Errorf("domain %s: %w", want.Name, err)
+	}
+	f.def.Metadata.XML = text
+	again, err := define(s, f.def)
+	if err != nil {
+		return err
+	}
+	return again.Free()
 }
 
 // same reports whether a domain is what want describes.
 func same(f *found, want *libvirtxml.Domain) bool {
 	m, ok, err := readMark(want.Metadata.XML)
+	m.Hardware = cmp.Or(overlaidPrint(m, f.mark), m.Hardware)
 	return err == nil && ok && m == f.mark && hardwareOf(f.def).fingerprint() == m.Hardware && getOrder(f.def).equal(getOrder(want))
 }
 
@@ -339,11 +387,18 @@ func (d *Driver) removeFiles(rec record) error {
 		}
 	}
 	d.vars.forget(nvramPath(rec))
+	for _, v := range rec.Volumes { // or they would come once more
+		d.jobs.stop(copyKey(v))
+	}
 	for _, path := range files {
 		if err := removeFile(path); err != nil {
 			return fmt.Errorf("node %s: %w", rec.Name, err)
 		}
 	}
 	d.refreshPool()
-	return d.records.drop(rec.UUID)
+	if err := d.records.drop(rec.UUID); err != nil {
+		return err
+	}
+	d.sweepImages(rec.Pool)
+	return nil
 }

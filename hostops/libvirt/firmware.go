@@ -39,7 +39,35 @@ var secureFirmwares = []secureFirmware{
 	{"/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.ms.fd"},
 }
 
+// armFirmwares are those of aarch64's machine virt.
+var armFirmwares = []firmware{
+	{Code: "/usr/share/AAVMF/AAVMF_CODE.no-secboot.fd", Vars: "/usr/share/AAVMF/AAVMF_VARS.fd"},
+	{Code: "/usr/share/AAVMF/AAVMF_CODE.fd", Vars: "/usr/share/AAVMF/AAVMF_VARS.fd"},
+	{Code: "/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", Vars: "/usr/share/edk2/aarch64/vars-template-pflash.raw"},
+	{Code: "/usr/share/qemu/aavmf-aarch64-code.bin", Vars: "/usr/share/qemu/aavmf-aarch64-vars.bin"},
+	{Code: "/usr/share/edk2/aarch64/QEMU_CODE.fd", Vars: "/usr/share/edk2/aarch64/QEMU_VARS.fd"},
+}
+
+// findARMFirmware returns the UEFI images for aarch64.
+func findARMFirmware() (firmware, error) {
+	for _, f := range armFirmwares {
+		if readable(f.Code) && readable(f.Vars) {
+			return f, nil
+		}
+	}
+	return firmware{}, fmt.Errorf("architecture %s: no firmware for it in the usual places, such as %s: install qemu-efi-aarch64 (Debian), edk2-aarch64 (Fedora, Arch) or qemu-uefi-aarch64 (SUSE)",
+		state.ArchARM, armFirmwares[0].Code)
+}
+
 const installFirmware = "install ovmf (Debian), edk2-ovmf (Fedora) or qemu-ovmf-x86_64 (SUSE)"
+
+// firmwareFor returns what a node's guest begins with.
+func firmwareFor(m state.Machine, secure bool) (firmware, error) {
+	if m.Arch() == state.ArchARM {
+		return findARMFirmware()
+	}
+	return findFirmware(m.BootMode, secure)
+}
 
 // findFirmware returns the UEFI images of this host; none for BIOS. Secure is for a node
 // that is to do Secure Boot.

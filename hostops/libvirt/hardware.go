@@ -28,11 +28,18 @@ type hardware struct {
 	NICs   []nic
 	// Setup is what the firmware setup made of it.
 	Setup []string `json:",omitempty"` // as disk.Serial
+	// Machine is what the node's type says of it beyond its size.
+	Machine []string `json:",omitempty"`
 }
 
 type disk struct {
 	Dev, Path, Format string
 	Serial            string `json:",omitempty"` // later than the others: fingerprints without it stay
+	// Bus, Cache, Discard and WWN are empty where they are as they are anyway.
+	Bus     string `json:",omitempty"`
+	Cache   string `json:",omitempty"`
+	Discard string `json:",omitempty"`
+	WWN     string `json:",omitempty"`
 }
 
 type nic struct {
@@ -66,7 +73,7 @@ func hardwareOf(d *libvirtxml.Domain) hardware {
 			h.TPM = t.Backend.Emulator.Version
 		}
 	}
-	h.Disks, h.NICs, h.Setup = disksOf(d.Devices.Disks), nicsOf(d), setupOf(d)
+	h.Disks, h.NICs, h.Setup, h.Machine = disksOf(d.Devices.Disks), nicsOf(d), setupOf(d), machineOf(d)
 	return h
 }
 
@@ -76,12 +83,21 @@ func disksOf(all []libvirtxml.DomainDisk) []disk {
 		if k.Device == "cdrom" || k.Target == nil || isStick(k) {
 			continue
 		}
-		one := disk{Dev: k.Target.Dev, Serial: k.Serial}
-		if k.Source != nil && k.Source.File != nil {
+		one := disk{Dev: k.Target.Dev, Serial: k.Serial, WWN: k.WWN}
+		if k.Target.Bus != busVirtio {
+			one.Bus = k.Target.Bus
+		}
+		switch {
+		case k.Source != nil && k.Source.File != nil:
 			one.Path = k.Source.File.File
+		case k.Source != nil && k.Source.Block != nil:
+			one.Path = k.Source.Block.Dev
 		}
 		if k.Driver != nil {
-			one.Format = k.Driver.Type
+			one.Format, one.Cache = k.Driver.Type, k.Driver.Cache
+			if k.Driver.Discard != discardUnmap {
+				one.Discard = k.Driver.Discard
+			}
 		}
 		out = append(out, one)
 	}
@@ -152,6 +168,8 @@ func pending(live, next hardware) []string {
 			say("disk %s is removed", live.Disks[i].Dev)
 		case live.Disks[i].Path == "" && live.Disks[i].Dev == next.Disks[i].Dev:
 			// A volume that is named by its pool: a domain of another tool's, taken over.
+		case live.Disks[i] != next.Disks[i] && live.Disks[i].Path == next.Disks[i].Path:
+			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].text(), next.Disks[i].text())
 		case live.Disks[i] != next.Disks[i]:
 			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].Path, next.Disks[i].Path)
 		}
@@ -159,7 +177,28 @@ func pending(live, next hardware) []string {
 	if !slices.Equal(live.Setup, next.Setup) {
 		say("firmware setup: %s → %s", setupText(live.Setup), setupText(next.Setup))
 	}
+	for _, w := range next.Machine {
+		if !slices.Contains(live.Machine, w) {
+			say("%s is added", w)
+		}
+	}
+	for _, w := range live.Machine {
+		if !slices.Contains(next.Machine, w) {
+			say("%s is removed", w)
+		}
+	}
 	return append(out, pendingNICs(live.NICs, next.NICs)...)
+}
+
+// text is a disk but for its file.
+func (k disk) text() string {
+	out := []string{k.Dev, k.Format, cmp.Or(k.Bus, busVirtio)}
+	for _, word := range [][2]string{{"cache ", k.Cache}, {"discard ", k.Discard}, {"serial ", k.Serial}, {"WWN ", k.WWN}} {
+		if word[1] != "" {
+			out = append(out, word[0]+word[1])
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 func setupText(words []string) string {
@@ -221,6 +260,8 @@ type view struct {
 	taps []string
 	// media is the file in the CD-ROM drive, usb the one on the USB stick.
 	media, usb string
+	// display is where the screen of a running guest is shared; empty: nowhere.
+	display string
 }
 
 // viewOf reads an XML document of a domain.
@@ -232,7 +273,7 @@ func viewOf(text string) (view, error) {
 	if d.Devices == nil {
 		d.Devices = &libvirtxml.DomainDeviceList{}
 	}
-	v := view{hardware: hardwareOf(d), order: getOrder(d), media: mediaIn(drive(d)), usb: mediaIn(stick(d))}
+	v := view{hardware: hardwareOf(d), order: getOrder(d), media: mediaIn(drive(d)), usb: mediaIn(stick(d)), display: displayOf(d)}
 	for _, n := range d.Devices.Interfaces {
 		tap := ""
 		if n.Target != nil {

@@ -93,25 +93,26 @@ func makeVolume(ctx context.Context, v volume) error {
 		}
 		return nil
 	}
-	if v.Image == "" {
+	if v.Image == "" && v.format() == formatRaw {
 		return makeBlank(v)
 	}
 	_, err := os.Stat(v.Path)
 	if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	img, err := readImage(v.Image)
+	how, err := making(v)
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", v.Path, err)
-	}
-	if v.Capacity < img.Size {
-		return fmt.Errorf("volume %s: %d bytes are less than the %d of image %s", v.Path, v.Capacity, img.Size, v.Image)
 	}
 	// A crash while it is made leaves only the file that is not the volume yet.
 	if err := removeFile(unfinished(v.Path)); err != nil {
 		return fmt.Errorf("volume %s: %w", v.Path, err)
 	}
-	err = qemuImg(ctx, "create", "-q", "-f", formatQcow, "-b", v.Image, "-F", img.Format, unfinished(v.Path), strconv.FormatUint(v.Capacity, 10))
+	for _, args := range how {
+		if err = qemuImg(ctx, args...); err != nil {
+			break
+		}
+	}
 	if err == nil {
 		err = os.Chmod(unfinished(v.Path), 0o600)
 	}
@@ -122,6 +123,29 @@ func makeVolume(ctx context.Context, v volume) error {
 		return fmt.Errorf("volume %s: create: %w", v.Path, err)
 	}
 	return nil
+}
+
+// making are the arguments of qemu-img that make the file of a volume, in turn.
+func making(v volume) ([][]string, error) {
+	size := strconv.FormatUint(v.Capacity, 10)
+	create := []string{"create", "-q", "-f", v.format()}
+	if v.Image == "" {
+		return [][]string{append(create, unfinished(v.Path), size)}, nil
+	}
+	img, err := readImage(v.base())
+	if err != nil {
+		return nil, err
+	}
+	if v.Capacity < img.Size {
+		return nil, fmt.Errorf("%d bytes are less than the %d of image %s", v.Capacity, img.Size, v.Image)
+	}
+	if !v.Copy {
+		return [][]string{append(create, "-b", v.base(), "-F", img.Format, unfinished(v.Path), size)}, nil
+	}
+	return [][]string{
+		{"convert", "-q", "-f", img.Format, "-O", v.format(), v.base(), unfinished(v.Path)},
+		{"resize", "-q", "-f", v.format(), unfinished(v.Path), size},
+	}, nil
 }
 
 func unfinished(path string) string { return path + ".new" }

@@ -112,6 +112,9 @@ func (d *Driver) instances(ctx context.Context, s *session) ([]driver.Instance, 
 	d.cache.keep(all, ours)
 	// What was begun and not finished is there to be removed, or finished.
 	for uuid, rec := range recs {
+		if rec.LogBytes > 0 || rec.LogKeep > 0 {
+			_ = boundLog(consoleLog(d.cfg.ConsoleDir, rec.Name), rec.LogBytes, rec.LogKeep) // the next look tries again
+		}
 		if !ours[uuid] {
 			out = append(out, driver.Instance{UUID: uuid, Name: rec.Name, Epoch: rec.Epoch, Power: state.PowerOff})
 		}
@@ -182,7 +185,7 @@ func (d *Driver) instance(dom *lv.Domain, uuid string, undefined bool, rec recor
 	if undefined || next.hardware.fingerprint() != next.mark.Hardware || rec.Name != name || missing(next.hardware) {
 		i.Digest = ""
 	}
-	if next.hardware.Firmware == state.BootUEFI {
+	if next.hardware.Firmware == state.BootUEFI && !rec.PlainVars {
 		i.Firmware = d.vars.firmwareFacts(nvramPath(rec))
 	}
 	if _, e := dom.GetID(); e != nil { // it was off when it was listed
@@ -201,8 +204,8 @@ func (d *Driver) runningInstance(dom *lv.Domain, i driver.Instance, next view, r
 	if err != nil {
 		return i, false, err
 	}
-	i.Power, i.Media, i.USB = state.PowerOn, now.media, now.usb
-	i.Pending = slices.Concat(pending(now.hardware, next.hardware), growing(rec), pendingKeys(rec))
+	i.Power, i.Media, i.USB, i.Display = state.PowerOn, now.media, now.usb, now.display
+	i.Pending = slices.Concat(pending(now.hardware, next.hardware), pendingOverlay(now.mark, next.mark), growing(rec), pendingKeys(rec))
 	if i.Firmware != nil && now.hardware.Secure && d.vars.enforces(nvramPath(rec)) {
 		i.Firmware[driver.FirmwareSecureBoot] = driver.SecureBootEnforced
 	}
@@ -233,16 +236,20 @@ func missing(h hardware) bool {
 // growing says which volumes of a running guest get larger when it is off.
 func growing(rec record) []string {
 	var out []string
+	devs := diskDevs(rec.Volumes)
 	for i, v := range rec.Volumes {
 		size, err := volumeSize(v)
 		if err == nil && size < v.Capacity {
-			out = append(out, fmt.Sprintf("disk %s: %d → %d bytes", diskDev(i), size, v.Capacity))
+			out = append(out, fmt.Sprintf("disk %s: %d → %d bytes", devs[i], size, v.Capacity))
 		}
 	}
 	return out
 }
 
 func volumeSize(v volume) (uint64, error) {
+	if v.Keep {
+		return v.Capacity, nil
+	}
 	if v.format() != formatRaw {
 		img, err := readImage(v.Path)
 		return img.Size, err

@@ -22,6 +22,8 @@ type mark struct {
 	// Hardware is the fingerprint of what the domain was defined with; a domain that
 	// has another one was changed by somebody else.
 	Hardware string
+	// Overlay is the print of the XML that was merged over it; empty: none was.
+	Overlay string
 	// Vars is only in the mark of a domain that moves: what was put into its UEFI variables.
 	Vars vars
 }
@@ -31,6 +33,9 @@ func (m mark) xml() string {
 	var b strings.Builder
 	b.WriteString(`<tenks:node xmlns:tenks="` + markNS + `"`)
 	all := [][2]string{{"mesh", m.Mesh}, {"epoch", strconv.FormatUint(m.Epoch, 10)}, {"digest", m.Digest}, {"hardware", m.Hardware}}
+	if m.Overlay != "" {
+		all = append(all, [2]string{"overlay", m.Overlay})
+	}
 	if m.Vars != (vars{}) {
 		all = append(all, [2]string{"secure", strconv.FormatBool(m.Vars.Secure)}, [2]string{"keys", m.Vars.Keys}, [2]string{"keys-at", strconv.FormatUint(m.Vars.KeysAt, 10)})
 	}
@@ -74,6 +79,8 @@ func markOf(e xml.StartElement) mark {
 			m.Digest = a.Value
 		case "hardware":
 			m.Hardware = a.Value
+		case "overlay":
+			m.Overlay = a.Value
 		case "secure":
 			m.Vars.Secure = a.Value == "true"
 		case "keys":

@@ -46,7 +46,10 @@ func (d *Driver) Luggage(ctx context.Context, uuid string) (driver.Luggage, erro
 		}
 		l := driver.Luggage{Notes: notes}
 		for _, v := range rec.Volumes {
-			l.Files = append(l.Files, driver.File{Name: v.Name, Path: v.Path, Image: v.Image})
+			if err := v.movable(); err != nil {
+				return driver.Luggage{}, fmt.Errorf("domain %s: %w", f.def.Name, err)
+			}
+			l.Files = append(l.Files, driver.File{Name: v.Name, Path: v.Path, Image: v.backing()})
 		}
 		// libvirt makes it with the first start.
 		if nvram := nvramPath(rec); slices.Contains(rec.Files, nvram) && fileExists(nvram) {
@@ -112,18 +115,18 @@ func (d *Driver) checkImport(s *session, spec driver.Spec) error {
 	if err := nameTaken(s, spec); err != nil {
 		return err
 	}
-	if _, err := d.planRecord(spec, nil); err != nil {
+	if _, err := d.planRecord(s, spec, nil); err != nil {
 		return err
 	}
 	for _, v := range spec.Machine.Volumes {
-		if v.Image == "" {
+		if v.Image == "" || v.Copy {
 			continue
 		}
 		if _, err := readImage(v.Image); err != nil {
 			return fmt.Errorf("node %s: %w", spec.Name, err)
 		}
 	}
-	_, err := findFirmware(spec.Machine.BootMode, spec.Setup.SecureBoot)
+	_, err := firmwareFor(spec.Machine, spec.Setup.SecureBoot)
 	return errors.Join(err, checkTPM(spec.Machine.TPM))
 }
 
@@ -147,7 +150,7 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 		case !known || rec.Stage == "":
 			return fmt.Errorf("node %s: is not staged: %w", spec.Name, state.ErrNotFound)
 		}
-		if rec, err = d.planRecord(spec, nil); err != nil {
+		if rec, err = d.planRecord(s, spec, nil); err != nil {
 			return err
 		}
 		if f == nil {
@@ -250,7 +253,7 @@ func (d *Driver) importDomain(ctx context.Context, s *session, spec driver.Spec,
 	if err := d.settle(ctx, &rec, false); err != nil {
 		return err
 	}
-	if err := d.ensureDomain(s, spec, rec, f); err != nil {
+	if err := d.ensureDomain(ctx, s, spec, rec, f); err != nil {
 		return err
 	}
 	d.refreshPool()

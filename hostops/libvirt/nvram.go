@@ -72,7 +72,7 @@ func pendingKeys(rec record) []string {
 // is about to be started. The guest is off.
 func (r *records) settleVars(rec *record, start bool) error {
 	nvram := nvramPath(*rec)
-	if rec.Vars == rec.VarsNow && !start || !slices.Contains(rec.Files, nvram) {
+	if rec.PlainVars || rec.Vars == rec.VarsNow && !start || !slices.Contains(rec.Files, nvram) {
 		return nil
 	}
 	keys, exists := rec.Vars.due(rec.VarsNow), fileExists(nvram)

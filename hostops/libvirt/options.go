@@ -3,10 +3,12 @@ package libvirt
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"tenks/hostops/driver"
@@ -30,11 +32,15 @@ type options struct {
 	domainType string
 	// poolPath is where volumes and firmware variables are.
 	poolPath string
+	// poolMode is that of the directory.
+	poolMode os.FileMode
+	// vncAddress is where screens are shared.
+	vncAddress string
 }
 
 // parseOptions checks all options; kvm says whether the host can run KVM guests.
 func parseOptions(given map[string]string, kvm bool) (options, error) {
-	o := options{uri: "qemu:///system", domainType: domainAuto, poolPath: "/var/lib/tenks/pool"}
+	o := options{uri: "qemu:///system", domainType: domainAuto, poolPath: "/var/lib/tenks/pool", poolMode: 0o711, vncAddress: "127.0.0.1"}
 	var faults []error
 	for key, value := range given {
 		switch key {
@@ -44,8 +50,20 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 			o.domainType = value
 		case "pool_path":
 			o.poolPath = filepath.Clean(value)
+		case "pool_mode":
+			mode, err := strconv.ParseUint(value, 8, 32)
+			if err != nil || mode > 0o777 || mode&0o711 != 0o711 {
+				faults = append(faults, fmt.Errorf("option pool_mode %q: must be octal, with 711 in it: QEMU's user gets through the directory", value))
+				continue
+			}
+			o.poolMode = os.FileMode(mode)
+		case "vnc_address":
+			if net.ParseIP(value) == nil {
+				faults = append(faults, fmt.Errorf("option vnc_address %q: must be an IP address", value))
+			}
+			o.vncAddress = value
 		default:
-			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_path)", key))
+			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_path, pool_mode, vnc_address)", key))
 		}
 	}
 	switch o.domainType {
@@ -98,6 +116,12 @@ func checkSpec(s driver.Spec) error {
 		return fmt.Errorf("node %s: TPM %q: must be %s or none: %w", s.Name, s.Machine.TPM, state.TPM2, state.ErrUnsupported)
 	case s.Setup.SecureBoot && s.Machine.BootMode != state.BootUEFI:
 		return fmt.Errorf("node %s: secure boot: needs boot mode uefi: %w", s.Name, state.ErrUnsupported)
+	case s.Machine.Arch() != state.ArchX86 && s.Machine.Arch() != state.ArchARM:
+		return fmt.Errorf("node %s: architecture %q: must be %s or %s: %w", s.Name, s.Machine.Arch(), state.ArchX86, state.ArchARM, state.ErrUnsupported)
+	case s.Machine.Arch() == state.ArchARM && s.Machine.BootMode != state.BootUEFI:
+		return fmt.Errorf("node %s: architecture %s: needs boot mode uefi: %w", s.Name, state.ArchARM, state.ErrUnsupported)
+	case s.Machine.Arch() == state.ArchARM && s.Setup.SecureBoot:
+		return fmt.Errorf("node %s: secure boot: the firmware of %s has none: %w", s.Name, state.ArchARM, state.ErrUnsupported)
 	case len(s.Disks()) > maxDisks:
 		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Disks()), maxDisks)
 	}

@@ -26,6 +26,8 @@ const (
 // depends on it: it shows people what there is.
 type pool struct {
 	path, mesh string
+	// mode is that of the directory.
+	mode os.FileMode
 	// file says which pool is ours.
 	file string
 
@@ -67,8 +69,8 @@ func (p *pool) ensure(s *session) error {
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o755); err != nil { //nolint:gosec // see above
 		return fmt.Errorf("pool %s: %w", p.path, err)
 	}
-	if err := os.Mkdir(p.path, 0o711); err == nil { //nolint:gosec // see above
-		err = os.Chmod(p.path, 0o711) //nolint:gosec // whatever the umask
+	if err := os.Mkdir(p.path, p.mode); err == nil {
+		err = os.Chmod(p.path, p.mode) // whatever the umask
 		if err != nil {
 			return fmt.Errorf("pool %s: %w", p.path, err)
 		}

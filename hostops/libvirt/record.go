@@ -24,6 +24,11 @@ type record struct {
 	Volumes  []volume `json:"volumes,omitempty"`
 	// Surplus are files of volumes to be deleted once the guest is off.
 	Surplus []string `json:"surplus,omitempty"`
+	// CDROMs are files of images in drives, beside the BMC's.
+	CDROMs []string `json:"cdroms,omitempty"`
+	// LogBytes and LogKeep bound the console's log; 0: virtlogd does.
+	LogBytes uint64 `json:"log_bytes,omitempty"`
+	LogKeep  int    `json:"log_keep,omitempty"`
 	// Files are others of ours: firmware variables and the console log.
 	Files []string `json:"files,omitempty"`
 	// Replug are MACs of NICs that a running guest was asked to let go of, to get them
@@ -34,6 +39,8 @@ type record struct {
 	// Vars is what is to be in the UEFI variables, VarsNow what was last put there.
 	Vars    vars `json:"vars,omitzero"`
 	VarsNow vars `json:"vars_now,omitzero"`
+	// PlainVars says that the UEFI variables are libvirt's to make, and nobody's to change.
+	PlainVars bool `json:"plain_vars,omitempty"`
 	// TPM says that libvirt keeps the state of a TPM for the node.
 	TPM bool `json:"tpm,omitempty"`
 	// NVRAM is the file of firmware variables that was there before; empty: one in Pool.
@@ -44,11 +51,12 @@ type record struct {
 
 // owns reports whether a file is the node's.
 func (r record) owns(path string) bool {
-	return slices.Contains(r.Files, path) || slices.Contains(r.Surplus, path) || slices.ContainsFunc(r.Volumes, func(v volume) bool { return v.Path == path })
+	return slices.Contains(r.Files, path) || slices.Contains(r.Surplus, path) || slices.ContainsFunc(r.Volumes, func(v volume) bool { return v.Path == path && !v.Keep })
 }
 
 func (r record) equal(o record) bool {
 	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage && r.Start.equal(o.Start) &&
+		r.PlainVars == o.PlainVars && r.LogBytes == o.LogBytes && r.LogKeep == o.LogKeep && slices.Equal(r.CDROMs, o.CDROMs) &&
 		r.Vars == o.Vars && r.VarsNow == o.VarsNow && r.TPM == o.TPM && r.NVRAM == o.NVRAM &&
 		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.Files, o.Files) &&
 		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)

@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
 )
 
 // volume is one disk of a node, that its guest sees, as it is recorded.
@@ -26,16 +28,50 @@ type volume struct {
 	Format string `json:"format,omitempty"`
 	// Made is that of state.Volume.
 	Made uint64 `json:"made,omitempty"`
+	// Copy says that it is a copy of the image, Base which file of this host the image is, if
+	// that is another than Image.
+	Copy bool   `json:"copy,omitempty"`
+	Base string `json:"base,omitempty"`
+	// Checksum is that of the image; empty: it is not checked.
+	Checksum string `json:"checksum,omitempty"`
+	// As is the format that was declared, raw or qcow2; empty: none was.
+	As string `json:"as,omitempty"`
+	// Keep says that Path is somebody's, which is not made, changed or deleted; Block that it
+	// is a block device.
+	Keep  bool `json:"keep,omitempty"`
+	Block bool `json:"block,omitempty"`
+	// Pool is the storage pool that it is in; empty: ours.
+	Pool string `json:"pool,omitempty"`
+	// Bus, Cache, Discard and WWN are as in state.Volume.
+	Bus     string `json:"bus,omitempty"`
+	Cache   string `json:"cache,omitempty"`
+	Discard string `json:"discard,omitempty"`
+	WWN     string `json:"wwn,omitempty"`
 }
 
 func (v volume) format() string {
 	switch {
 	case v.Format != "":
 		return v.Format
-	case v.Image == "":
+	case v.As != "":
+		return v.As
+	case v.Image == "" || v.Keep:
 		return formatRaw
 	}
 	return formatQcow
+}
+
+func (v volume) bus() string { return cmp.Or(v.Bus, busVirtio) }
+
+// base is the file that the image is.
+func (v volume) base() string { return cmp.Or(v.Base, v.Image) }
+
+// backing is the image that the volume is a difference to; empty: none.
+func (v volume) backing() string {
+	if v.Copy {
+		return ""
+	}
+	return v.base()
 }
 
 // volumeName is the name of a declared disk.
@@ -53,6 +89,14 @@ func named(all []volume) []volume {
 }
 
 var diskFile = regexp.MustCompile(`^((?:vol|raid)[0-9]+)(?:-([0-9]+))?$`)
+
+// fileOf is the name of a disk's file. A RAID volume has its own word.
+func fileOf(s driver.Spec, disk string) string {
+	if number, declared := strings.CutPrefix(disk, "vol"); declared {
+		return s.Name + cmp.Or(s.Machine.Hardware.VolumePrefix, "vol") + number
+	}
+	return s.Name + disk
+}
 
 // madeFile is the name of a disk's file, which is another one each time it is made anew.
 func madeFile(name string, made uint64) string {
@@ -87,7 +131,13 @@ func nameFor(node, path string, i int) (string, uint64) {
 func volumesOf(pool string, s driver.Spec) []volume {
 	var out []volume
 	for _, k := range s.Disks() {
-		out = append(out, volume{Name: k.Name, Path: filepath.Join(pool, madeFile(s.Name+k.Name, madeOf(s, k.Name))), Capacity: k.CapacityBytes, Image: k.Image, Serial: k.Serial, Made: madeOf(s, k.Name)})
+		v := k.Volume
+		one := volume{Name: k.Name, Path: filepath.Join(pool, madeFile(fileOf(s, k.Name), madeOf(s, k.Name))), Capacity: k.CapacityBytes, Image: k.Image, Serial: k.Serial,
+			Copy: v.Copy, Checksum: v.Checksum, As: v.Format, Made: madeOf(s, k.Name), Pool: v.Pool, Bus: v.Bus, Cache: v.Cache, Discard: v.Discard, WWN: v.WWN}
+		if v.Path != "" {
+			one.Path, one.Keep = v.Path, true
+		}
+		out = append(out, one)
 	}
 	return out
 }
@@ -101,17 +151,49 @@ func planVolumes(have, want []volume) (surplus []string, err error) {
 	for _, h := range have {
 		i := slices.IndexFunc(want, func(w volume) bool { return w.Name == h.Name })
 		switch {
+		case (i < 0 || h.Made != want[i].Made) && h.Keep:
+			continue
 		case i < 0 || h.Made != want[i].Made:
 			surplus = append(surplus, h.Path)
 			continue
+		case h.Keep && want[i].Keep:
+			continue // whatever is there
+		case h.Keep || want[i].Keep:
+			return nil, fmt.Errorf("volume %s: cannot become %s: destroy and create the node", h.Path, want[i].Path)
 		case h.Format == "" && h.Image != want[i].Image:
 			return nil, fmt.Errorf("volume %s: its image cannot change from %s to %s: destroy and create the node", h.Path, imageText(h.Image), imageText(want[i].Image))
+		case h.Format == "" && (h.Copy != want[i].Copy || h.format() != want[i].format()):
+			return nil, fmt.Errorf("volume %s: cannot become %s: destroy and create the node", h.Path, want[i].kind())
+		case h.Format == "" && h.Pool != want[i].Pool:
+			return nil, fmt.Errorf("volume %s: cannot move to %s: destroy and create the node", h.Path, cmp.Or(want[i].Pool, "the driver's pool"))
 		case want[i].Capacity < h.Capacity:
 			return nil, fmt.Errorf("volume %s: cannot shrink from %d to %d bytes, that would cut off data: destroy and create the node", h.Path, h.Capacity, want[i].Capacity)
 		}
-		want[i].Path, want[i].Format = h.Path, h.Format
+		want[i].Path, want[i].Format, want[i].Base = h.Path, h.Format, h.Base
 	}
 	return surplus, nil
+}
+
+// kind says what a volume's file is.
+func (v volume) kind() string {
+	switch {
+	case v.Copy:
+		return v.format() + ", a copy of its image"
+	case v.Image != "":
+		return v.format() + ", a difference to its image"
+	}
+	return v.format()
+}
+
+// movable says why a volume cannot go to another host.
+func (v volume) movable() error {
+	switch {
+	case v.Keep:
+		return fmt.Errorf("volume %s: is this host's: the node cannot move: %w", v.Path, state.ErrUnsupported)
+	case !v.Copy && v.Base != "":
+		return fmt.Errorf("volume %s: is a difference to an image that this host fetched: only a node with copy: true moves: %w", v.Path, state.ErrUnsupported)
+	}
+	return nil
 }
 
 func imageText(image string) string {
