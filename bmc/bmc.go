@@ -146,6 +146,17 @@ type Hardware struct {
 	TPM   string
 	NICs  []NIC
 	Disks []Disk
+	// Identity is what it says it is; what is empty is up to the protocol.
+	Identity Identity
+	// Display is where its screen is shared while it runs, as a URL; empty: nowhere.
+	Display string
+}
+
+// Identity is what a machine says it is, by SMBIOS (DMTF DSP0134 §7.2) as well.
+type Identity struct {
+	Manufacturer, Product, Version, Serial, SKU string
+	// Asset is the asset tag until a client sets another.
+	Asset string
 }
 
 // NIC is a network interface of a node.

@@ -160,7 +160,7 @@ func agentBase() Agent {
 }
 
 func libvirtBase() map[string]string {
-	return map[string]string{"uri": "qemu:///system", "domain_type": "auto"}
+	return map[string]string{"uri": "qemu:///system", "domain_type": "auto", "pool_mode": "711", "vnc_address": "127.0.0.1"}
 }
 
 // finish sets the defaults that depend on other keys.
@@ -213,6 +213,8 @@ func drivers() shape[map[string]map[string]string] {
 		entry("domain_type", "domain_type", "KVM where the host has it, or one for all.",
 			choice([]string{"auto", "kvm", "qemu"}, nil)),
 		entry("pool_path", "pool_path", "Where volumes are.", text(filePath)),
+		entry("pool_mode", "pool_mode", "Mode of that directory, when it is made, in octal.", text(poolMode)),
+		entry("vnc_address", "vnc_address", "Where screens are shared.", also(text(address), screenAddress)),
 	)
 	fake := object(func() map[string]string { return map[string]string{} },
 		entry("delay", "delay", "How long each operation takes.", also(text(duration), delay)),

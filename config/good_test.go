@@ -171,7 +171,7 @@ func TestAgentDrivers(t *testing.T) {
 	}{
 		{"are none when the file says so", "agent.peer.good.yml", map[string]map[string]string{}},
 		{"have a pool below the data directory", "agent.blank.good.yml", map[string]map[string]string{
-			"libvirt": {"uri": "qemu:///system", "domain_type": "auto", "pool_path": "/srv/tenks/pool"}, "fake": {},
+			"libvirt": {"uri": "qemu:///system", "domain_type": "auto", "pool_mode": "711", "vnc_address": "127.0.0.1", "pool_path": "/srv/tenks/pool"}, "fake": {},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -102,6 +102,11 @@ var (
 		re: regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`), most: 32,
 		want: `at most 32 letters, digits, ".", "_" and "-", the first no "."`,
 	}
+	// poolMode lets QEMU's user through.
+	poolMode = pattern{
+		re: regexp.MustCompile(`^0?7[1357][1357]$`), most: 4,
+		want: "an octal mode in quotes that lets others through, such as 711 or 755",
+	}
 	poolName = pattern{re: plainName.re, most: 63, want: "the name of a storage pool of libvirt"}
 	// diskSerial is what libvirt takes, as long as virtio has it.
 	diskSerial = pattern{

@@ -155,6 +155,14 @@ func hostAddress(s string) string {
 	return ""
 }
 
+// screenAddress wants an address of this host, or all of them.
+func screenAddress(s string) string {
+	if ip, err := netip.ParseAddr(s); err != nil || ip.Zone() != "" || ip.IsMulticast() {
+		return "want " + address.want + ", found " + quote(s)
+	}
+	return ""
+}
+
 // isNetwork wants a prefix that has room for more than one host.
 func isNetwork(s string) string {
 	p, err := netip.ParsePrefix(s)

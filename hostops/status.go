@@ -127,7 +127,7 @@ func (h *Host) status(f *finding) (state.HostStatus, bool) {
 		// Once: the text may say for how long it has not answered.
 		return state.HostStatus{Phase: state.HostCreating, Error: f.err.Error()}, creating && f.node.Host.Error == ""
 	case f.err != nil:
-		s := state.HostStatus{Phase: state.HostError, Error: f.err.Error(), Links: f.links, Pending: f.instance.Pending}
+		s := state.HostStatus{Phase: state.HostError, Error: f.err.Error(), Links: f.links, Pending: f.instance.Pending, Display: f.instance.Display}
 		if f.links == nil {
 			s.Links = f.node.Host.Links
 		}
@@ -137,7 +137,7 @@ func (h *Host) status(f *finding) (state.HostStatus, bool) {
 	case !f.complete:
 		return state.HostStatus{}, false
 	}
-	s := state.HostStatus{Phase: state.HostReady, Links: f.links, Pending: f.instance.Pending}
+	s := state.HostStatus{Phase: state.HostReady, Links: f.links, Pending: f.instance.Pending, Display: f.instance.Display}
 	if err := h.notReady(f.node); err != nil {
 		s.Phase, s.Error = state.HostError, err.Error()
 		return s, time.Since(h.unready[f.node.UUID]) >= readyGrace

@@ -34,6 +34,7 @@ type demand struct {
 	cluster, spec string
 	byZone        bool
 	driver        string
+	arch          string
 	// shared is the protocol of nodes that need no port of their own; empty: they need one.
 	shared string
 	// What is negative in a declaration needs nothing.
@@ -62,7 +63,7 @@ type classes struct {
 
 func (cs *classes) of(n *state.Node) *class {
 	labels := required(n)
-	d := demand{cluster: n.Cluster, spec: n.Spec, byZone: n.Constraints.Spread == "zone", driver: n.Machine.Driver,
+	d := demand{cluster: n.Cluster, spec: n.Spec, byZone: n.Constraints.Spread == "zone", driver: n.Machine.Driver, arch: n.Machine.Arch(),
 		vcpus: uint64(max(n.Machine.VCPUs, 0)), memoryMB: n.Machine.MemoryMB, diskBytes: n.Machine.DiskBytes(),
 		allPhysnets: fmt.Sprintf("%q", n.Machine.Physnets), allLabels: fmt.Sprintf("%q", labels)}
 	if !n.Machine.Own() {

@@ -18,6 +18,7 @@ var filters = []struct {
 	{"peer", byPeer},
 	{"origin", byOrigin},
 	{"driver", byDriver},
+	{"architecture", byArch},
 	{"physnets", byPhysnets},
 	{"vcpus", byVCPUs},
 	{"memory", byMemory},
@@ -57,6 +58,14 @@ func byPhysnets(h *host, c *class) string {
 		}
 	}
 	return ""
+}
+
+// byArch: a hypervisor that says nothing runs what all did before there were others.
+func byArch(h *host, c *class) string {
+	if len(h.Archs) == 0 {
+		return among(c.arch, []string{state.ArchX86})
+	}
+	return among(c.arch, h.Archs)
 }
 
 // among says that want is not in has.

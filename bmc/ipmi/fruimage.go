@@ -1,6 +1,7 @@
 package ipmi
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -29,19 +30,22 @@ func inventory(h bmc.Hardware, assetTag string) []byte {
 		BoardInfoArea:   &types.FRUBoardInfoArea{FormatVersion: types.FRUFormatVersion, LanguageCode: english},
 		ProductInfoArea: &types.FRUProductInfoArea{FormatVersion: types.FRUFormatVersion, LanguageCode: english},
 	}
+	id := h.Identity
+	maker, serial := cmp.Or(id.Manufacturer, fruManufacturer), cmp.Or(id.Serial, h.UUID)
+	assetTag = cmp.Or(assetTag, id.Asset)
 	c, b, p := f.ChassisInfoArea, f.BoardInfoArea, f.ProductInfoArea
 	c.PartNumberTypeLength, c.PartNumber = field(h.Arch)
-	c.SerialNumberTypeLength, c.SerialNumber = field(h.UUID)
-	b.ManufacturerTypeLength, b.Manufacturer = field(fruManufacturer)
+	c.SerialNumberTypeLength, c.SerialNumber = field(serial)
+	b.ManufacturerTypeLength, b.Manufacturer = field(maker)
 	b.ProductNameTypeLength, b.ProductName = field(fruBoard)
-	b.SerialNumberTypeLength, b.SerialNumber = field(h.UUID)
+	b.SerialNumberTypeLength, b.SerialNumber = field(serial)
 	b.PartNumberTypeLength, b.PartNumber = field(h.Arch)
 	b.FRUFileIDTypeLength, b.FRUFileID = field("")
-	p.ManufacturerTypeLength, p.Manufacturer = field(fruManufacturer)
-	p.NameTypeLength, p.Name = field(fruProduct)
+	p.ManufacturerTypeLength, p.Manufacturer = field(maker)
+	p.NameTypeLength, p.Name = field(cmp.Or(id.Product, fruProduct))
 	p.PartModelTypeLength, p.PartModel = field(h.Arch)
-	p.VersionTypeLength, p.Version = field(fruVersion)
-	p.SerialNumberTypeLength, p.SerialNumber = field(h.UUID)
+	p.VersionTypeLength, p.Version = field(cmp.Or(id.Version, fruVersion))
+	p.SerialNumberTypeLength, p.SerialNumber = field(serial)
 	p.AssetTagTypeLength, p.AssetTag = field(assetTag)
 	p.FRUFileIDTypeLength, p.FRUFileID = field("")
 	image := make([]byte, fruLen)

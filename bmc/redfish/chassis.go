@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"cmp"
 	"math"
 	"strings"
 
@@ -29,13 +30,17 @@ func chassisTable() []Resource {
 
 func getChassis(r *Request) (Object, error) {
 	power, set := r.Chassis().Status().Power, recall[settings](r.System, settingsKey)
+	id := r.Chassis().Hardware().Identity
 	var tag any
+	if id.Asset != "" {
+		tag = id.Asset
+	}
 	if set.ChassisTag != "" {
 		tag = set.ChassisTag
 	}
 	return Object{
 		{"Id", r.System.ID}, {"Name", "Chassis of " + r.System.Name}, {"ChassisType", "RackMount"}, {"UUID", r.System.ID},
-		{"Manufacturer", manufacturer}, {"Model", model}, {"SerialNumber", r.System.ID}, {"AssetTag", tag},
+		{"Manufacturer", cmp.Or(id.Manufacturer, manufacturer)}, {"Model", cmp.Or(id.Product, model)}, {"SerialNumber", cmp.Or(id.Serial, r.System.ID)}, {"AssetTag", tag},
 		{"PowerState", powerState(power)}, {"Status", systemStatus(power)},
 		{"LocationIndicatorActive", set.Lit}, {"IndicatorLED", indicator(set.Lit)},
 		{"Links", Object{{"ComputerSystems", links(r.systemPath())}, {"ComputerSystems@odata.count", 1}, {"ManagedBy", links(r.managerPath())}, {"ManagedBy@odata.count", 1}}},

@@ -39,11 +39,20 @@ func getManager(r *Request) (Object, error) {
 		{"Id", r.System.ID}, {"Name", "Manager of " + r.System.Name}, {"ManagerType", "BMC"}, {"FirmwareVersion", r.firmware(componentBMC)},
 		{"Manufacturer", manufacturer}, {"Model", "Virtual BMC"}, {"UUID", managerUUID(r.System.ID)}, {"ServiceEntryPointUUID", r.Service.cfg.UUID},
 		{"DateTime", now.Format("2006-01-02T15:04:05-07:00")}, {"DateTimeLocalOffset", now.Format("-07:00")}, {"PowerState", "On"}, {"Status", healthy()},
-		{"GraphicalConsole", console}, {"CommandShell", console},
+		{"GraphicalConsole", graphical(r.Chassis().Hardware().Display)}, {"CommandShell", console},
 		{"SerialConsole", Object{{"ServiceEnabled", true}, {"MaxConcurrentSessions", 1}, {"ConnectTypesSupported", []string{"IPMI"}}}},
 		{"Links", Object{{"ManagerForServers", links(r.systemPath())}, {"ManagerForServers@odata.count", 1},
 			{"ManagerForChassis", links(r.chassisPath())}, {"ManagerForChassis@odata.count", 1}, {"ManagerInChassis", link(r.chassisPath())}}},
 	}, nil
+}
+
+// graphical says how a screen is shared; where, is beyond the schema, and so not said. Of the
+// protocols, it knows KVMIP, by which a shared screen goes, and otherwise OEM ones.
+func graphical(display string) Object {
+	if display == "" {
+		return Object{{"ServiceEnabled", false}, {"MaxConcurrentSessions", 0}, {"ConnectTypesSupported", []string{}}}
+	}
+	return Object{{"ServiceEnabled", true}, {"MaxConcurrentSessions", 1}, {"ConnectTypesSupported", []string{"KVMIP"}}}
 }
 
 // managerUUID follows from the system's, and differs from it.

@@ -1,6 +1,7 @@
 package redfish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -48,7 +49,8 @@ func getSystem(r *Request) (Object, error) {
 	hardware, status, set := r.Chassis().Hardware(), r.Chassis().Status(), recall[settings](r.System, settingsKey)
 	return Object{
 		{"Id", r.System.ID}, {"Name", r.System.Name}, {"SystemType", "Virtual"}, {"UUID", r.System.ID},
-		{"Manufacturer", manufacturer}, {"Model", model}, {"SerialNumber", r.System.ID}, {"AssetTag", assetTag(r.System)},
+		{"Manufacturer", cmp.Or(hardware.Identity.Manufacturer, manufacturer)}, {"Model", cmp.Or(hardware.Identity.Product, model)},
+		{"SerialNumber", cmp.Or(hardware.Identity.Serial, r.System.ID)}, {"SKU", optionally(hardware.Identity.SKU)}, {"AssetTag", assetTag(r.System)},
 		{"BiosVersion", r.firmware(componentBIOS)},
 		{"PowerState", powerState(status.Power)}, {"Status", systemStatus(status.Power)},
 		{"PowerRestorePolicy", restorePolicy(status.Policy)},
@@ -85,7 +87,18 @@ func assetTag(sys System) any {
 	if tag := sys.Chassis.Recall(bmc.KeyAssetTag); len(tag) > 0 {
 		return string(tag)
 	}
+	if tag := sys.Chassis.Hardware().Identity.Asset; tag != "" {
+		return tag
+	}
 	return nil
+}
+
+// optionally is a property that is left out where it is empty.
+func optionally(text string) any {
+	if text == "" {
+		return Omit
+	}
+	return text
 }
 
 // powerState is null while the driver does not say: "Off" would make Ironic act on it.

@@ -120,6 +120,15 @@ func nodeDetails(n api.Node) table {
 		}
 		tab.row("plug", strings.TrimSpace(fmt.Sprintf("outlet %d of PDU %s %s", n.Plug.Outlet, n.Plug.PDU, at)))
 	}
+	if n.Architecture != "" && n.Architecture != "x86_64" {
+		tab.row("architecture", n.Architecture)
+	}
+	if n.Hardware != nil {
+		tab.row("hardware", n.Hardware.String())
+	}
+	if n.Display != "" {
+		tab.row("display", n.Display)
+	}
 	if n.BMC.Audit {
 		tab.row("audit", "audit.log in the data directory of "+n.Hypervisor)
 	}

@@ -213,7 +213,8 @@ func write(file string, b []byte) (err error) {
 
 // Info implements driver.Driver.
 func (d *Driver) Info(context.Context) (driver.Info, error) {
-	return driver.Info{Name: Name, Version: "1", Facts: map[string]string{"delay": d.delay.String()}}, nil
+	return driver.Info{Name: Name, Version: "1", Facts: map[string]string{"delay": d.delay.String(),
+		driver.FactArchs: state.ArchARM + " " + state.ArchX86}}, nil
 }
 
 // Instances implements driver.Driver.

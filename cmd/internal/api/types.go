@@ -28,6 +28,13 @@ type Node struct {
 	VCPUs          int      `json:"vcpus"`
 	DiskGB         uint64   `json:"disk_gb"`
 	Epoch          uint64   `json:"epoch"`
+	Architecture string `json:"architecture"`
+	// Hardware is what else the node's type says of the machine; nil: nothing.
+	Hardware *Hardware `json:"hardware,omitempty"`
+	// Volumes are its disks.
+	Volumes []Volume `json:"volumes"`
+	// Display is where its screen is shared, as a URL, while it runs; empty: nowhere.
+	Display string `json:"display,omitempty"`
 	// Plug says where the node is plugged in; nil: nowhere that can be switched.
 	Plug *Plug `json:"plug,omitempty"`
 	// Enrols says that the node is to be enrolled in Ironic.
@@ -277,7 +284,8 @@ func NodeView(n *state.Node, host string, at state.Endpoint, power state.Power, 
 		Hypervisor: host, Phase: string(phase), Reason: reason, Power: string(power),
 		BootMode: string(n.Machine.BootMode), PendingChanges: append([]string{}, n.Host.Pending...),
 		MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs, DiskGB: n.Machine.DiskBytes() >> 30,
-		Ports: []Port{}, Enrols: n.Enrol != nil,
+		Ports: []Port{}, Enrols: n.Enrol != nil, Architecture: n.Machine.Arch(), Hardware: hardwareView(n.Machine.Hardware),
+		Volumes: volumesView(n.Machine.Volumes), Display: n.Host.Display,
 		BMC: BMC{Protocol: n.Machine.IronicDriver, Username: n.BMC.Username, Audit: n.Audit}}
 	if n.Ironic.Phase != "" {
 		v.Ironic = Ironic{UUID: cmp.Or(n.Ironic.Record, n.UUID), ProvisionState: n.Ironic.ProvisionState}

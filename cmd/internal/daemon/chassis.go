@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -64,7 +65,8 @@ func (c chassis) Hardware() bmc.Hardware {
 // yet, it has from its next start on.
 func hardwareOf(n *state.Node) bmc.Hardware {
 	h := bmc.Hardware{UUID: strings.ToLower(n.UUID), Name: n.Name, MemoryMB: n.Machine.MemoryMB, VCPUs: n.Machine.VCPUs,
-		Arch: arch, BootMode: n.Machine.BootMode, TPM: n.Machine.TPM}
+		Arch: n.Machine.Arch(), BootMode: n.Machine.BootMode, TPM: n.Machine.TPM,
+		Identity: identity(n), Display: n.Host.Display}
 	for i, p := range n.Ports {
 		nic := bmc.NIC{MAC: strings.ToLower(p.MAC), Physnet: p.Physnet}
 		if i < len(n.Host.Links) {
@@ -89,8 +91,17 @@ func (c chassis) Unwrap() bmc.Chassis {
 	return nil
 }
 
-// arch is what every driver makes.
-const arch = "x86_64"
+// identity is what a node's SMBIOS says it is, if its type says anything of that; the driver
+// fills in the same.
+func identity(n *state.Node) bmc.Identity {
+	s := n.Machine.Hardware.SMBIOS
+	if s == (state.SMBIOS{}) {
+		return bmc.Identity{}
+	}
+	fill := strings.NewReplacer("{name}", n.Name, "{uuid}", strings.ToLower(n.UUID)).Replace
+	return bmc.Identity{Manufacturer: fill(cmp.Or(s.Manufacturer, "Tenks")), Product: fill(cmp.Or(s.Product, "Virtual Machine")),
+		Version: fill(cmp.Or(s.Version, "1.0")), Serial: fill(cmp.Or(s.Serial, "{uuid}")), SKU: fill(s.SKU), Asset: fill(s.Asset)}
+}
 
 func (c chassis) Load() (bmc.Load, bool) {
 	l, ok := c.Chassis.Load()

@@ -58,7 +58,7 @@ func checkDriver(ctx context.Context, d *managedDriver) api.Check {
 	c := api.Check{Name: "driver " + d.name, State: "ok"}
 	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := d.available(bounded); err != nil {
+	if _, err := d.available(bounded); err != nil {
 		c.State, c.Detail = "error", err.Error()
 		c.Fix = "tenks host check says what is missing, tenks host setup installs it; this host goes on as a peer without this driver"
 		return c

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"tenks/hostops/driver"
 	"tenks/hostops/fake"
@@ -80,11 +81,12 @@ func (a *agent) closeDrivers() {
 	}
 }
 
-// available returns nil if the driver works, or why it does not.
-func (d *managedDriver) available(ctx context.Context) error {
+// available returns which architectures guests of the driver may have if it works, or why it
+// does not.
+func (d *managedDriver) available(ctx context.Context) (archs []string, err error) {
 	if d.missing != nil {
-		return d.missing
+		return nil, d.missing
 	}
-	_, err := d.Info(ctx)
-	return err
+	info, err := d.Info(ctx)
+	return strings.Fields(info.Facts[driver.FactArchs]), err
 }

@@ -81,6 +81,9 @@ func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.H
 			_, named := a.opt.Config.Drivers[name]
 			return !named
 		}))
+		if len(h.Drivers) > 0 && len(h.Archs) == 0 {
+			h.Archs = old.Archs // as long as its driver says nothing
+		}
 		if reflect.DeepEqual(same, h) {
 			return nil
 		}
@@ -108,7 +111,7 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete, settle
 	complete, settled = true, true
 	for _, d := range a.drivers {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := d.available(bounded)
+		archs, err := d.available(bounded)
 		cancel()
 		if err != nil {
 			complete = complete && d.missing != nil
@@ -117,6 +120,7 @@ func (a *agent) facts(ctx context.Context) (h state.Hypervisor, complete, settle
 			continue
 		}
 		h.Drivers = append(h.Drivers, d.name)
+		h.Archs = union(h.Archs, archs)
 	}
 	capacity, err := a.capacity()
 	if err != nil {
