@@ -140,7 +140,7 @@ func (d *Driver) adopt(s *session, spec driver.Spec) (*found, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("domain %s: cannot be taken over: %w", spec.Name, err), dom.Free())
 	}
-	rec, err := d.planRecord(spec, f)
+	rec, err := d.planRecord(s, spec, f)
 	if err == nil {
 		err = d.records.put(rec) // what is recorded as ours is ours before it says so
 	}

@@ -53,7 +53,8 @@ type Volume struct {
 func volumesView(all []state.Volume) []Volume {
 	out := []Volume{}
 	for _, v := range all {
-		out = append(out, Volume(v))
+		out = append(out, Volume{CapacityBytes: v.CapacityBytes, Image: v.Image, Copy: v.Copy, Checksum: v.Checksum, Format: v.Format, Path: v.Path, Pool: v.Pool,
+			Bus: v.Bus, Cache: v.Cache, Discard: v.Discard, Serial: v.Serial, WWN: v.WWN})
 	}
 	return out
 }

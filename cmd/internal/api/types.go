@@ -28,7 +28,7 @@ type Node struct {
 	VCPUs          int      `json:"vcpus"`
 	DiskGB         uint64   `json:"disk_gb"`
 	Epoch          uint64   `json:"epoch"`
-	Architecture string `json:"architecture"`
+	Architecture   string   `json:"architecture"`
 	// Hardware is what else the node's type says of the machine; nil: nothing.
 	Hardware *Hardware `json:"hardware,omitempty"`
 	// Volumes are its disks.
