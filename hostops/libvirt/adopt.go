@@ -43,17 +43,7 @@ func (d *Driver) Foreign(ctx context.Context, names []string) ([]driver.Foreign,
 
 // foreign looks at a domain, as if it were to be taken over.
 func (d *Driver) foreign(s *session, dom *lv.Domain) (one driver.Foreign, f *found, ours bool, err error) {
-	f = &found{dom: dom, def: &libvirtxml.Domain{}}
-	if f.running, err = dom.IsActive(); err != nil {
-		return one, nil, false, err
-	}
-	if f.persistent, err = dom.IsPersistent(); err != nil {
-		return one, nil, false, err
-	}
-	if f.text, err = dom.GetXMLDesc(lv.DOMAIN_XML_INACTIVE | lv.DOMAIN_XML_SECURE); err != nil {
-		return one, nil, false, err
-	}
-	if err := f.def.Unmarshal(f.text); err != nil {
+	if f, err = readForeign(dom); err != nil {
 		return one, nil, false, err
 	}
 	one = driver.Foreign{Name: f.def.Name, UUID: f.def.UUID, Power: state.PowerOff}
@@ -78,7 +68,24 @@ func (d *Driver) foreign(s *session, dom *lv.Domain) (one driver.Foreign, f *fou
 	if ours || one.Problem != "" {
 		return one, f, ours, nil
 	}
-	return one, f, false, d.hardwareOfForeign(s, f.def, &one)
+	err = d.hardwareOfForeign(s, f.def, &one)
+	return one, f, false, err
+}
+
+// readForeign reads a domain, whoever's it is.
+func readForeign(dom *lv.Domain) (*found, error) {
+	f := &found{dom: dom, def: &libvirtxml.Domain{}}
+	var err error
+	if f.running, err = dom.IsActive(); err != nil {
+		return nil, err
+	}
+	if f.persistent, err = dom.IsPersistent(); err != nil {
+		return nil, err
+	}
+	if f.text, err = dom.GetXMLDesc(lv.DOMAIN_XML_INACTIVE | lv.DOMAIN_XML_SECURE); err != nil {
+		return nil, err
+	}
+	return f, f.def.Unmarshal(f.text)
 }
 
 func (d *Driver) hardwareOfForeign(s *session, def *libvirtxml.Domain, one *driver.Foreign) error {

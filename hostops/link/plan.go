@@ -223,11 +223,16 @@ func (p *planner) plugFault(b Bridge, dev Link) string {
 	switch {
 	case twice:
 		return fmt.Sprintf("device %s is mapped to physnet %q already", b.Device, other)
-	case dev.Master != "" && !p.have.Links[dev.Master].Ours():
+	case p.heldByOthers(b, dev):
 		return fmt.Sprintf("device %s is in %s, which is not ours", b.Device, dev.Master)
 	}
 	p.devices[b.Device] = b.Physnet
 	return ""
+}
+
+// heldByOthers reports whether a device is in a bridge that is neither ours nor becomes ours.
+func (p *planner) heldByOthers(b Bridge, dev Link) bool {
+	return dev.Master != "" && !p.have.Links[dev.Master].Ours() && (!b.Adopt || dev.Master != b.Name)
 }
 
 // release takes the device out of bridge l that was plugged in and should not be.
