@@ -1,6 +1,9 @@
 package state
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Tunnel is where a host's overlay of a physnet ends that has ports on it (a remote VTEP,
 // RFC 7348 §4).
@@ -94,6 +97,12 @@ func (t *tx) noteTunnels() {
 		if own[h.ID] || slices.ContainsFunc(h.PhysnetLinks, func(l PhysnetLink) bool { return l.overlay() && physnets[l.Physnet] }) {
 			t.put(tableTunnelsIndex, &tunnelsIndexRow{Hypervisor: h.ID, Index: t.index})
 			t.touch(h.ID)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(own)) { // one that is no longer a hypervisor has none
+		if _, there := first[*Hypervisor](t.Txn, tableHypervisors, "id", id); !there {
+			t.put(tableTunnelsIndex, &tunnelsIndexRow{Hypervisor: id, Index: t.index})
+			t.touch(id)
 		}
 	}
 }
