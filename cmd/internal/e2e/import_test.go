@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-var importedMemory = regexp.MustCompile(`memory_mb: \d+`)
+var importedMemory, importedCPUs = regexp.MustCompile(`memory_mb: \d+`), regexp.MustCompile(`vcpus: \d+`)
 
 // TestIntegrationImportedOverrideFilesApply: the files of the workshop that uses the Ansible
-// tool, side by side as there, on guests with less memory.
+// tool, side by side as there, on guests with less memory and one CPU.
 func TestIntegrationImportedOverrideFilesApply(t *testing.T) {
 	h := newHost(t)
 	h.run("sh", "-c", "ip link add braio type bridge && ip link set braio up")
@@ -22,7 +22,7 @@ func TestIntegrationImportedOverrideFilesApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := importedMemory.ReplaceAllString(string(data), "memory_mb: 128")
+		text := importedCPUs.ReplaceAllString(importedMemory.ReplaceAllString(string(data), "memory_mb: 128"), "vcpus: 1")
 		text = strings.ReplaceAll(text, "192.168.33.4", "127.0.0.1") // of the lab's own host
 		file, agents := filepath.Join(h.Dir(), name+".cluster.yml"), filepath.Join(h.Dir(), "agents-"+name)
 		h.tenks("import", h.write(name+".yml", text), "-o", file, "--agent-files", agents, "--localhost", "hv1", "--cluster", name)
