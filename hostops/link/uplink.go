@@ -147,9 +147,13 @@ func (p *planner) overlay(b Bridge, mtu int) {
 		name: vxlanName(b.Name), kind: kindVXLAN, bridge: b, mtu: mtu, role: RoleVXLAN, fits: same,
 		create: Step{Op: OpCreateVXLAN, Overlay: bare},
 	})
-	if !kept {
-		return
+	if kept {
+		p.remotes(b, l)
 	}
+}
+
+// remotes adds and drops the ends of an overlay at other hosts; l is its link as it is.
+func (p *planner) remotes(b Bridge, l Link) {
 	want, have := slices.Clone(b.Overlay.Remotes), []Remote(nil)
 	SortRemotes(want)
 	if l.Overlay != nil {

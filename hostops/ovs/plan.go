@@ -97,24 +97,31 @@ func (m Mark) stage() Stage {
 	return StageBridges
 }
 
-func (p *planner) port(w Port) {
-	conflict := p.claim(w.Name)
+// portFault says why a port cannot be had.
+func (p *planner) portFault(w Port) string {
+	if conflict := p.claim(w.Name); conflict != "" {
+		return conflict
+	}
 	h, exists := p.have.Ports[w.Name]
 	_, theirs := p.have.Bridges[w.Bridge]
 	_, ours := p.wanted[w.Bridge]
 	switch {
-	case conflict != "":
 	case p.refused[w.Bridge]:
-		conflict = fmt.Sprintf("bridge %s cannot be had", w.Bridge)
+		return fmt.Sprintf("bridge %s cannot be had", w.Bridge)
 	case !theirs && !ours:
-		conflict = fmt.Sprintf("Open vSwitch has no bridge %s", w.Bridge)
+		return fmt.Sprintf("Open vSwitch has no bridge %s", w.Bridge)
 	case exists && !h.Ours() && (!w.Adopt || h.Bridge != w.Bridge):
-		conflict = fmt.Sprintf("Open vSwitch has a port %s in %s that is not ours: delete it (ovs-vsctl del-port %s)", w.Name, h.Bridge, w.Name)
+		return fmt.Sprintf("Open vSwitch has a port %s in %s that is not ours: delete it (ovs-vsctl del-port %s)", w.Name, h.Bridge, w.Name)
 	}
-	if conflict != "" {
+	return ""
+}
+
+func (p *planner) port(w Port) {
+	if conflict := p.portFault(w); conflict != "" {
 		p.add(Step{Op: OpConflict, Stage: w.Mark.stage(), Node: w.Mark.Node, Bridge: Bridge{Name: w.Bridge}, Port: Port{Name: w.Name}, Reason: conflict})
 		return
 	}
+	h, exists := p.have.Ports[w.Name]
 	anew := exists && p.anew[w.Name]
 	if anew && h.Kind == "" {
 		closing := Step{Op: OpClosePort, Stage: StageFirst, Node: w.Mark.Node, Port: Port{Name: w.Name, Bridge: h.Bridge}}
