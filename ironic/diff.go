@@ -30,6 +30,11 @@ func diffFields(w want, r *record) []patch {
 			out = append(out, patch{Op: "replace", Path: path, Value: ""})
 			continue
 		}
+		if path == pathOwner || path == "/lessee" {
+			// Ironic looks for the value of any patch of these, and answers 500 without one.
+			out = append(out, patch{Op: "replace", Path: path})
+			continue
+		}
 		out = append(out, patch{Op: "remove", Path: path})
 	}
 	return out
