@@ -30,8 +30,8 @@ func diffFields(w want, r *record) []patch {
 			out = append(out, patch{Op: "replace", Path: path, Value: ""})
 			continue
 		}
-		if path == pathOwner || path == "/lessee" {
-			// Ironic looks for the value of any patch of these, and answers 500 without one.
+		if path == "/automated_clean" {
+			// Ironic looks for the value of any patch of it, and answers 500 without one.
 			out = append(out, patch{Op: "replace", Path: path})
 			continue
 		}

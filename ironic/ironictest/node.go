@@ -235,7 +235,7 @@ func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
 		if !patchable.MatchString(path) {
 			return refuse(http.StatusBadRequest, "Schema error for patch: '%s' does not match '%s'", path, patchable)
 		}
-		if _, has := op["value"]; !has && (path == "/owner" || path == "/lessee") {
+		if _, has := op["value"]; !has && path == "/automated_clean" {
 			return refuse(http.StatusInternalServerError, "'value'") // ironic.api.controllers.v1.node, patch
 		}
 		if why := i.mayPatch(n, path); why != nil {
