@@ -178,13 +178,7 @@ func yesNo(yes bool) string {
 
 // carry copies from old what must not move under a guest's operating system.
 func carry(d, old *libvirtxml.Domain) {
-	if old.OS != nil && old.OS.Type != nil && old.OS.Type.Machine != "" && d.OS != nil && d.OS.Type != nil {
-		if old.OS.Type.Arch != d.OS.Type.Arch || family(old.OS.Type.Machine) != family(d.OS.Type.Machine) {
-			old = onlyMedia(old) // another machine: nothing of the old one has a place in it
-		} else if d.OS.Type.Machine == family(d.OS.Type.Machine) {
-			d.OS.Type.Machine = old.OS.Type.Machine
-		}
-	}
+	old = carryMachine(d, old)
 	if old.Devices == nil {
 		return
 	}
@@ -207,6 +201,21 @@ func carry(d, old *libvirtxml.Domain) {
 			}
 		}
 	}
+}
+
+// carryMachine takes over the version of the machine type. It returns what else of old counts.
+func carryMachine(d, old *libvirtxml.Domain) *libvirtxml.Domain {
+	if old.OS == nil || old.OS.Type == nil || old.OS.Type.Machine == "" || d.OS == nil || d.OS.Type == nil {
+		return old
+	}
+	was, is := old.OS.Type, d.OS.Type
+	if was.Arch != is.Arch || family(was.Machine) != family(is.Machine) {
+		return onlyMedia(old) // another machine: nothing of the old one has a place in it
+	}
+	if is.Machine == family(is.Machine) {
+		is.Machine = was.Machine
+	}
+	return old
 }
 
 // onlyMedia is a domain of which only what is in its drives counts.

@@ -235,23 +235,7 @@ func (d *Driver) ensureDomain(ctx context.Context, s *session, spec driver.Spec,
 	if err := d.records.put(rec); err != nil {
 		return err
 	}
-	fw, err := firmwareFor(spec.Machine, spec.Setup.SecureBoot)
-	if err != nil {
-		return fmt.Errorf("node %s: %w", spec.Name, err)
-	}
-	if err := checkTPM(spec.Machine.TPM); err != nil {
-		return fmt.Errorf("node %s: %w", spec.Name, err)
-	}
-	b := blueprint{Mesh: d.cfg.Mesh, Spec: spec, DomainType: d.opts.domainType, Volumes: rec.Volumes, Firmware: fw,
-		NVRAM: nvramPath(rec), ConsoleLog: consoleLog(d.cfg.ConsoleDir, spec.Name), ScreenAddress: d.opts.vncAddress, CDROMs: rec.CDROMs}
-	var old *libvirtxml.Domain
-	if f != nil {
-		old = f.def
-		if rec.NVRAM != "" && old.OS != nil && old.OS.Loader != nil && !b.Firmware.Secure { // its variables go with this firmware
-			b.Firmware.Code = old.OS.Loader.Path
-		}
-	}
-	want, err := b.build(old)
+	want, err := d.wanted(spec, rec, f)
 	if err != nil {
 		return err
 	}
@@ -267,6 +251,26 @@ func (d *Driver) ensureDomain(ctx context.Context, s *session, spec driver.Spec,
 		err = d.mark(s, dom, want)
 	}
 	return errors.Join(err, dom.Free())
+}
+
+// wanted is a node's domain as it should be; f is the one that there is, or nil.
+func (d *Driver) wanted(spec driver.Spec, rec record, f *found) (*libvirtxml.Domain, error) {
+	fw, err := firmwareFor(spec.Machine, spec.Setup.SecureBoot)
+	if err == nil {
+		err = checkTPM(spec.Machine.TPM)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node %s: %w", spec.Name, err)
+	}
+	b := blueprint{Mesh: d.cfg.Mesh, Spec: spec, DomainType: d.opts.domainType, Volumes: rec.Volumes, Firmware: fw,
+		NVRAM: nvramPath(rec), ConsoleLog: consoleLog(d.cfg.ConsoleDir, spec.Name), ScreenAddress: d.opts.vncAddress, CDROMs: rec.CDROMs}
+	if f == nil {
+		return b.build(nil)
+	}
+	if rec.NVRAM != "" && f.def.OS != nil && f.def.OS.Loader != nil && !b.Firmware.Secure { // its variables go with this firmware
+		b.Firmware.Code = f.def.OS.Loader.Path
+	}
+	return b.build(f.def)
 }
 
 // mark writes the mark of a domain with an overlay again, if libvirt wrote what the overlay says

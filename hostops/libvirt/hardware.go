@@ -160,34 +160,43 @@ func pending(live, next hardware) []string {
 	if live.Type != next.Type {
 		say("domain type %s → %s", live.Type, next.Type)
 	}
-	for i := range max(len(live.Disks), len(next.Disks)) {
-		switch {
-		case i >= len(live.Disks):
-			say("disk %s is added", next.Disks[i].Dev)
-		case i >= len(next.Disks):
-			say("disk %s is removed", live.Disks[i].Dev)
-		case live.Disks[i].Path == "" && live.Disks[i].Dev == next.Disks[i].Dev:
-			// A volume that is named by its pool: a domain of another tool's, taken over.
-		case live.Disks[i] != next.Disks[i] && live.Disks[i].Path == next.Disks[i].Path:
-			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].text(), next.Disks[i].text())
-		case live.Disks[i] != next.Disks[i]:
-			say("disk %s: %s → %s", live.Disks[i].Dev, live.Disks[i].Path, next.Disks[i].Path)
-		}
-	}
+	out = append(out, pendingDisks(live.Disks, next.Disks)...)
 	if !slices.Equal(live.Setup, next.Setup) {
 		say("firmware setup: %s → %s", setupText(live.Setup), setupText(next.Setup))
 	}
-	for _, w := range next.Machine {
-		if !slices.Contains(live.Machine, w) {
-			say("%s is added", w)
-		}
-	}
-	for _, w := range live.Machine {
-		if !slices.Contains(next.Machine, w) {
-			say("%s is removed", w)
-		}
-	}
+	out = append(out, lacking(live.Machine, next.Machine, "is added")...)
+	out = append(out, lacking(next.Machine, live.Machine, "is removed")...)
 	return append(out, pendingNICs(live.NICs, next.NICs)...)
+}
+
+// lacking says of what have lacks of want what happens to it.
+func lacking(have, want []string, what string) (out []string) {
+	for _, w := range want {
+		if !slices.Contains(have, w) {
+			out = append(out, w+" "+what)
+		}
+	}
+	return out
+}
+
+func pendingDisks(live, next []disk) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for i := range max(len(live), len(next)) {
+		switch {
+		case i >= len(live):
+			say("disk %s is added", next[i].Dev)
+		case i >= len(next):
+			say("disk %s is removed", live[i].Dev)
+		case live[i].Path == "" && live[i].Dev == next[i].Dev:
+			// A volume that is named by its pool: a domain of another tool's, taken over.
+		case live[i] != next[i] && live[i].Path == next[i].Path:
+			say("disk %s: %s → %s", live[i].Dev, live[i].text(), next[i].text())
+		case live[i] != next[i]:
+			say("disk %s: %s → %s", live[i].Dev, live[i].Path, next[i].Path)
+		}
+	}
+	return out
 }
 
 // text is a disk but for its file.

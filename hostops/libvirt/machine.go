@@ -272,6 +272,12 @@ func devicesOf(all *libvirtxml.DomainDeviceList) []string {
 			out = append(out, fmt.Sprintf("NIC %s trusts the guest's filters", macOf(n)))
 		}
 	}
+	return append(out, optionsOf(all)...)
+}
+
+// optionsOf is devicesOf for what is there or is not.
+func optionsOf(all *libvirtxml.DomainDeviceList) []string {
+	var out []string
 	for _, g := range all.Graphics {
 		switch {
 		case g.VNC != nil:

@@ -51,12 +51,9 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 		case "pool_path":
 			o.poolPath = filepath.Clean(value)
 		case "pool_mode":
-			mode, err := strconv.ParseUint(value, 8, 32)
-			if err != nil || mode > 0o777 || mode&0o711 != 0o711 {
+			if o.poolMode = modeOf(value); o.poolMode == 0 {
 				faults = append(faults, fmt.Errorf("option pool_mode %q: must be octal, with 711 in it: QEMU's user gets through the directory", value))
-				continue
 			}
-			o.poolMode = os.FileMode(mode)
 		case "vnc_address":
 			if net.ParseIP(value) == nil {
 				faults = append(faults, fmt.Errorf("option vnc_address %q: must be an IP address", value))
@@ -66,14 +63,12 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_path, pool_mode, vnc_address)", key))
 		}
 	}
-	switch o.domainType {
-	case domainAuto:
+	switch {
+	case o.domainType == domainAuto && kvm:
+		o.domainType = domainKVM
+	case o.domainType == domainAuto:
 		o.domainType = domainQEMU
-		if kvm {
-			o.domainType = domainKVM
-		}
-	case domainKVM, domainQEMU:
-	default:
+	case o.domainType != domainKVM && o.domainType != domainQEMU:
 		faults = append(faults, fmt.Errorf("option domain_type %q: must be auto, kvm or qemu", o.domainType))
 	}
 	if !filepath.IsAbs(o.poolPath) || o.poolPath == "/" {
@@ -84,6 +79,15 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 		return options{}, fmt.Errorf("libvirt: %w", err)
 	}
 	return o, nil
+}
+
+// modeOf reads the mode of the pool's directory; 0: it is none.
+func modeOf(text string) os.FileMode {
+	mode, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || mode > 0o777 || mode&0o711 != 0o711 {
+		return 0
+	}
+	return os.FileMode(mode)
 }
 
 var cpuVirt = regexp.MustCompile(`(?m)^flags\s*:.*\b(vmx|svm)\b`)
@@ -112,6 +116,15 @@ func checkSpec(s driver.Spec) error {
 		return fmt.Errorf("node %s: UUID %q: must be lower-case hexadecimal, 8-4-4-4-12", s.Name, s.UUID)
 	case s.Machine.MemoryMB == 0 || s.Machine.VCPUs < 1:
 		return fmt.Errorf("node %s: %d MiB memory and %d vCPUs: must be more than none", s.Name, s.Machine.MemoryMB, s.Machine.VCPUs)
+	case len(s.Disks()) > maxDisks:
+		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Disks()), maxDisks)
+	}
+	return checkArch(s)
+}
+
+// checkArch refuses what there is no machine with.
+func checkArch(s driver.Spec) error {
+	switch {
 	case s.Machine.TPM != "" && s.Machine.TPM != state.TPM2:
 		return fmt.Errorf("node %s: TPM %q: must be %s or none: %w", s.Name, s.Machine.TPM, state.TPM2, state.ErrUnsupported)
 	case s.Setup.SecureBoot && s.Machine.BootMode != state.BootUEFI:
@@ -122,8 +135,6 @@ func checkSpec(s driver.Spec) error {
 		return fmt.Errorf("node %s: architecture %s: needs boot mode uefi: %w", s.Name, state.ArchARM, state.ErrUnsupported)
 	case s.Machine.Arch() == state.ArchARM && s.Setup.SecureBoot:
 		return fmt.Errorf("node %s: secure boot: the firmware of %s has none: %w", s.Name, state.ArchARM, state.ErrUnsupported)
-	case len(s.Disks()) > maxDisks:
-		return fmt.Errorf("node %s: %d volumes: at most %d", s.Name, len(s.Disks()), maxDisks)
 	}
 	return nil
 }

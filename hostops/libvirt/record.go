@@ -55,11 +55,18 @@ func (r record) owns(path string) bool {
 }
 
 func (r record) equal(o record) bool {
-	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage && r.Start.equal(o.Start) &&
-		r.PlainVars == o.PlainVars && r.LogBytes == o.LogBytes && r.LogKeep == o.LogKeep && slices.Equal(r.CDROMs, o.CDROMs) &&
-		r.Vars == o.Vars && r.VarsNow == o.VarsNow && r.TPM == o.TPM && r.NVRAM == o.NVRAM &&
-		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.Files, o.Files) &&
+	return r.sameNode(o) && r.sameFirmware(o) && r.Start.equal(o.Start) &&
+		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.CDROMs, o.CDROMs) && slices.Equal(r.Files, o.Files) &&
 		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)
+}
+
+func (r record) sameNode(o record) bool {
+	return r.UUID == o.UUID && r.Name == o.Name && r.Epoch == o.Epoch && r.Pool == o.Pool && r.PoolName == o.PoolName && r.Stage == o.Stage &&
+		r.LogBytes == o.LogBytes && r.LogKeep == o.LogKeep
+}
+
+func (r record) sameFirmware(o record) bool {
+	return r.PlainVars == o.PlainVars && r.Vars == o.Vars && r.VarsNow == o.VarsNow && r.TPM == o.TPM && r.NVRAM == o.NVRAM
 }
 
 // records are what is ours of all nodes: a file that is only added to, a line of JSON

@@ -158,20 +158,30 @@ func planVolumes(have, want []volume) (surplus []string, err error) {
 			continue
 		case h.Keep && want[i].Keep:
 			continue // whatever is there
-		case h.Keep || want[i].Keep:
-			return nil, fmt.Errorf("volume %s: cannot become %s: destroy and create the node", h.Path, want[i].Path)
-		case h.Format == "" && h.Image != want[i].Image:
-			return nil, fmt.Errorf("volume %s: its image cannot change from %s to %s: destroy and create the node", h.Path, imageText(h.Image), imageText(want[i].Image))
-		case h.Format == "" && (h.Copy != want[i].Copy || h.format() != want[i].format()):
-			return nil, fmt.Errorf("volume %s: cannot become %s: destroy and create the node", h.Path, want[i].kind())
-		case h.Format == "" && h.Pool != want[i].Pool:
-			return nil, fmt.Errorf("volume %s: cannot move to %s: destroy and create the node", h.Path, cmp.Or(want[i].Pool, "the driver's pool"))
-		case want[i].Capacity < h.Capacity:
-			return nil, fmt.Errorf("volume %s: cannot shrink from %d to %d bytes, that would cut off data: destroy and create the node", h.Path, h.Capacity, want[i].Capacity)
+		}
+		if err := h.cannotBecome(want[i]); err != nil {
+			return nil, err
 		}
 		want[i].Path, want[i].Format, want[i].Base = h.Path, h.Format, h.Base
 	}
 	return surplus, nil
+}
+
+// cannotBecome says why a volume that is there cannot be made what is wanted.
+func (v volume) cannotBecome(w volume) error {
+	switch {
+	case v.Keep || w.Keep:
+		return fmt.Errorf("volume %s: cannot become %s: destroy and create the node", v.Path, w.Path)
+	case v.Format == "" && v.Image != w.Image:
+		return fmt.Errorf("volume %s: its image cannot change from %s to %s: destroy and create the node", v.Path, imageText(v.Image), imageText(w.Image))
+	case v.Format == "" && (v.Copy != w.Copy || v.format() != w.format()):
+		return fmt.Errorf("volume %s: cannot become %s: destroy and create the node", v.Path, w.kind())
+	case v.Format == "" && v.Pool != w.Pool:
+		return fmt.Errorf("volume %s: cannot move to %s: destroy and create the node", v.Path, cmp.Or(w.Pool, "the driver's pool"))
+	case w.Capacity < v.Capacity:
+		return fmt.Errorf("volume %s: cannot shrink from %d to %d bytes, that would cut off data: destroy and create the node", v.Path, v.Capacity, w.Capacity)
+	}
+	return nil
 }
 
 // kind says what a volume's file is.

@@ -60,60 +60,81 @@ func (e *element) find(path ...string) *element {
 // parse reads a document whose root is <domain>.
 func parse(text string) (*element, error) {
 	d := xml.NewDecoder(strings.NewReader(text))
-	var root *element
-	var open []*element
-	count := 0
+	var p parser
 	for {
 		t, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
-			break
+			return p.end()
+		}
+		if err == nil {
+			err = p.take(t)
 		}
 		if err != nil {
 			return nil, err
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			e, err := begin(t)
-			if err != nil {
-				return nil, err
-			}
-			if count++; count > maxElements || len(open) >= maxDepth {
-				return nil, fmt.Errorf("too large: at most %d elements, %d deep", maxElements, maxDepth)
-			}
-			switch {
-			case len(open) > 0:
-				up := open[len(open)-1]
-				up.children = append(up.children, e)
-			case root != nil:
-				return nil, errors.New("there are two roots")
-			default:
-				root = e
-			}
-			open = append(open, e)
-		case xml.EndElement:
-			if len(open) == 0 || open[len(open)-1].name != nameOf(t.Name) {
-				return nil, fmt.Errorf("</%s> ends what does not begin", nameOf(t.Name))
-			}
-			open = open[:len(open)-1]
-		case xml.CharData:
-			if len(open) > 0 {
-				open[len(open)-1].text += string(t)
-			} else if strings.TrimSpace(string(t)) != "" {
-				return nil, errors.New("text outside of the root")
-			}
-		case xml.Directive:
-			return nil, errors.New("a document type is not taken")
+	}
+}
+
+// parser is a document that is being read.
+type parser struct {
+	root *element
+	// open are the elements that have not ended, the innermost last.
+	open  []*element
+	count int
+}
+
+func (p *parser) take(t xml.Token) error {
+	switch t := t.(type) {
+	case xml.StartElement:
+		return p.start(t)
+	case xml.EndElement:
+		if len(p.open) == 0 || p.open[len(p.open)-1].name != nameOf(t.Name) {
+			return fmt.Errorf("</%s> ends what does not begin", nameOf(t.Name))
 		}
+		p.open = p.open[:len(p.open)-1]
+	case xml.CharData:
+		if len(p.open) > 0 {
+			p.open[len(p.open)-1].text += string(t)
+		} else if strings.TrimSpace(string(t)) != "" {
+			return errors.New("text outside of the root")
+		}
+	case xml.Directive:
+		return errors.New("a document type is not taken")
+	}
+	return nil
+}
+
+func (p *parser) start(t xml.StartElement) error {
+	e, err := begin(t)
+	if err != nil {
+		return err
+	}
+	if p.count++; p.count > maxElements || len(p.open) >= maxDepth {
+		return fmt.Errorf("too large: at most %d elements, %d deep", maxElements, maxDepth)
 	}
 	switch {
-	case root == nil:
-		return nil, errors.New("no element")
-	case len(open) > 0:
-		return nil, fmt.Errorf("<%s> does not end", open[len(open)-1].name)
-	case root.name != "domain":
-		return nil, fmt.Errorf("the root is <%s>, want <domain>", root.name)
+	case len(p.open) > 0:
+		up := p.open[len(p.open)-1]
+		up.children = append(up.children, e)
+	case p.root != nil:
+		return errors.New("there are two roots")
+	default:
+		p.root = e
 	}
-	return root, nil
+	p.open = append(p.open, e)
+	return nil
+}
+
+func (p *parser) end() (*element, error) {
+	switch {
+	case p.root == nil:
+		return nil, errors.New("no element")
+	case len(p.open) > 0:
+		return nil, fmt.Errorf("<%s> does not end", p.open[len(p.open)-1].name)
+	case p.root.name != "domain":
+		return nil, fmt.Errorf("the root is <%s>, want <domain>", p.root.name)
+	}
+	return p.root, nil
 }
 
 func begin(t xml.StartElement) (*element, error) {
