@@ -130,7 +130,7 @@ func fetchImage(ctx context.Context, url, to string) error {
 	if err != nil {
 		return fmt.Errorf("image %s: %w", url, err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // it is, below
 	if err != nil {
 		return fmt.Errorf("image: %w", errors.Join(context.Cause(ctx), err))
 	}
