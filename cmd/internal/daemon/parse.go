@@ -24,6 +24,9 @@ func ParseCluster(r *api.ApplyRequest) (state.Cluster, error) {
 	if err != nil {
 		return state.Cluster{}, err
 	}
+	if err := checkOverlays(name, c); err != nil {
+		return state.Cluster{}, err
+	}
 	out := convert(c)
 	out.Source = r.File
 	if c.BMC.PasswordFile != "" {

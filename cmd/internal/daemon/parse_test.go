@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -254,5 +255,19 @@ func TestWhatIsSaidAsItIsAnywayChangesNothing(t *testing.T) {
 	said := parse(", discard: unmap, device: disk}], architecture: x86_64, clock_offset: utc, disk_bus: virtio, nic_model: virtio, console_log_enabled: true, enable_vnc: false, trust_guest_rx_filters: false")
 	if !slices.Equal(plain.Volumes, said.Volumes) || !said.Hardware.IsZero() {
 		t.Errorf("got %+v, want %+v", said, plain)
+	}
+}
+
+func TestAnOverlayThatNoNodeCanHaveIsRefused(t *testing.T) {
+	const file = "cluster: demo\nnode_types:\n  a: {memory_mb: 512, vcpus: 1, xml_overlay: \"%s\"}\n"
+	for text, want := range map[string]string{
+		"<network/>":                      "the root is <network>, want <domain>",
+		"<domain>":                        "<domain> does not end",
+		"<domain><uuid>x</uuid></domain>": "domain/uuid is Tenks' own: leave it out",
+	} {
+		_, err := ParseCluster(&api.ApplyRequest{Name: "demo.yml", File: fmt.Sprintf(file, text)})
+		if err == nil || err.Error() != "demo.yml: node_types.a: xml_overlay: "+want {
+			t.Errorf("%s: error %v, want %s", text, err, want)
+		}
 	}
 }

@@ -2,9 +2,13 @@ package daemon
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"tenks/config"
+	"tenks/hostops/libvirt/overlay"
 	"tenks/raftfsm/state"
 )
 
@@ -48,4 +52,18 @@ func unless(word, usual string) string {
 		return ""
 	}
 	return word
+}
+
+// checkOverlays refuses overlays that no node could have.
+func checkOverlays(file string, c config.Cluster) error {
+	for _, name := range slices.Sorted(maps.Keys(c.NodeTypes)) {
+		text := c.NodeTypes[name].XMLOverlay
+		if text == "" {
+			continue
+		}
+		if err := overlay.Check(text); err != nil {
+			return fmt.Errorf("%s: node_types.%s: %w", file, name, err)
+		}
+	}
+	return nil
 }

@@ -53,6 +53,7 @@ var decoders = map[string]struct {
 	"hostops/fake":          {why: "its own file; only for tests"},
 
 	"hostops/libvirt/varstore": {fuzzed: []string{"FuzzParse"}},
+	"hostops/libvirt/overlay":  {fuzzed: []string{"FuzzMerge"}},
 }
 
 func TestSecurityEveryDecoderThatFacesTheNetworkIsFuzzed(t *testing.T) {
