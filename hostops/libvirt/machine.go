@@ -296,15 +296,19 @@ func optionsOf(all *libvirtxml.DomainDeviceList) []string {
 			out = append(out, "USB device "+strings.TrimPrefix(u.Source.Vendor.ID, "0x")+":"+strings.TrimPrefix(u.Source.Product.ID, "0x"))
 		}
 	}
-	if len(all.Serials) > 0 {
-		switch log := all.Serials[0].Log; {
-		case log == nil:
-			out = append(out, "no console log")
-		case log.Append == "off":
-			out = append(out, "console log begun anew")
-		}
+	return append(out, loggingOf(all.Serials)...)
+}
+
+// loggingOf says how the console is logged, if not as it is anyway.
+func loggingOf(all []libvirtxml.DomainSerial) []string {
+	switch {
+	case len(all) == 0:
+	case all[0].Log == nil:
+		return []string{"no console log"}
+	case all[0].Log.Append == "off":
+		return []string{"console log begun anew"}
 	}
-	return out
+	return nil
 }
 
 func macOf(n libvirtxml.DomainInterface) string {
