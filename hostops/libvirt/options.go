@@ -63,12 +63,10 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_path, pool_mode, vnc_address)", key))
 		}
 	}
-	switch {
-	case o.domainType == domainAuto && kvm:
-		o.domainType = domainKVM
-	case o.domainType == domainAuto:
-		o.domainType = domainQEMU
-	case o.domainType != domainKVM && o.domainType != domainQEMU:
+	if o.domainType == domainAuto {
+		o.domainType = usualDomain(kvm)
+	}
+	if !slices.Contains([]string{domainKVM, domainQEMU}, o.domainType) {
 		faults = append(faults, fmt.Errorf("option domain_type %q: must be auto, kvm or qemu", o.domainType))
 	}
 	if !filepath.IsAbs(o.poolPath) || o.poolPath == "/" {
@@ -79,6 +77,13 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 		return options{}, fmt.Errorf("libvirt: %w", err)
 	}
 	return o, nil
+}
+
+func usualDomain(kvm bool) string {
+	if kvm {
+		return domainKVM
+	}
+	return domainQEMU
 }
 
 // modeOf reads the mode of the pool's directory; 0: it is none.
