@@ -107,6 +107,9 @@ func canonical(v any) string {
 // diffPort returns the patch for a port; connectivity reports whether it holds
 // what Ironic changes in few states only.
 func diffPort(w wantPort, r portRecord) (patches []patch, connectivity bool) {
+	// First: Ironic looks for the group in the first operation only (its is_path_updated), and
+	// otherwise leaves the port where it is, without a word.
+	patches = diffMember(w, r)
 	if w.Physnet != r.Physnet {
 		patches = append(patches, patch{"replace", "/physical_network", w.Physnet})
 	}
@@ -114,7 +117,6 @@ func diffPort(w wantPort, r portRecord) (patches []patch, connectivity bool) {
 		patches = append(patches, patch{"replace", "/local_link_connection", w.Link})
 	}
 	patches = append(patches, diffPXE(w, r)...)
-	patches = append(patches, diffMember(w, r)...)
 	connectivity = len(patches) > 0
 	if !w.Mark.equal(r.Mark) {
 		patches = append(patches, patch{"add", pointer("extra", markKey), w.Mark})
