@@ -51,6 +51,7 @@ var decoders = map[string]struct {
 	"cmd/tenks":             {why: "files and input of who runs it"},
 	"hostops":               {why: "its own database, in a directory of root's"},
 	"hostops/fake":          {why: "its own file; only for tests"},
+	"hostops/link":          {why: "addresses that the state was checked for when it was declared"},
 
 	"hostops/libvirt/varstore": {fuzzed: []string{"FuzzParse"}},
 	"hostops/libvirt/overlay":  {fuzzed: []string{"FuzzMerge"}},
