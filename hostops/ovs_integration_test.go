@@ -49,10 +49,10 @@ func newSwitchEnv(t *testing.T) *switchEnv {
 	t.Cleanup(func() { must(t, sw.Stop()) })
 	db := ovs.Open(ovs.Config{Mesh: mesh, DB: sw.DB(), Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { must(t, db.Close()) })
-	t.Cleanup(e.close)
 	userspace, err := link.Open(link.Config{Mesh: mesh, Userspace: true, Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	t.Cleanup(func() { must(t, userspace.Close()) })
+	t.Cleanup(e.close) // before what it uses
 	e.config.Links, e.config.Switches, e.config.Datapath = userspace, db, ovs.DatapathNetdev
 	return &switchEnv{env: e, t: t, sw: sw, links: links, db: db}
 }
