@@ -105,7 +105,8 @@ func TestIntegrationLibvirtMachineAsItsTypeSays(t *testing.T) {
 func (b *bench) wantCaches(s driver.Spec) {
 	b.t.Helper()
 	said := b.srv.Virsh(b.t, "qemu-monitor-command", s.Name, "--hmp", "info block")
-	if !strings.Contains(said, "writeback, ignore flushes") || !strings.Contains(said, "writeback, direct") {
+	// The other half of the mode, writeback or writethrough, is up to the guest's firmware (virtio 1.2 §5.2.5).
+	if !strings.Contains(said, ", ignore flushes") || !strings.Contains(said, ", direct") {
 		b.t.Errorf("info block says no unsafe and no direct cache: %s", said)
 	}
 }
