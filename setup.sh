@@ -190,12 +190,12 @@ need_go() {
 
 # --- what the targets need -----------------------------------------------------------
 
-need_need_cloud() {
+need_cloud() {
 	have_apt || die "the OpenStack of the tests is Debian's: there is no apt here"
 	run "OpenStack for the tests" as_root bash cmd/internal/e2e/cloudlab/install.sh
 }
 
-build() {
+need_build() {
 	if have_apt; then
 		want make gcc libc6-dev ca-certificates gzip
 	fi
