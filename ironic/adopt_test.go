@@ -233,3 +233,19 @@ func TestB21ASecondPassWritesNothing(t *testing.T) {
 	w.until(w.enroller(), "enrolled", w.enrolled)
 	w.quiet()
 }
+
+func TestOnlyTheRecordThatWasFoundIsAdopted(t *testing.T) {
+	n := placed()
+	n.AdoptIronic, n.Origin = true, &state.Origin{IronicUUID: "found"}
+	w, err := wanted(n, meshID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uuid, adopted := range map[string]bool{"found": true, "a machine that came later": false} {
+		inv := newInventory([]*record{{UUID: uuid, Name: n.Name}}, nil)
+		r, problem := conflict(w, inv, n)
+		if (r != nil) != adopted || strings.Contains(problem, "it is left alone") == adopted {
+			t.Errorf("%s: record %v, problem %q", uuid, r, problem)
+		}
+	}
+}

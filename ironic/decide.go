@@ -315,12 +315,12 @@ func keptProblem(r *record) string {
 // conflict says why a node cannot be enrolled: what stands in its way in Ironic
 // and is not ours. It returns the node's own record, or nil; that has no mark if the node
 // is to adopt it.
-func conflict(w want, inv *inventory, adopt bool) (r *record, problem string) {
+func conflict(w want, inv *inventory, n *state.Node) (r *record, problem string) {
 	r = inv.of(w.UUID, w.Mark.Mesh)
-	if r == nil && adopt {
-		r = inv.byName[w.Name]
+	if named := inv.byName[w.Name]; r == nil && named != nil && adopts(n, named) {
+		r = named
 	}
-	if r != nil && !r.Mark.ours(w.Mark.Mesh) && (r.Mark != nil || !adopt) {
+	if r != nil && !r.Mark.ours(w.Mark.Mesh) && (r.Mark != nil || !n.AdoptIronic) {
 		return nil, fmt.Sprintf("Ironic has a node %s (%s) with this UUID that is not of this mesh: it is left alone", r.UUID, r.Name)
 	}
 	uuid := w.UUID
@@ -336,6 +336,12 @@ func conflict(w want, inv *inventory, adopt bool) (r *record, problem string) {
 		}
 	}
 	return r, ""
+}
+
+// adopts reports whether a record of a node's name is the one that was found when the node was
+// taken over: should that go, another one of its name is somebody else's.
+func adopts(n *state.Node, r *record) bool {
+	return n.AdoptIronic && (n.Origin == nil || n.Origin.IronicUUID == "" || n.Origin.IronicUUID == r.UUID)
 }
 
 func nodeLabel(inv *inventory, uuid string) string {

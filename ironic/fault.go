@@ -35,5 +35,9 @@ func blameFor(err error) blame {
 
 // secretsOf are the secrets that an error about a node may have in it.
 func secretsOf(n *state.Node) []state.Secret {
-	return []state.Secret{n.BMC.Password, n.BMC.Key, state.NewSecret(n.BMC.KeyHex())}
+	out := []state.Secret{n.BMC.Password, n.BMC.Key, state.NewSecret(n.BMC.KeyHex())}
+	if n.Outlet != nil {
+		out = append(out, n.Outlet.PDU.Community, n.Outlet.PDU.Password)
+	}
+	return out
 }

@@ -33,7 +33,7 @@ func MissingImage(ctx context.Context, access state.IronicAccess, image string) 
 	defer tr.CloseIdleConnections()
 	_, session, err := connect(ctx, access, tr, removableTimeout)
 	if err != nil {
-		return "", fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), access.Password))
+		return "", fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), cloud.SecretsOf(access)...))
 	}
 	glance := session.Image
 	if session == nil {

@@ -17,7 +17,7 @@ func Records(ctx context.Context, access state.IronicAccess, names []string) (ma
 	defer tr.CloseIdleConnections()
 	inv, err := listOnce(ctx, access, tr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), access.Password))
+		return nil, fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), cloud.SecretsOf(access)...))
 	}
 	out := map[string]string{}
 	for _, r := range inv.nodes {

@@ -30,7 +30,7 @@ func Removable(ctx context.Context, access state.IronicAccess, nodes []*state.No
 	defer tr.CloseIdleConnections()
 	inv, err := listOnce(ctx, access, tr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), access.Password))
+		return nil, fmt.Errorf("%s: %s", label(access), cloud.Scrub(cloud.Describe(err), cloud.SecretsOf(access)...))
 	}
 	refused := map[string]string{}
 	for _, n := range nodes {

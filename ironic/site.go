@@ -190,7 +190,7 @@ func (s *site) failed(ctx context.Context, nodes []*state.Node, results []result
 	s.transport.CloseIdleConnections()
 	s.down.Fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
 	s.next, s.quiet = s.down.Until, 0
-	problem := cloud.Scrub(fmt.Sprintf("%s: %s; will retry", label(s.access), cloud.Describe(err)), s.access.Password)
+	problem := cloud.Scrub(fmt.Sprintf("%s: %s; will retry", label(s.access), cloud.Describe(err)), cloud.SecretsOf(s.access)...)
 	if s.down.Failures == 1 {
 		s.e.cfg.Log.WarnContext(ctx, "ironic is of no use now; will retry", "ironic", label(s.access), "nodes", len(nodes), "err", problem)
 	}

@@ -2,6 +2,7 @@ package ironic
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -70,4 +71,23 @@ func TestANodeWithoutAnOutletIsNotEnrolled(t *testing.T) {
 	w.redeclare(func(c *state.NodeChange) { c.Machine.IronicDriver = state.ProtocolSNMP })
 	w.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", SNMP: 1610, BMC: state.PortRange{Address: "192.0.2.11"}}})
 	w.until(w.enroller(), "the reason", func() bool { return strings.Contains(w.node(0).Ironic.Error, "is plugged into no PDU") })
+}
+
+func TestWhatAPDUIsReachedByIsInNoStatus(t *testing.T) {
+	for name, pdu := range map[string]state.PDU{
+		"community": {Name: "rack1", Community: state.NewSecret("planted-secret")},
+		"password":  {Name: "rack1", User: "ironic", Password: state.NewSecret("planted-secret")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1, ironictest.Options{})
+			w.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "hv1", Name: "hv1", SNMP: 1610, BMC: state.PortRange{Address: "192.0.2.11"}}})
+			w.plug(7, pdu)
+			// ironic.common.exception.PatchError
+			w.ironic.FailNext(http.StatusBadRequest, "Couldn't apply patch '[{'path': '/driver_info/snmp_community', 'value': 'planted-secret', 'op': 'add'}]'. Reason: none")
+			w.until(w.enroller(), "refused", func() bool { return strings.Contains(w.node(0).Ironic.Error, "Couldn't apply patch") })
+			if all := w.node(0).Ironic.Error + w.logs.String(); strings.Contains(all, "planted-secret") {
+				t.Errorf("secret in: %s", all)
+			}
+		})
+	}
 }

@@ -62,7 +62,7 @@ func (s *site) target(n *state.Node, inv *inventory) (w want, r *record, problem
 	if err != nil {
 		return w, nil, err.Error()
 	}
-	if r, problem = conflict(w, inv, n.AdoptIronic); problem != "" {
+	if r, problem = conflict(w, inv, n); problem != "" {
 		return w, r, problem
 	}
 	if problem = tooOld(n, s.client.most); problem == "" {
@@ -139,7 +139,7 @@ func (s *site) stepFailed(ctx context.Context, n *state.Node, w want, r *record,
 			problem = why
 		}
 	}
-	problem = cloud.Scrub(problem, append(secretsOf(n), s.access.Password)...)
+	problem = cloud.Scrub(problem, append(secretsOf(n), cloud.SecretsOf(s.access)...)...)
 	s.nodeFailed(n.UUID, a.String(), problem)
 	return result{status: statusOf(n, r, problem), done: true}, nil
 }
@@ -153,7 +153,7 @@ func (s *site) collision(ctx context.Context, n *state.Node, w want) (string, er
 		}
 		return "", nil
 	}
-	_, problem := conflict(w, inv, n.AdoptIronic)
+	_, problem := conflict(w, inv, n)
 	return problem, nil
 }
 

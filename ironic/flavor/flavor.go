@@ -138,7 +138,8 @@ func gather(snap *state.Snapshot) (work map[state.IronicAccess][]*state.Cluster,
 	work = map[state.IronicAccess][]*state.Cluster{}
 	for _, c := range snap.Clusters() {
 		switch {
-		case len(c.Flavors) == 0 && !c.FlavorStatus.Begun:
+		case !c.FlavorStatus.Begun && (len(c.Flavors) == 0 || c.Removing):
+			// None, or those of a cluster that goes and was told to leave them.
 		case c.Ironic != nil:
 			work[*c.Ironic] = append(work[*c.Ironic], c)
 		default:

@@ -190,6 +190,27 @@ func TestFlavorsGoWithTheirCluster(t *testing.T) {
 	}
 }
 
+// While the hosts of a forgotten cluster take its nodes apart, its flavors are nobody's.
+func TestFlavorsOfAForgottenClusterStay(t *testing.T) {
+	w := newWorld(t, novatest.Options{})
+	w.apply(state.PutHypervisor{Hypervisor: state.Hypervisor{ID: "h1", Name: "hv1"}})
+	w.apply(state.ApplyCluster{Cluster: state.Cluster{Name: "demo", Ironic: &w.access, Flavors: []state.Flavor{small}},
+		Create: []state.Node{{UUID: "u1", Name: "tk0", LinkName: "tk0", Cluster: "demo"}}})
+	w.apply(state.PlaceNodes{Placements: []state.NodePlacement{{UUID: "u1", Hypervisor: "h1", BMC: state.NoEndpoint("u1")}}})
+	k := w.keeper()
+	w.settle(k)
+	w.apply(state.RemoveCluster{Name: "demo", Forget: true})
+	if err := w.look(k); err != nil {
+		t.Fatal(err)
+	}
+	if all := w.cloud.Flavors(); len(all) != 1 {
+		t.Errorf("flavors %+v, want that of the forgotten cluster", all)
+	}
+	if c := w.clusterOf("demo"); c == nil || c.FlavorStatus.Begun {
+		t.Errorf("the cluster is to go with its node, and not to wait for Nova: %+v", c)
+	}
+}
+
 // A crash, of the leader or of the connection, at any request leaves nothing behind that is
 // not found again.
 func TestAnInterruptionAtAnyRequestIsRepaired(t *testing.T) {

@@ -412,6 +412,7 @@ func (c ReportHost) apply(t *tx) error {
 // remember it; where it is made anew is for the scheduler to say.
 func (t *tx) makeAnew(n *Node) {
 	host := n.Placement.Hypervisor
+	n.endMove()
 	n.LastPlacement, n.Placement, n.Unplaced = n.Placement, nil, "is to be made anew"
 	n.Anew, n.Host, n.Origin = false, HostStatus{}, n.Origin.elsewhere()
 	n.Lost, n.LostReason = false, ""

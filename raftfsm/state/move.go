@@ -58,8 +58,8 @@ func (m *Move) Percent() int {
 }
 
 // StartMoves begins moves, and records what others wait for. A move of a node that is
-// not placed with that epoch, is being removed, is lost or moves already is skipped; so
-// is one to where it was before, and to where PlaceNodes would not place it.
+// not placed with that epoch, is being removed or to be made anew, is lost or moves already
+// is skipped; so is one to where it was before, and to where PlaceNodes would not place it.
 type StartMoves struct {
 	Moves []NodeMove
 	Waits []NodeWait
@@ -144,7 +144,7 @@ func (c StartMoves) apply(t *tx) error {
 // movable returns a node that could move from its present placement.
 func (t *tx) movable(uuid string, epoch uint64) (*Node, bool) {
 	n, ok := first[*Node](t.Txn, tableNodes, "id", uuid)
-	return n, ok && n.Placement != nil && n.Placement.Epoch == epoch && !n.Removing && !n.Moving()
+	return n, ok && n.Placement != nil && n.Placement.Epoch == epoch && !n.Removing && !n.Anew && !n.Moving()
 }
 
 func (t *tx) startMove(m NodeMove) {

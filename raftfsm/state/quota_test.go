@@ -114,3 +114,22 @@ func (l *log) cluster(name string) uint64 {
 	c, _ := l.snap().Cluster(name)
 	return c.ModifyIndex
 }
+
+func TestANodeThatIsMadeAnewDoesNotMove(t *testing.T) {
+	l := demo(t)
+	l.must(ReportHost{"h1", []NodeHostReport{{"u1", 5, HostStatus{Phase: HostReady}}}})
+	cluster, _ := l.snap().Cluster("demo")
+	other := declared(1)
+	l.must(ApplyCluster{Cluster: *cluster, Expect: cluster.ModifyIndex, Change: []NodeChange{{UUID: "u1", Spec: other.Spec,
+		Machine: Machine{Driver: "libvirt", MemoryMB: 1024, VCPUs: 1}, Ports: other.Ports, BMC: other.BMC, Anew: true}}})
+	l.must(StartMoves{Moves: []NodeMove{{UUID: "u1", Epoch: 5, To: "h2", BMC: Endpoint{"192.0.2.1", 6231}}}},
+		StartMoves{Waits: []NodeWait{{UUID: "u1", Epoch: 5, Reason: "moves when it is its turn"}}})
+	if n := l.node("tk1"); n.Move != nil {
+		t.Errorf("it moves while its host takes it apart: %+v", n.Move)
+	}
+	l.must(ReportHost{"h1", []NodeHostReport{{"u1", 5, HostStatus{Phase: HostGone}}}})
+	// Who counts moves looks at where they are from.
+	if n := l.node("tk1"); n.Placement != nil || n.Move != nil || len(l.snap().MovingTo("h2")) > 0 {
+		t.Errorf("it has no place and moves: %+v", n.Move)
+	}
+}

@@ -18,11 +18,11 @@ import (
 )
 
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
-	_, plan, view, err := s.makePlan(r)
+	req, plan, view, err := s.makePlan(r)
 	if err != nil {
 		return err
 	}
-	view.Refusals = slices.Concat(view.Refusals, s.checkRemovals(r.Context(), plan), s.checkImages(r.Context(), plan))
+	view.Refusals = slices.Concat(view.Refusals, s.checkUse(r.Context(), plan, req.Force), s.checkImages(r.Context(), plan))
 	writeJSON(w, http.StatusOK, view)
 	return nil
 }
@@ -35,7 +35,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	if req.Plan != "" && req.Plan != view.Fingerprint {
 		return fail(http.StatusConflict, errors.New("the plan is another one by now: look at it again (tenks plan)"))
 	}
-	view.Refusals = slices.Concat(view.Refusals, s.checkRemovals(r.Context(), plan), s.checkImages(r.Context(), plan))
+	view.Refusals = slices.Concat(view.Refusals, s.checkUse(r.Context(), plan, req.Force), s.checkImages(r.Context(), plan))
 	if len(view.Refusals) > 0 {
 		return fail(http.StatusConflict, errors.New(strings.Join(view.Refusals, "\n")))
 	}
@@ -113,12 +113,17 @@ func fingerprint(v *Plan, expect uint64) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// checkRemovals refuses a plan that takes away what Ironic still uses.
-func (s *Server) checkRemovals(ctx context.Context, p *declare.Plan) []string {
+// checkUse refuses a plan that takes away what Ironic still uses: nodes, or what is on them.
+func (s *Server) checkUse(ctx context.Context, p *declare.Plan, force bool) []string {
 	snap, _ := s.Source.Snapshot()
 	var nodes []*state.Node
 	for _, r := range p.Command.Remove {
 		if n, ok := snap.Node(r.UUID); ok && !r.Force && !r.Forget {
+			nodes = append(nodes, n)
+		}
+	}
+	for _, uuid := range p.Lose {
+		if n, ok := snap.Node(uuid); ok && !force {
 			nodes = append(nodes, n)
 		}
 	}

@@ -54,3 +54,24 @@ func TestImagesThatGlanceDoesNotHaveAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// What Ironic last said may be half a minute old.
+func TestIronicIsAskedBeforeNodesLoseData(t *testing.T) {
+	w := newWorld(t)
+	w.demo()
+	n := w.node("tk0")
+	w.do(state.ReportIronic{Nodes: []state.NodeIronicReport{{UUID: n.UUID, Status: state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: "available"}}}})
+	w.used = map[string]string{n.UUID: "node tk0 is deploying in Ironic"}
+	r := api.ApplyRequest{File: strings.Replace(demoFile, "4GiB", "2GiB", 1), AllowDataLoss: true}
+	before := w.snap().Index()
+	if a := w.call("POST", "/v1/apply", r); a.status != http.StatusConflict || w.fault(a) != "node tk0 is deploying in Ironic" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if w.snap().Index() != before {
+		t.Error("something was done")
+	}
+	r.Force = true
+	if a := w.call("POST", "/v1/apply", r); a.status != http.StatusOK {
+		t.Errorf("forced: %d %s", a.status, a.body)
+	}
+}

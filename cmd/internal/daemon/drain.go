@@ -198,7 +198,7 @@ func (d *drainer) drainPeer(p *state.Peer, stopping map[string]bool) {
 		_, asked := d.stops[n.UUID]
 		stopping[n.UUID] = asked && d.powers[n.UUID] == state.PowerOn
 		switch {
-		case n.Removing:
+		case n.Removing, n.Anew:
 		case n.Moving():
 			if d.powers[n.UUID] == state.PowerOn {
 				d.end(n, "it was switched on")

@@ -95,6 +95,7 @@ func TestDrainDecides(t *testing.T) {
 		"one of unknown power waits":     {1, func(s *scene) { delete(s.powers, "a") }, "a: moves once its power state is known"},
 		"one that is being made waits":   {1, func(s *scene) { s.nodes[0].Host = state.HostStatus{} }, "a: moves once it is made"},
 		"one that is being removed goes": {1, func(s *scene) { s.nodes[0].Removing = true }, ""},
+		"one that is made anew stays":    {1, func(s *scene) { s.nodes[0].Anew = true }, ""},
 		"one that is on is asked to stop": {1, func(s *scene) { s.powers["a"], s.peers[0].StopMilli = state.PowerOn, 60_000 },
 			"a: moves once it is off: it is being stopped\nsoft a"},
 		"and gets its time": {1, func(s *scene) {

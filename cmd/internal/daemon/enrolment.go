@@ -17,7 +17,7 @@ func enrolment(c *config.IronicConfig, t config.NodeType) *state.Enrolment {
 	e := &state.Enrolment{ResourceClass: c.ResourceClass, Traits: c.Traits, Properties: c.Properties,
 		Interfaces: c.Interfaces, ConductorGroup: c.ConductorGroup, Description: c.Description,
 		RedfishVerifyCA: c.RedfishVerifyCA, Shard: c.Shard, Owner: c.Owner, Lessee: c.Lessee,
-		Objects: c.Objects, Extra: c.Extra, Inspect: c.Inspect, Recover: c.Recover, PXE: pxe(c, len(t.PhysicalNetworks))}
+		Objects: c.Objects, Extra: some(c.Extra), Inspect: c.Inspect, Recover: c.Recover, PXE: pxe(c, len(t.PhysicalNetworks))}
 	if c.AutomatedClean != nil {
 		e.AutomatedClean = strconv.FormatBool(*c.AutomatedClean)
 	}
@@ -25,7 +25,7 @@ func enrolment(c *config.IronicConfig, t config.NodeType) *state.Enrolment {
 		e.State = target
 	}
 	for _, g := range c.PortGroups {
-		group := state.PortGroup{Name: g.Name, Ports: g.Ports, Mode: g.Mode, Properties: g.Properties,
+		group := state.PortGroup{Name: g.Name, Ports: g.Ports, Mode: g.Mode, Properties: some(g.Properties),
 			Dependent: g.StandalonePorts != nil && !*g.StandalonePorts}
 		if g.Address == config.FirstPort {
 			group.FirstPort = true
@@ -48,7 +48,7 @@ func pxe(c *config.IronicConfig, ports int) []bool {
 			}
 		}
 	}
-	if c.PXEEnabled == nil && len(dependent) == 0 {
+	if c.PXEEnabled == nil && len(dependent) == 0 || ports == 0 {
 		return nil
 	}
 	out := make([]bool, ports)
@@ -56,4 +56,13 @@ func pxe(c *config.IronicConfig, ports int) []bool {
 		out[i] = !dependent[i] && (c.PXEEnabled == nil || slices.Contains(*c.PXEEnabled, i))
 	}
 	return out
+}
+
+// some is nil for an empty map: the log does not tell them apart, and what differs from the
+// state that was read from it would be declared anew with each apply.
+func some(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }

@@ -15,7 +15,7 @@ func flavors(c config.Cluster) []state.Flavor {
 		t := c.NodeTypes[f.NodeType]
 		out = append(out, state.Flavor{Name: f.Title(), ResourceClass: f.ResourceClass, NodeType: f.NodeType,
 			MemoryMB: int(t.MemoryMB), VCPUs: t.VCPUs, DiskGB: rootGB(f, t), EphemeralGB: f.EphemeralGB, SwapMB: f.SwapMB, //nolint:gosec // bounded by the file's rules
-			RequiredTraits: f.RequiredTraits, ForbiddenTraits: f.ForbiddenTraits, CustomSpecs: f.CustomSpecs})
+			RequiredTraits: slices.Concat(f.RequiredTraits), ForbiddenTraits: slices.Concat(f.ForbiddenTraits), CustomSpecs: some(f.CustomSpecs)})
 	}
 	slices.SortFunc(out, func(a, b state.Flavor) int { return cmp.Compare(a.Name, b.Name) })
 	return out

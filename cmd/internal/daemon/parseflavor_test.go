@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tenks/cmd/internal/api"
+	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
 
@@ -44,5 +46,36 @@ nova_flavors:
 				t.Errorf("flavors (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A second apply of the same file writes nothing: what is empty in it is as it comes out of
+// the log.
+func TestWhatIsEmptyInAFileIsAsInTheState(t *testing.T) {
+	const file = `cluster: demo
+ironic: {cloud: lab}
+node_types:
+  two: {memory_mb: 4096, vcpus: 2, physical_networks: [physnet1]}
+  none: {memory_mb: 1024, vcpus: 1, physical_networks: [], volumes: [], usb_devices: []}
+specs:
+  - {type: two, count: 1, nodes: [], placement: {require: {}}, ironic_config: {resource_class: a, traits: [], properties: {}, root_device: {}, extra: {}, pxe_enabled: [], port_groups: [{name: b, ports: [0], properties: {}}]}}
+  - {type: none, count: 1, ironic_config: {resource_class: a, pxe_enabled: [], port_groups: []}}
+nova_flavors:
+  - {resource_class: a, node_type: two, required_traits: [], forbidden_traits: [], custom_specs: {}}
+`
+	want, err := ParseCluster(&api.ApplyRequest{File: file, CloudYAML: "clouds: {}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := raftfsm.Encode(state.Envelope{Command: state.ApplyCluster{Cluster: want}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := raftfsm.Decode(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Command.(state.ApplyCluster).Cluster; !reflect.DeepEqual(got, want) {
+		t.Errorf("from the log:\n%+v\n%+v\nfrom the file:\n%+v\n%+v", got, got.Specs[0].Enrol, want, want.Specs[0].Enrol)
 	}
 }

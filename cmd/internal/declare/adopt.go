@@ -55,19 +55,19 @@ type FoundPort struct {
 // is created, changed or removed.
 func (p *planner) adoptNodes(spec state.Spec, have []*state.Node, machine state.Machine) error {
 	p.plan.Unchanged += len(have)
-	named, err := p.named(spec)
+	room := spec.Count - len(have)
+	named, err := p.named(spec, room)
 	if err != nil {
 		return err
 	}
-	room := spec.Count - len(have)
 	for _, want := range named {
 		f, ok := p.opt.Adopt.Found[want.Name]
 		why := f.misfit(want, machine)
 		switch {
 		case !ok:
 			why = "there is nothing of that name on its host"
-		case room == 0:
-			why = fmt.Sprintf("the spec has %d nodes already", spec.Count)
+		case room <= 0:
+			why = fmt.Sprintf("the spec has as many nodes as it counts already: %d", spec.Count)
 		}
 		if why != "" {
 			if !p.opt.Adopt.Partial {
@@ -172,7 +172,9 @@ func (p *planner) adoptPlan(existing map[string][]*state.Node) (*Plan, error) {
 		if spec.Enrol != nil && p.want.Ironic == nil {
 			spec.Enrol = nil
 		}
-		if err := p.adoptNodes(spec, existing[spec.Key], p.want.Types[spec.Type]); err != nil {
+		machine := p.want.Types[spec.Type]
+		machine.Hardware.VolumePrefix = spec.VolumePrefix
+		if err := p.adoptNodes(spec, existing[spec.Key], machine); err != nil {
 			return nil, err
 		}
 	}

@@ -82,3 +82,22 @@ func TestWhatDoesNotMatchIsNotAdopted(t *testing.T) {
 		t.Errorf("without names: %v", err)
 	}
 }
+
+func TestASpecWithMoreNodesThanItCountsAdoptsNone(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(3))
+	m.place()
+	want := demo(2, named(state.NamedNode{Name: "old"}))
+	if _, err := Cluster(m.snap(), want, Options{Random: m.seed, Adopt: &Adoption{Found: map[string]Found{"old": tk0()}}}); err == nil || !strings.Contains(err.Error(), "as many nodes as it counts already: 2") {
+		t.Errorf("error %v: the next apply would remove one of them", err)
+	}
+}
+
+func TestAnApplyAfterAnAdoptionChangesNothing(t *testing.T) {
+	m := newMesh(t)
+	want := demo(1, named(state.NamedNode{Name: "tk0", Hypervisor: "hv1"}), func(c *state.Cluster) { c.Specs[0].VolumePrefix = "disk" })
+	m.apply(m.plan(want, Options{Adopt: &Adoption{Found: map[string]Found{"tk0": tk0()}}}).Command)
+	if p := m.plan(want, Options{}); !p.Empty(m.snap()) {
+		t.Errorf("%q: %q", summary(p), texts(p.Steps[0]))
+	}
+}

@@ -76,6 +76,8 @@ type Plan struct {
 	Notes []string
 	// Refusals say why it must not be carried out without another consent.
 	Refusals []string
+	// Lose are the nodes, by UUID, that lose data by it.
+	Lose []string
 	// Command carries it out.
 	Command state.ApplyCluster
 }
@@ -185,7 +187,7 @@ func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	for _, n := range have {
 		p.change(n, spec, machine)
 	}
-	named, err := p.named(spec)
+	named, err := p.named(spec, spec.Count-len(have))
 	if err != nil {
 		return err
 	}
@@ -368,7 +370,7 @@ func (p *planner) checkQuota() error {
 func (p *planner) consents() {
 	var all, used []string
 	for _, n := range p.lose {
-		all = append(all, n.Name)
+		all, p.plan.Lose = append(all, n.Name), append(p.plan.Lose, n.UUID)
 		if InUse(n) {
 			used = append(used, n.Name)
 		}

@@ -15,13 +15,17 @@ func (p *planner) reserve() {
 	}
 }
 
-// named returns those of a spec's named nodes that there are not yet.
-func (p *planner) named(spec state.Spec) ([]state.NamedNode, error) {
+// named returns those of a spec's named nodes that there are not yet; room is how many nodes
+// are to be made.
+func (p *planner) named(spec state.Spec, room int) ([]state.NamedNode, error) {
 	var out []state.NamedNode
 	for _, want := range spec.Nodes {
 		if n, ok := p.snap.NodeByName(want.Name); ok {
-			if n.Cluster != p.want.Name {
+			switch {
+			case n.Cluster != p.want.Name:
 				return nil, fmt.Errorf("node %q: a node of cluster %q has that name", want.Name, n.Cluster)
+			case n.Removing && len(out) < room: // another would be made in its place
+				return nil, fmt.Errorf("node %q: is being removed: apply again when it is gone", want.Name)
 			}
 			continue
 		}

@@ -57,3 +57,21 @@ func TestNamedNodesThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+func TestANamedNodeThatIsBeingRemovedIsNotReplacedByAnother(t *testing.T) {
+	m := newMesh(t)
+	want := demo(1, named(state.NamedNode{Name: "old", Hypervisor: "hv1"}))
+	m.do(want)
+	m.place()
+	none := demo(0, named(state.NamedNode{Name: "old", Hypervisor: "hv1"}))
+	m.do(none)
+	if n := m.node("old"); !n.Removing {
+		t.Fatalf("%+v", n)
+	}
+	if p, err := Cluster(m.snap(), want, Options{Random: m.seed}); err == nil || !strings.Contains(err.Error(), `node "old": is being removed: apply again when it is gone`) {
+		t.Errorf("error %v, plan %+v", err, p)
+	}
+	if p := m.plan(none, Options{}); !p.Empty(m.snap()) {
+		t.Errorf("that it goes is nothing against: %q", summary(p))
+	}
+}
