@@ -140,7 +140,7 @@ func (k *kernel) apply(s link.Step) error {
 		return errors.New("no link " + s.Link)
 	}
 	switch s.Op {
-	case link.OpMark:
+	case link.OpMark, link.OpAdopt:
 		l.Mark, l.Unmarked = markOf(s.Alias), false
 	case link.OpSetMAC:
 		l.MAC = s.MAC

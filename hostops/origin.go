@@ -41,12 +41,40 @@ func adoptPort(p *link.Port, n *state.Node) error {
 // untouched reports whether a node is to be taken over and its driver has not done so yet.
 // Its links stay foreign until then: were the node removed, what is marked would go, and a
 // guest that is still another's lose its network.
+// One whose links are ours already was taken over, whether its driver answers now or not.
 func (p *planner) untouched(n *state.Node) bool {
-	if !n.Origin.Adopted() {
+	if !n.Origin.Adopted() || p.linked(n.UUID) {
 		return false
 	}
 	_, _, exists := p.have.find(n.UUID)
 	return !exists
+}
+
+// linked reports whether a link here is marked as one of a node's ports.
+func (p *planner) linked(uuid string) bool {
+	if p.marked == nil {
+		p.marked = map[string]bool{}
+		for _, l := range p.have.links.Links {
+			if l.Mark.Role == link.RolePort {
+				p.marked[l.Mark.Node] = true
+			}
+		}
+		for _, node := range p.have.switches.Nodes() {
+			p.marked[node] = true
+		}
+	}
+	return p.marked[uuid]
+}
+
+// heldBridges are bridges of ours that an untouched node is in: they were taken over with
+// another, and do not go before it.
+func (p *planner) heldBridges(n *state.Node, into map[string]link.Bridge) {
+	for i, port := range n.Ports {
+		l, _ := originLink(n, i)
+		if b, _ := p.bridge(port.Physnet); b.Name != "" && b.Name == l.Bridge && p.have.links.Links[b.Name].Ours() {
+			into[b.Name] = b
+		}
+	}
 }
 
 // adoptBridge lets a bridge that a node was in become ours.

@@ -169,6 +169,8 @@ type planner struct {
 	// kept and removed are the nodes placed here; leftover are UUIDs of others.
 	kept, removed []*state.Node
 	leftover      []string
+	// marked are nodes that links here are of; nil: nobody looked yet.
+	marked map[string]bool
 }
 
 // split sorts what is here, and what should be, by what is to become of it.
@@ -236,6 +238,7 @@ func (p *planner) layer2() link.Want {
 	bridges := map[string]link.Bridge{}
 	for _, n := range p.kept {
 		if p.untouched(n) {
+			p.heldBridges(n, bridges)
 			continue
 		}
 		for i, port := range n.Ports {

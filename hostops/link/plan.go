@@ -458,12 +458,30 @@ func (p *planner) remove(node string, links ...Link) {
 	}
 }
 
+// shared are physnets whose bridge nobody wants any longer, and which has ports that are not
+// ours: other guests of who made it before it was taken over. It stays, with what joins it to
+// others, as long as they are in it.
+func (p *planner) shared() map[string]bool {
+	out := map[string]bool{}
+	for _, l := range p.have.Links {
+		b := p.have.Links[l.Master]
+		if l.Kind == kindVeth && !l.Ours() && b.Kind == kindBridge && b.Mark.Role == RoleBridge && b.Mark.Device != l.Name && !p.claimed[b.Name] {
+			out[b.Mark.Physnet] = true
+		}
+	}
+	return out
+}
+
 // unwanted deletes what is ours and nobody claimed: ports with their nodes' steps,
 // then uplinks, then bridges.
 func (p *planner) unwanted() {
 	var bridges []Step
+	shared := p.shared()
 	for _, name := range p.have.Ours() {
 		l := p.have.Links[name]
+		if l.Mark.Node == "" && shared[l.Mark.Physnet] {
+			continue
+		}
 		if l.Kind == KindSwitch || p.claimed[name] || p.gone[name] || p.claimed[l.Peer] && !p.gone[l.Peer] && l.Peer != "" {
 			continue
 		}
