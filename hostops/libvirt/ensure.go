@@ -111,7 +111,7 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 		case !spec.Origin.IsZero():
 			originRecord(&old, spec)
 		case f != nil:
-			old.Volumes, old.Files = adopt(f.def), adoptFiles(f.def)
+			old.Volumes, old.Files = adopt(f.def, d.opts.poolPath), adoptFiles(f.def)
 		}
 	}
 	rec := old
@@ -155,25 +155,6 @@ func (r record) paths() []string {
 
 func nvramPath(r record) string { return cmp.Or(r.NVRAM, filepath.Join(r.Pool, r.Name+"_VARS.fd")) }
 
-// adopt returns the volumes of a domain of ours that there is no record of.
-func adopt(def *libvirtxml.Domain) []volume {
-	var out []volume
-	for i, k := range hardwareOf(def).Disks {
-		if k.Path == "" {
-			continue
-		}
-		v := volume{Path: k.Path}
-		v.Name, v.Made = nameFor(def.Name, k.Path, i)
-		if k.Format == formatQcow {
-			if img, err := backingOf(k.Path); err == nil {
-				v.Image = img
-			}
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
 // adoptFiles returns the other files of such a domain.
 func adoptFiles(def *libvirtxml.Domain) []string {
 	if def.OS == nil || def.OS.NVRam == nil || def.OS.NVRam.NVRam == "" {
@@ -186,6 +167,7 @@ func adoptFiles(def *libvirtxml.Domain) []string {
 // while the guest is off.
 func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 	changed := false
+	rec.Volumes = slices.Clone(rec.Volumes) // those that there are are the record's that was put
 	for i, v := range rec.Volumes {
 		if v.Keep {
 			if err := settleKept(&rec.Volumes[i]); err != nil {
@@ -193,13 +175,11 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 			}
 			continue
 		}
-		if !fileExists(v.Path) {
+		if !fileExists(v.Path) { // one that is there needs its image's file as it is, and no other
 			changed = true
-		} else if running {
-			continue
-		}
-		if err := d.makeFile(ctx, rec, i); err != nil {
-			return fmt.Errorf("node %s: %w", rec.Name, err)
+			if err := d.makeFile(ctx, rec, i); err != nil {
+				return fmt.Errorf("node %s: %w", rec.Name, err)
+			}
 		}
 		if running {
 			continue
@@ -211,7 +191,8 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 	if !running && len(rec.Surplus) > 0 {
 		changed = true
 		for _, path := range rec.Surplus {
-			if err := removeFile(path); err != nil {
+			d.jobs.stop(copyKey(path))
+			if err := errors.Join(removeFile(path), removeFile(unfinished(path))); err != nil {
 				return fmt.Errorf("node %s: volume: %w", rec.Name, err)
 			}
 		}
@@ -228,11 +209,7 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 
 // ensureDomain defines the domain unless it is as it should be.
 func (d *Driver) ensureDomain(ctx context.Context, s *session, spec driver.Spec, rec record, f *found) error {
-	var err error
-	if rec.CDROMs, err = d.settleCDROMs(ctx, rec, spec); err != nil {
-		return err
-	}
-	if err := d.records.put(rec); err != nil {
+	if err := d.settleCDROMs(ctx, &rec, spec); err != nil {
 		return err
 	}
 	want, err := d.wanted(spec, rec, f)
@@ -309,8 +286,11 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 	return d.change(ctx, uuid, func(ctx context.Context, s *session) error {
 		f, err := d.find(s, uuid)
 		rec, known := d.records.get(uuid)
-		if errors.Is(err, errForeign) && !known {
+		switch {
+		case errors.Is(err, errForeign) && !known:
 			return nil
+		case errors.Is(err, errForeign) && rec.takenOver(): // that was not finished: what is another's stays so
+			return errors.Join(d.records.drop(uuid), d.pool.remove(s, func() bool { return len(d.records.list()) > 0 }))
 		}
 		if err != nil {
 			return err
@@ -318,7 +298,7 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 		defer f.free()
 		if f != nil {
 			if !known {
-				rec = record{UUID: uuid, Name: f.def.Name, Pool: d.opts.poolPath, Volumes: adopt(f.def)}
+				rec = record{UUID: uuid, Name: f.def.Name, Pool: d.opts.poolPath, Volumes: adopt(f.def, d.opts.poolPath)}
 				rec.Files = []string{consoleLog(d.cfg.ConsoleDir, rec.Name), nvramPath(rec)}
 				if err := d.records.put(rec); err != nil {
 					return err
@@ -364,12 +344,9 @@ func (d *Driver) removeFiles(rec record) error {
 	if rec.UUID == "" {
 		return nil
 	}
-	files := slices.Concat(rec.Surplus, rec.Files)
-	for _, path := range rec.paths() {
+	var files []string
+	for _, path := range slices.Concat(rec.Surplus, rec.Files, rec.paths()) {
 		files = append(files, path, unfinished(path))
-	}
-	for _, path := range rec.Files {
-		files = append(files, unfinished(path))
 	}
 	for _, path := range rec.Files { // virtlogd keeps old ones
 		if strings.HasSuffix(path, ".log") {
@@ -391,8 +368,8 @@ func (d *Driver) removeFiles(rec record) error {
 		}
 	}
 	d.vars.forget(nvramPath(rec))
-	for _, v := range rec.Volumes { // or they would come once more
-		d.jobs.stop(copyKey(v))
+	for _, path := range slices.Concat(rec.Surplus, rec.paths()) { // or they would come once more
+		d.jobs.stop(copyKey(path))
 	}
 	for _, path := range files {
 		if err := removeFile(path); err != nil {

@@ -157,7 +157,9 @@ func fetchImage(ctx context.Context, url, to string) error {
 	case err == nil:
 		err = f.Sync()
 	}
-	err = errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = selfContained(unfinished(to))
+	}
 	if err == nil {
 		err = os.Rename(unfinished(to), to)
 	}

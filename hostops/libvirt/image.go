@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -203,6 +204,67 @@ func qemuImg(ctx context.Context, args ...string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("qemu-img: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// imagesInUse are the images that nodes need: what their records say, and what the files on
+// disk are differences to. A file keeps its image, whatever was declared since; one that is
+// surplus still has a guest on it; and one without a record is a node's whose record was lost.
+func imagesInUse(pool string, all map[string]record) (map[string]bool, error) {
+	used := map[string]bool{}
+	files, err := os.ReadDir(pool)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, f := range files {
+		if f.Type().IsRegular() {
+			paths = append(paths, filepath.Join(pool, f.Name()))
+		}
+	}
+	for _, r := range all {
+		paths = append(append(paths, r.Surplus...), r.paths()...)
+		for _, v := range r.Volumes {
+			used[v.Base] = true
+		}
+		for _, f := range r.CDROMs {
+			used[f] = true
+		}
+	}
+	for _, path := range paths {
+		if i, err := readImage(path); err != nil || i.Format != formatQcow {
+			continue // it is not there yet, or is no difference to anything
+		}
+		if base, err := backingOf(path); err == nil {
+			used[base] = true
+		}
+	}
+	return used, nil
+}
+
+// selfContained refuses a qcow2 file that has other files be read with it: fetched from
+// somewhere, it would bring a guest any file of the host.
+func selfContained(path string) error {
+	f, err := os.Open(path) //nolint:gosec // a file of ours
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, 80)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if head = head[:n]; !bytes.HasPrefix(head, []byte("QFI\xfb")) || n < 16 {
+		return nil
+	}
+	const externalData = 1 << 2 // incompatible_features
+	switch {
+	case binary.BigEndian.Uint64(head[8:]) != 0:
+		return errors.New("it is a difference to another image: convert it with qemu-img convert -O qcow2")
+	case n == len(head) && binary.BigEndian.Uint32(head[4:]) >= 3 && binary.BigEndian.Uint64(head[72:])&externalData != 0:
+		return errors.New("its data is in another file: convert it with qemu-img convert -O qcow2")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	lv "libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
@@ -17,25 +18,30 @@ import (
 	"tenks/raftfsm/state"
 )
 
-// localImage returns the file of this host that an image is, fetched and checked.
-func (d *Driver) localImage(ctx context.Context, rec record, image, checksum string) (string, error) {
-	file := image
+// imageFile is the file of this host that an image is, or will be once it was fetched. Who
+// needs it records that before.
+func imageFile(pool, image, checksum string) string {
 	if isURL(image) {
-		file = fetchedPath(rec.Pool, image, checksum)
-		if !fileExists(file) {
-			if err := d.jobs.run(ctx, "fetch "+image, func(ctx context.Context) error { return fetchImage(ctx, image, file) }); err != nil {
-				return "", err
-			}
+		return fetchedPath(pool, image, checksum)
+	}
+	return image
+}
+
+// bring fetches an image to its file, if it is to be, and checks it.
+func (d *Driver) bring(ctx context.Context, image, file, checksum string) error {
+	if isURL(image) && !fileExists(file) {
+		if err := d.jobs.run(ctx, "fetch "+image+" to "+file, func(ctx context.Context) error { return fetchImage(ctx, image, file) }); err != nil {
+			return err
 		}
 	}
 	if checksum == "" {
-		return file, nil
+		return nil
 	}
-	err := d.jobs.run(ctx, "checksum of "+file, func(ctx context.Context) error { return d.sums.check(ctx, file, checksum) })
+	err := d.jobs.run(ctx, "check that "+file+" has "+checksum, func(ctx context.Context) error { return d.sums.check(ctx, file, checksum) })
 	if err != nil && !errors.Is(err, state.ErrBusy) && isURL(image) {
 		err = errors.Join(fmt.Errorf("%s: %w", image, err), removeFile(file)) // fetched anew the next time
 	}
-	return file, err
+	return err
 }
 
 // makeFile makes a volume that is not there.
@@ -44,24 +50,26 @@ func (d *Driver) makeFile(ctx context.Context, rec *record, i int) error {
 	if v.Image == "" {
 		return makeVolume(ctx, *v)
 	}
-	base, err := d.localImage(ctx, *rec, v.Image, v.Checksum)
-	if err != nil {
-		return err
-	}
+	base := imageFile(rec.Pool, v.Image, v.Checksum)
 	if base != v.Image && base != v.Base {
+		rec.Volumes = slices.Clone(rec.Volumes) // those that there are are the record's that was put
+		v = &rec.Volumes[i]
 		v.Base = base
 		if err := d.records.put(*rec); err != nil {
 			return err
 		}
 	}
+	if err := d.bring(ctx, v.Image, base, v.Checksum); err != nil {
+		return err
+	}
 	one := *v
 	if !one.Copy {
 		return makeVolume(ctx, one)
 	}
-	return d.jobs.run(ctx, copyKey(one), func(ctx context.Context) error { return makeVolume(ctx, one) })
+	return d.jobs.run(ctx, copyKey(one.Path), func(ctx context.Context) error { return makeVolume(ctx, one) })
 }
 
-func copyKey(v volume) string { return "copy of " + v.Image + " to " + v.Path }
+func copyKey(path string) string { return "copy of an image to " + path }
 
 // settleKept looks at a volume that is somebody's.
 func settleKept(v *volume) error {
@@ -76,20 +84,29 @@ func settleKept(v *volume) error {
 	return nil
 }
 
-// settleCDROMs returns the files in a node's drives.
-func (d *Driver) settleCDROMs(ctx context.Context, rec record, spec driver.Spec) ([]string, error) {
-	var out []string
-	for _, c := range spec.Machine.Hardware.CDROMs {
-		file, err := d.localImage(ctx, rec, c.Image, c.Checksum)
-		if err != nil {
-			return nil, fmt.Errorf("node %s: CD-ROM: %w", rec.Name, err)
-		}
-		if _, err := readImage(file); err != nil {
-			return nil, fmt.Errorf("node %s: CD-ROM: %w", rec.Name, err)
-		}
-		out = append(out, file)
+// settleCDROMs sees to the files in a node's drives, and that they are in its record.
+func (d *Driver) settleCDROMs(ctx context.Context, rec *record, spec driver.Spec) error {
+	all := spec.Machine.Hardware.CDROMs
+	var files []string
+	for _, c := range all {
+		files = append(files, imageFile(rec.Pool, c.Image, c.Checksum))
 	}
-	return out, nil
+	before := slices.DeleteFunc(slices.Clone(rec.CDROMs), func(file string) bool { return slices.Contains(files, file) })
+	rec.CDROMs = slices.Concat(files, before) // until the domain has others
+	if err := d.records.put(*rec); err != nil {
+		return err
+	}
+	for i, file := range files {
+		err := d.bring(ctx, all[i].Image, file, all[i].Checksum)
+		if err == nil {
+			_, err = readImage(file)
+		}
+		if err != nil {
+			return fmt.Errorf("node %s: CD-ROM: %w", rec.Name, err)
+		}
+	}
+	rec.CDROMs = files
+	return d.records.put(*rec)
 }
 
 // placeVolumes puts volumes into the pools that they name.
@@ -138,18 +155,13 @@ func (d *Driver) sweepImages(pool string) {
 	if err != nil {
 		return // there are none
 	}
-	used := map[string]bool{}
-	for _, r := range d.records.list() {
-		for _, v := range r.Volumes {
-			used[v.Base] = true
-		}
-		for _, f := range r.CDROMs {
-			used[f] = true
-		}
+	used, err := imagesInUse(pool, d.records.list())
+	if err != nil {
+		return // the next removal tries again
 	}
 	for _, f := range files {
-		if file := filepath.Join(fetchedDir(pool), f.Name()); !used[file] {
-			_ = os.Remove(file) // the next removal tries again
+		if file := filepath.Join(fetchedDir(pool), f.Name()); !used[strings.TrimSuffix(file, unfinished(""))] {
+			_ = os.Remove(file) // as above
 		}
 	}
 	_ = os.Remove(fetchedDir(pool)) // if it is empty

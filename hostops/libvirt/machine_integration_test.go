@@ -219,6 +219,22 @@ func TestIntegrationLibvirtImagesAreCheckedCopiedAndFetched(t *testing.T) {
 	if text := b.xml(s); !strings.Contains(text, "<target dev='sdc' bus='sata'/>") {
 		t.Errorf("no second CD-ROM drive: %s", text)
 	}
+	b.power(s, state.ActionOff, "")
+	// A disk that is there needs its image no longer where it is a copy, and goes on with the one that it
+	// is a difference to, whatever checksum is declared now.
+	if err := os.WriteFile(image, append([]byte("2"), content...), 0o644); err != nil { //nolint:gosec // as above
+		t.Fatal(err)
+	}
+	s.Machine.Volumes[1].Checksum, s.Machine.Hardware.CDROMs = wrong, nil
+	b.ensure(s)
+	b.power(s, state.ActionOn, "")
+	b.want(s, state.PowerOn, s.Digest())
+	third := node(13, 0)
+	b.ensure(third)
+	b.remove(third)
+	if !fileExists(fetched) {
+		t.Fatal("the image went that a disk is a difference to")
+	}
 	b.remove(s)
 	if !fileExists(kept) || !fileExists(fetched) {
 		t.Error("a file that is somebody's, or that another node needs, went with the node")

@@ -54,6 +54,11 @@ func (r record) owns(path string) bool {
 	return slices.Contains(r.Files, path) || slices.Contains(r.Surplus, path) || slices.ContainsFunc(r.Volumes, func(v volume) bool { return v.Path == path && !v.Keep })
 }
 
+// takenOver reports whether disks of the node were there before it, made by another tool.
+func (r record) takenOver() bool {
+	return slices.ContainsFunc(r.Volumes, func(v volume) bool { return v.Format != "" })
+}
+
 func (r record) equal(o record) bool {
 	return r.sameNode(o) && r.sameFirmware(o) && r.Start.equal(o.Start) &&
 		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.CDROMs, o.CDROMs) && slices.Equal(r.Files, o.Files) &&

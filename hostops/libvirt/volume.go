@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"libvirt.org/go/libvirtxml"
+
 	"tenks/hostops/driver"
 	"tenks/raftfsm/state"
 )
@@ -116,6 +118,33 @@ func madeOf(s driver.Spec, disk string) uint64 {
 	return 0
 }
 
+// adopt returns the volumes of a domain of ours that there is no record of. Files that are not
+// called as a node's are somebody's: a path of the node's type, or a disk of its overlay.
+func adopt(def *libvirtxml.Domain, pool string) []volume {
+	var out []volume
+	for i, k := range hardwareOf(def).Disks {
+		if k.Path == "" {
+			continue
+		}
+		v := volume{Path: k.Path, Keep: !isOwnFile(def.Name, pool, k.Path)}
+		v.Name, v.Made = nameFor(def.Name, k.Path, i)
+		if k.Format == formatQcow && !v.Keep {
+			if img, err := backingOf(k.Path); err == nil {
+				v.Image = img
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// isOwnFile reports whether a file is called as that of a node's disk: another prefix than the
+// usual one is told from a person's file by the pool.
+func isOwnFile(node, pool, path string) bool {
+	file, named := strings.CutPrefix(filepath.Base(path), node)
+	return named && (diskFile.MatchString(file) || filepath.Dir(path) == filepath.Clean(pool))
+}
+
 // nameFor is the name of the i-th disk of a domain that there is no record of, and how
 // often it was made anew.
 func nameFor(node, path string, i int) (string, uint64) {
@@ -151,13 +180,11 @@ func planVolumes(have, want []volume) (surplus []string, err error) {
 	for _, h := range have {
 		i := slices.IndexFunc(want, func(w volume) bool { return w.Name == h.Name })
 		switch {
-		case (i < 0 || h.Made != want[i].Made) && h.Keep:
-			continue
+		case h.Keep:
+			continue // it is somebody's and stays, whatever comes in its place
 		case i < 0 || h.Made != want[i].Made:
 			surplus = append(surplus, h.Path)
 			continue
-		case h.Keep && want[i].Keep:
-			continue // whatever is there
 		}
 		if err := h.cannotBecome(want[i]); err != nil {
 			return nil, err
@@ -170,7 +197,7 @@ func planVolumes(have, want []volume) (surplus []string, err error) {
 // cannotBecome says why a volume that is there cannot be made what is wanted.
 func (v volume) cannotBecome(w volume) error {
 	switch {
-	case v.Keep || w.Keep:
+	case w.Keep:
 		return fmt.Errorf("volume %s: cannot become %s: destroy and create the node", v.Path, w.Path)
 	case v.Format == "" && v.Image != w.Image:
 		return fmt.Errorf("volume %s: its image cannot change from %s to %s: destroy and create the node", v.Path, imageText(v.Image), imageText(w.Image))
