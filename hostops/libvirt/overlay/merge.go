@@ -75,6 +75,22 @@ func (e *element) value(part string) (text string, ok bool) {
 	return strings.ToLower(text), ok
 }
 
+// values are what an identity's part is of an element that may say it several times.
+func (e *element) values(part string) (out []string) {
+	child, name, isAttr := strings.Cut(part, "@")
+	all := []*element{e}
+	if child != "" {
+		all = e.findAll(child)
+	}
+	for _, one := range all {
+		text, has := one.attr(name)
+		if has || !isAttr {
+			out = append(out, strings.ToLower(text))
+		}
+	}
+	return out
+}
+
 // same reports whether two elements are one by a line of identities.
 func same(a, b *element, parts []string) bool {
 	return !slices.ContainsFunc(parts, func(part string) bool {
@@ -161,12 +177,10 @@ var ownedOf = map[string][]string{
 func checkOwned(root *element) error {
 	for _, path := range owned {
 		names, name, isAttr := strings.Cut(path, "@")
-		e := root.find(strings.Split(names, "/")[1:]...)
-		if e == nil {
-			continue
-		}
-		if _, has := e.attr(name); !isAttr || has {
-			return fmt.Errorf("xml_overlay: %s is Tenks' own: leave it out", path)
+		for _, e := range root.findAll(strings.Split(names, "/")[1:]...) {
+			if _, has := e.attr(name); !isAttr || has {
+				return fmt.Errorf("xml_overlay: %s is Tenks' own: leave it out", path)
+			}
 		}
 	}
 	return nil
@@ -175,13 +189,10 @@ func checkOwned(root *element) error {
 // ours refuses what an overlay may not say of a device of the node's own.
 func ours(base, over *element, path string) error {
 	for _, part := range ownedOf[path] {
-		if _, has := over.value(part); !has {
-			continue
-		}
-		if x, _ := base.value(part); strings.Contains(part, "@") {
-			if y, _ := over.value(part); x == y {
-				continue // it only says it again
-			}
+		said := over.values(part)
+		x, _ := base.value(part)
+		if again := strings.Contains(part, "@") && !slices.ContainsFunc(said, func(y string) bool { return y != x }); len(said) == 0 || again {
+			continue // it only says it again
 		}
 		name, _ := over.value("target@dev")
 		if mac, ok := over.value("mac@address"); ok {

@@ -57,6 +57,23 @@ func (e *element) find(path ...string) *element {
 	return e
 }
 
+// findAll is find for all that there are: an element may be given twice.
+func (e *element) findAll(path ...string) []*element {
+	all := []*element{e}
+	for _, name := range path {
+		var next []*element
+		for _, one := range all {
+			for _, c := range one.children {
+				if c.name == name {
+					next = append(next, c)
+				}
+			}
+		}
+		all = next
+	}
+	return all
+}
+
 // parse reads a document whose root is <domain>.
 func parse(text string) (*element, error) {
 	d := xml.NewDecoder(strings.NewReader(text))

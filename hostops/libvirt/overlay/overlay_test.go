@@ -57,6 +57,8 @@ func TestMergeRefuses(t *testing.T) {
 		"the domain's type":     {`<domain type="qemu"/>`, "domain@type is Tenks' own"},
 		"memory":                {`<domain><memory>1</memory></domain>`, "domain/memory is Tenks' own"},
 		"firmware":              {`<domain><os><loader>/x</loader></os></domain>`, "domain/os/loader is Tenks' own"},
+		"firmware, said late":   {`<domain><os/><os><loader>/x</loader></os></domain>`, "domain/os/loader is Tenks' own"},
+		"a format, said late":   {`<domain><devices><disk><target dev="vda"/><driver cache="none"/><driver type="qcow2"/></disk></devices></domain>`, "disk vda: driver@type is Tenks' own"},
 		"the source of a disk":  {`<domain><devices><disk><target dev="vda"/><source file="/etc/shadow"/></disk></devices></domain>`, "disk vda: source is Tenks' own"},
 		"the format of a disk":  {`<domain><devices><disk><target dev="vda"/><driver type="qcow2"/></disk></devices></domain>`, "disk vda: driver@type is Tenks' own"},
 		"the source of a NIC":   {`<domain><devices><interface><mac address="52:54:00:00:00:01"/><source dev="eth0"/></interface></devices></domain>`, "interface 52:54:00:00:00:01: source is Tenks' own"},
