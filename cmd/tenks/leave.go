@@ -98,7 +98,7 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 	}
 	// Before others make them: a node never runs twice.
 	progress.show("removing what the mesh has on this host")
-	if err := c.ClearHost(ctx, id); err != nil {
+	if err := c.ClearHost(ctx, id, r.Force); err != nil {
 		return err
 	}
 	return c.RemovePeer(ctx, id, r)

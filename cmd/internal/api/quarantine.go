@@ -17,8 +17,9 @@ type Quarantine interface {
 	// state.ErrNotFound, state.ErrBusy.
 	DeleteQuarantined(ctx context.Context, uuid string) error
 	// Clear removes everything of the mesh's that is on this host, if that is the peer with
-	// this ID: otherwise state.ErrRefused. The error says what is left.
-	Clear(ctx context.Context, peer string) error
+	// this ID: otherwise state.ErrRefused. Unless force says that disks may go, it is refused
+	// where there are any. The error says what is left.
+	Clear(ctx context.Context, peer string, force bool) error
 }
 
 // Quarantined is a node that a host has, with its disks, and that the mesh has elsewhere.
@@ -68,6 +69,8 @@ func (s *Server) quarantined() []Quarantined {
 type ClearRequest struct {
 	// Peer is the ID of who is meant: no other host is cleared.
 	Peer string `json:"peer"`
+	// Force has nodes deleted that are there, with their disks.
+	Force bool `json:"force,omitempty"`
 }
 
 // clearTime bounds how long a host is cleared for by one request.
@@ -83,7 +86,7 @@ func (s *Server) clear(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), clearTime)
 	defer cancel()
-	if err := s.Quarantine.Clear(ctx, req.Peer); err != nil {
+	if err := s.Quarantine.Clear(ctx, req.Peer, req.Force); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -26,7 +26,7 @@ func (k *kept) DeleteQuarantined(_ context.Context, uuid string) error {
 	return nil
 }
 
-func (k *kept) Clear(_ context.Context, peer string) error {
+func (k *kept) Clear(_ context.Context, peer string, _ bool) error {
 	if peer != "p1" {
 		return fmt.Errorf("not %q: %w", peer, state.ErrRefused)
 	}

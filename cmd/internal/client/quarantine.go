@@ -23,7 +23,7 @@ func (c *Client) DeleteQuarantined(ctx context.Context, name string) error {
 
 // ClearHost removes all of the mesh's nodes and links that are on this host, which must be
 // the peer with that ID.
-func (c *Client) ClearHost(ctx context.Context, peer string) error {
-	_, err := c.do(ctx, http.MethodPost, "/v1/clear", api.ClearRequest{Peer: peer}, nil)
+func (c *Client) ClearHost(ctx context.Context, peer string, force bool) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/clear", api.ClearRequest{Peer: peer, Force: force}, nil)
 	return err
 }

@@ -23,11 +23,39 @@ func (a *agent) DeleteQuarantined(ctx context.Context, uuid string) error {
 }
 
 // Clear implements api.Quarantine.
-func (a *agent) Clear(ctx context.Context, peer string) error {
+func (a *agent) Clear(ctx context.Context, peer string, force bool) error {
 	if peer != a.mesh.ID() {
 		return fmt.Errorf("clear: %w: this is peer %s, and %q was meant", state.ErrRefused, a.mesh.ID(), peer)
 	}
+	if !force {
+		// The peer leaves: no node is placed here any longer, and none begins to move here.
+		// One that was on its way may have arrived since somebody looked.
+		snap, _ := a.source.Snapshot()
+		if _, ok := snap.Hypervisor(peer); ok { // else nothing was ever to be here
+			if err := a.confirm(ctx); err != nil {
+				return fmt.Errorf("clear: %w", err)
+			}
+			snap, _ = a.source.Snapshot()
+		}
+		if err := mayClear(snap, peer, len(a.host.Quarantine())); err != nil {
+			return fmt.Errorf("clear: %w", err)
+		}
+	}
 	return a.host.Clear(ctx)
+}
+
+// mayClear says why a host may not be cleared without force; kept are nodes that are in
+// quarantine there.
+func mayClear(snap *state.Snapshot, id string, kept int) error {
+	switch nodes, coming := len(snap.NodesOn(id)), len(snap.MovingTo(id)); {
+	case nodes > 0:
+		return fmt.Errorf("%w: %d nodes are on this host: tenks peer drain, or --force to have them made anew on others, with empty disks", state.ErrRefused, nodes)
+	case coming > 0:
+		return fmt.Errorf("%w: %d nodes are moving to this host: try again once tenks node list says that they do not", state.ErrRefused, coming)
+	case kept > 0:
+		return fmt.Errorf("%w: this host keeps disks of %d nodes that are elsewhere now: see tenks host quarantine; or --force to have them deleted", state.ErrRefused, kept)
+	}
+	return nil
 }
 
 // checkQuarantine names what is in quarantine on this host.
