@@ -193,6 +193,7 @@ func importInput(override string, f importFlags) (ansible.Input, error) {
 const (
 	maxInventoryFiles = 10_000
 	maxInventoryFile  = 8 << 20
+	maxInventoryDepth = 16
 )
 
 // inventoryFiles reads an inventory: a folder with all below it, or a file with the
@@ -220,33 +221,43 @@ func inventoryFiles(name string) ([]ansible.File, error) {
 	return out, nil
 }
 
+// inventoryFolder reads a folder with all below it. Links are followed, as Ansible does.
 func inventoryFolder(root, below string) ([]ansible.File, error) {
 	var out []ansible.File
-	err := filepath.WalkDir(filepath.Join(root, below), func(name string, d fs.DirEntry, err error) error {
+	err := inventoryBelow(root, below, 0, &out)
+	return out, err
+}
+
+func inventoryBelow(root, below string, depth int, out *[]ansible.File) error {
+	if depth > maxInventoryDepth {
+		return fmt.Errorf("%s: more than %d folders deep: does a link lead back?", filepath.Join(root, below), maxInventoryDepth)
+	}
+	all, err := os.ReadDir(filepath.Join(root, below))
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		rel := filepath.Join(below, d.Name())
+		i, err := os.Stat(filepath.Join(root, rel))
 		switch {
+		case errors.Is(err, fs.ErrNotExist): // a link to nowhere
 		case err != nil:
 			return err
-		case d.IsDir() && slices.Contains([]string{".git", "roles", "library", "collections"}, d.Name()):
-			return fs.SkipDir
-		case !d.Type().IsRegular():
-			return nil
-		case len(out) >= maxInventoryFiles:
+		case i.IsDir() && slices.Contains([]string{".git", "roles", "library", "collections"}, d.Name()):
+		case i.IsDir():
+			if err := inventoryBelow(root, rel, depth+1, out); err != nil {
+				return err
+			}
+		case !i.Mode().IsRegular() || i.Size() > maxInventoryFile:
+		case len(*out) >= maxInventoryFiles:
 			return fmt.Errorf("%s: more than %d files: is it an inventory?", root, maxInventoryFiles)
+		default:
+			data, err := os.ReadFile(filepath.Join(root, rel))
+			if err != nil {
+				return err
+			}
+			*out = append(*out, ansible.File{Name: filepath.ToSlash(rel), Data: data})
 		}
-		i, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if i.Size() > maxInventoryFile {
-			return nil
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, name)
-		out = append(out, ansible.File{Name: filepath.ToSlash(rel), Data: data})
-		return err
-	})
-	return out, err
+	}
+	return nil
 }

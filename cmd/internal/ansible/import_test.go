@@ -151,3 +151,32 @@ func TestFaultsHaveTheirLines(t *testing.T) {
 		})
 	}
 }
+
+// What the cluster file has words for is carried over, and a CD-ROM is no disk with a copy of
+// its image.
+func TestDrivesAndScreensAreCarriedOver(t *testing.T) {
+	const override = `node_types:
+  a:
+    memory_mb: 1024
+    vcpus: 1
+    enable_spice: true
+    enable_guest_virtio: true
+    console_log_append: false
+    volumes:
+      - {capacity: 1GB}
+      - {device: cdrom, image: "https://192.0.2.1/a.iso", capacity: 1GB, format: raw}
+libvirt_volume_default_format: qcow2
+`
+	r, err := Import(Input{Override: File{"o.yml", []byte(override)}}, Options{Localhost: "here", PasswordFile: "/p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.LoadCluster("cluster.yml", r.Cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.NodeTypes["a"]
+	if !a.EnableSpice || !a.EnableGuestVirtio || a.ConsoleLogAppend || len(a.Volumes) != 2 || !a.Volumes[1].CDROM() || a.Volumes[1].Image != "https://192.0.2.1/a.iso" {
+		t.Errorf("type %+v", a)
+	}
+}

@@ -148,18 +148,14 @@ func (im *importer) typeKey(o object, v *value, at string) {
 	case "memory_mb", "vcpus", "volumes", "physical_networks", "ironic_driver":
 	case "machine", "cpu_mode", "clock_offset":
 		im.put(o, typePath, v.name, textNode(im.text(v, path)), v)
-	case "console_log_enabled", "enable_vnc":
+	case "console_log_enabled", "console_log_append", "enable_vnc", "enable_spice", "enable_guest_virtio":
 		if on := im.flag(v, path); on || im.hasKey("node_types", "*", v.name) {
 			im.put(o, typePath, v.name, flagNode(on), v)
 		}
 	case "usb_devices":
 		im.put(o, typePath, v.name, same(v), v)
-	case "enable_spice":
-		im.add(NotCarried, v, path, "there is no SPICE here: VNC (enable_vnc) or the serial console (tenks node console)")
-	case "enable_guest_virtio":
-		im.add(NotCarried, v, path, "the channel of QEMU's guest agent is a matter of xml_overlay here")
-	case "console_log_path", "console_log_append":
-		im.add(NotCarried, v, path, "console logs are appended to in the agent's data directory")
+	case "console_log_path":
+		im.add(NotCarried, v, path, "console logs are in the agent's data directory")
 	case "xml_file":
 		im.add(NotCarried, v, path, "a template of one's own for domains: say what is different in xml_overlay")
 	case "interfaces", "start", "autostart", "boot_firmware", "uuid", "name":
@@ -172,16 +168,28 @@ func (im *importer) typeKey(o object, v *value, at string) {
 // volume writes one volume.
 func (im *importer) volume(h *host, v *value, at string) object {
 	o := newObject()
-	if c := v.get("capacity"); c != nil {
+	cdrom := im.text(v.get("device"), at+".device") == "cdrom"
+	switch c := v.get("capacity"); {
+	case cdrom: // it is as large as its image
+	case c != nil:
 		o.set("capacity", im.capacity(c, at))
-	} else if v.get("dev") == nil {
+	case v.get("dev") == nil:
 		im.add(fault, v, at, "needs a capacity")
 	}
-	if format := h.text("libvirt_volume_default_format"); format != "" && v.get("format") == nil {
+	if format := h.text("libvirt_volume_default_format"); format != "" && v.get("format") == nil && !cdrom {
 		im.put(o, volumePath, "format", textNode(format), h.get("libvirt_volume_default_format"))
 	}
 	for _, k := range v.items {
-		im.volumeKey(o, k, at)
+		switch {
+		case !cdrom:
+			im.volumeKey(o, k, at)
+		case k.name == "image":
+			im.put(o, volumePath, "image", textNode(im.text(k, at+".image")), k)
+		case k.name == "capacity" || k.name == "format":
+			im.add(NotCarried, k, at+"."+k.name, "a CD-ROM is as its image is")
+		default:
+			im.volumeKey(o, k, at)
+		}
 	}
 	return o
 }
