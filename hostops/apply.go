@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,14 +61,29 @@ func (h *Host) hostSteps(ctx context.Context, steps []layerStep, want link.Want,
 		if err == nil {
 			continue
 		}
-		blamed := s.Link
-		for _, b := range want.Bridges {
-			if b.Name == s.Link || b.Name == s.Bridge || b.Device != "" && b.Device == s.Link {
-				blamed = b.Name
-			}
+		for _, name := range blamed(s, want) {
+			errs[name] = errors.Join(errs[name], err)
 		}
-		errs[blamed] = errors.Join(errs[blamed], err)
 	}
+}
+
+// blamed are the bridges that a step is about: the one that it names, else those that its link
+// joins to others. One that concerns no wanted bridge has its link's name.
+func blamed(s layerStep, want link.Want) []string {
+	var out []string
+	for _, b := range want.Bridges {
+		switch {
+		case b.Name == s.Bridge:
+			return []string{b.Name}
+		case s.Link == "":
+		case b.Name == s.Link, b.Device == s.Link, slices.Contains(b.Ways(), s.Link):
+			out = append(out, b.Name)
+		}
+	}
+	if out == nil {
+		return []string{s.Link}
+	}
+	return out
 }
 
 // linkStep carries out one step; a conflict is an error without any call.

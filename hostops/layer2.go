@@ -113,6 +113,17 @@ func (h have) joint(b link.Bridge, datapath string) link.Bridge {
 	return b
 }
 
+// ofSwitch reports whether a bridge is to be one of Open vSwitch. While that does not answer,
+// none can be made or deleted there: what is there already stays of its kind, with the guests
+// that it serves.
+func (h have) ofSwitch(name string, wanted bool) bool {
+	is := h.links.Links[name]
+	if h.switches.Down != nil && is.Ours() {
+		return is.Kind == link.KindSwitch
+	}
+	return wanted
+}
+
 // asItIs completes a bridge of a physnet that is no longer offered by what Open vSwitch has
 // of it.
 func (h have) asItIs(b link.Bridge) link.Bridge {
@@ -135,7 +146,7 @@ func layered(want link.Want, h have, datapath string) layerBatches {
 	steps := link.Plan(want, h.links)
 	switches := ovs.Plan(switched(want, h, steps, datapath), h.switches)
 	lower := link.Batch(steps)
-	plugs := map[string]link.Step{}
+	plugs := map[string]link.Step{} // with what puts the device into its bridge; alone they change nothing
 	before := slices.DeleteFunc(lower.Before, func(s link.Step) bool {
 		if s.Op == link.OpPlug && s.Loose {
 			plugs[s.Link] = s
@@ -143,6 +154,10 @@ func layered(want link.Want, h have, datapath string) layerBatches {
 		}
 		return false
 	})
+	linux := map[string]bool{}
+	for _, b := range want.Bridges {
+		linux[b.Name] = !b.Switch
+	}
 	stages := map[ovs.Stage][]layerStep{}
 	nodes := map[string]map[ovs.Stage][]layerStep{}
 	for _, s := range switches {
@@ -154,6 +169,9 @@ func layered(want link.Want, h have, datapath string) layerBatches {
 			step.Step = plugs[s.Port.Name]
 			delete(plugs, s.Port.Name)
 		}
+		if s.Op == ovs.OpDeleteBridge && linux[s.Bridge.Name] { // a Linux bridge is to have its name
+			s.Stage = ovs.StageFirst
+		}
 		if s.Node == "" {
 			stages[s.Stage] = append(stages[s.Stage], step)
 			continue
@@ -162,9 +180,6 @@ func layered(want link.Want, h have, datapath string) layerBatches {
 			nodes[s.Node] = map[ovs.Stage][]layerStep{}
 		}
 		nodes[s.Node][s.Stage] = append(nodes[s.Node][s.Stage], step)
-	}
-	for _, name := range slices.Sorted(maps.Keys(plugs)) {
-		before = append(before, plugs[name])
 	}
 	out := layerBatches{before: slices.Concat(stages[ovs.StageFirst], onlyLinks(before), stages[ovs.StageBridges]), nodes: map[string][]layerStep{},
 		after: slices.Concat(stages[ovs.StageRemovals], onlyLinks(lower.After))}
@@ -209,7 +224,7 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 		bridges[b.Name] = b
 		if mtu, ok := mtus[b.Name]; ok && b.Switch {
 			as := datapath
-			if has, ok := h.switches.Bridges[b.Name]; ok && as == "" {
+			if has, ok := h.switches.Bridges[b.Name]; ok && (as == "" || b.Adopt) { // frames pass in that one now
 				as = has.Datapath
 			}
 			out.Bridges = append(out.Bridges, ovs.Bridge{Physnet: b.Physnet, Name: b.Name, MAC: cmp.Or(b.MAC, link.BridgeMAC(h.links.Mesh, b.Physnet)),
@@ -217,7 +232,7 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 		}
 		ports := joints(b, h.links)
 		inner, outer := b.UplinkNames()
-		if alone := b.Alone(h.links); refused[b.Device] || refused[inner] || refused[outer] || refused[alone] {
+		if alone := b.Alone(h.links); refused.any(b.Name, b.Device, inner, outer, alone) {
 			out.Keep = append(out.Keep, inner, outer, b.Device, alone)
 			continue
 		}
@@ -229,7 +244,7 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 	for _, p := range want.Ports {
 		switch {
 		case !bridges[p.Bridge].Switch:
-		case refused[p.Peer] || refused[p.Tap]:
+		case refused.any("", p.Peer, p.Tap):
 			out.Keep = append(out.Keep, p.Peer)
 		default:
 			out.Ports = append(out.Ports, ovs.Port{Name: p.Peer, Bridge: p.Bridge, Adopt: p.Adopt,
@@ -239,15 +254,28 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 	return out
 }
 
+// refusals are the links that a plan has conflicts of, each with the bridge of ours that it
+// cannot join; empty: with none in particular. Several physnets may share a device.
+type refusals map[[2]string]bool
+
+// any reports whether one of the links cannot join a bridge.
+func (r refusals) any(bridge string, links ...string) bool {
+	return slices.ContainsFunc(links, func(name string) bool {
+		return name != "" && (r[[2]string{bridge, name}] || r[[2]string{"", name}])
+	})
+}
+
 // outcomes are the links that a plan has conflicts of, and those that it makes.
-func outcomes(steps []link.Step) (refused map[string]bool, made []string) {
-	refused = map[string]bool{}
+func outcomes(steps []link.Step) (refused refusals, made []string) {
+	refused = refusals{}
 	for _, s := range steps {
 		switch s.Op {
 		case link.OpConflict:
-			refused[s.Link] = true
+			refused[[2]string{s.Bridge, s.Link}] = true
 		case link.OpCreatePair:
 			made = append(made, s.Link, s.Peer)
+		case link.OpCreateVLAN, link.OpCreateVXLAN:
+			made = append(made, s.Link)
 		}
 	}
 	return refused, made

@@ -47,6 +47,8 @@ func TestLinksAndOpenVSwitchArePlannedInOneOrder(t *testing.T) {
 		return link.Port{Node: "n", Tap: "p-n-0-tap", Peer: "p-n-0" + suffix, MAC: "52:54:00:00:00:01", Bridge: "brtenks0"}
 	}
 	linux, own := link.Bridge{Physnet: "p1", Name: "brtenks0"}, link.Bridge{Physnet: "p1", Name: "brtenks0", Switch: true}
+	adopted := own
+	adopted.Adopt = true
 	on := func(b link.Bridge, device string, vlan int) link.Bridge {
 		b.Device, b.VLAN = device, vlan
 		return b
@@ -99,6 +101,28 @@ set port p-n-0-ovs in brtenks0`},
 		}, want: `close port p-n-0-ovs
 create pair p-n-0-ovs–p-n-0-tap in brtenks0
 set port p-n-0-ovs in brtenks0`},
+		{name: "a VLAN's link that is made anew is closed meanwhile", bridge: on(own, "eth1", 5), change: func(h *have) {
+			h.switches.Bridges["brtenks0"] = ovs.HasBridge{Name: "brtenks0", MAC: mac, Datapath: ovs.DatapathNetdev, MTU: 1500, Mark: ovs.Mark{Role: ovs.RoleBridge, Physnet: "p1"}}
+			h.switches.Ports["eth1.5"] = ovs.HasPort{Name: "eth1.5", Bridge: "brtenks0", Mark: ovs.Mark{Role: ovs.RoleUplink, Physnet: "p1"}}
+		}, want: `close port eth1.5
+create vlan eth1.5 of eth1 in brtenks0
+set port eth1.5 in brtenks0
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "a bridge gives its name to a Linux bridge first", bridge: linux, change: func(h *have) {
+			h.links.Links["brtenks0"] = link.Link{Name: "brtenks0", Kind: "tuntap", MTU: 1500}
+			h.switches.Bridges["brtenks0"] = ovs.HasBridge{Name: "brtenks0", MAC: mac, Datapath: ovs.DatapathNetdev, MTU: 1500, Mark: ovs.Mark{Role: ovs.RoleBridge, Physnet: "p1"}}
+		}, want: `delete bridge brtenks0
+create bridge brtenks0
+create pair p-n-0-br–p-n-0-tap in brtenks0`},
+		{name: "a bridge that is taken over keeps its datapath", bridge: adopted, change: func(h *have) {
+			h.links.Links["brtenks0"] = link.Link{Name: "brtenks0", Kind: "openvswitch", MTU: 1500}
+			h.switches.Bridges["brtenks0"] = ovs.HasBridge{Name: "brtenks0", Datapath: ovs.DatapathSystem}
+		}, want: "set bridge brtenks0 system " + mac + ` MTU 1500
+create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
+		{name: "an interface is left alone while nothing can be known", bridge: on(own, "eth1", 0), change: func(h *have) { h.switches = ovs.Have{Down: errors.New("down")} },
+			want: "create pair p-n-0-ovs–p-n-0-tap in brtenks0"},
 		{name: "what cannot be known is not touched", bridge: own, change: func(h *have) { h.switches = ovs.Have{Down: errors.New("down")} },
 			want: "create pair p-n-0-ovs–p-n-0-tap in brtenks0"},
 	} {
@@ -121,6 +145,56 @@ set port p-n-0-ovs in brtenks0`},
 				t.Errorf("plan (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+func TestAConflictOfOneVLANHoldsUpNoOtherOfTheDevice(t *testing.T) {
+	h := switchHost()
+	h.links.Links["own5"] = link.Link{Name: "own5", Kind: "vlan", Parent: "eth1", VLAN: 5, MTU: 1500}
+	h.links = annotated(h.links, h.switches, nil)
+	want := link.Want{}
+	for i, physnet := range []string{"p1", "p2"} {
+		want.Bridges = append(want.Bridges, h.joint(link.Bridge{Physnet: physnet, Name: link.BridgeName(i), Device: "eth1", VLAN: 5 + i, Switch: true}, ovs.DatapathNetdev))
+	}
+	b := layered(want, h, ovs.DatapathNetdev)
+	if got := inOrder(b); !strings.Contains(got, "set port eth1.6 in brtenks1") || strings.Contains(got, "set port eth1.5") {
+		t.Errorf("plan:\n%s", got)
+	}
+	for _, s := range b.before {
+		if s.Op == link.OpConflict && !cmp.Equal(blamed(s, want), []string{"brtenks0"}) {
+			t.Errorf("%v is about %v", s, blamed(s, want))
+		}
+	}
+	for name, bridges := range map[string][]string{"eth1": {"brtenks0", "brtenks1"}, "p-brtenks1-phy": {"brtenks1"}, "eth1.6": {"brtenks1"}, "brtenks0": {"brtenks0"}, "other": {"other"}} {
+		if got := blamed(layerStep{Step: link.Step{Op: link.OpUp, Link: name}}, want); !cmp.Equal(got, bridges) {
+			t.Errorf("a step of %s is about %v, want %v", name, got, bridges)
+		}
+	}
+}
+
+func TestBridgesStayOfTheirTypeWhileOpenVSwitchDoesNotAnswer(t *testing.T) {
+	k := newKernel()
+	a := placed("a", nil, "p1")
+	w := wanted(k, nil, a)
+	p, err := plan(w, present(k))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := carryOut(k, present(k), p)
+	w.ovs, w.datapath = true, ovs.DatapathNetdev
+	h.switches = ovs.Have{Down: errors.New("down")}
+	if p, err = plan(w, h); err != nil || len(p.before)+len(p.nodes)+len(p.after) > 0 {
+		t.Errorf("a Linux bridge with guests was not left alone: %v, %+v, %v, %v", p.before, p.nodes, p.after, err)
+	}
+	h.switches.Down = nil
+	if p, err = plan(w, h); err != nil || len(p.before) == 0 {
+		t.Errorf("nothing to do once it answers: %v", err)
+	}
+	l := h.links.Links["brtenks0"]
+	l.Kind = link.KindSwitch
+	h.links.Links["brtenks0"], h.switches.Down = l, errors.New("down")
+	if !h.ofSwitch("brtenks0", false) || h.ofSwitch("brtenks1", false) || !h.ofSwitch("brtenks1", true) {
+		t.Error("a bridge of Open vSwitch becomes another while that does not answer, or one that is not there is not as wanted")
 	}
 }
 

@@ -303,6 +303,22 @@ func TestIntegrationWhatOpenVSwitchLosesComesBack(t *testing.T) {
 	}
 }
 
+func TestIntegrationALinkOfAVLANThatIsMadeAnewIsOpenedAgain(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.pair("eth1", "eth1.far")
+	if err := netlink.LinkAdd(&netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "far5", ParentIndex: s.link("eth1.far").Attrs().Index}, VlanId: 5}); err != nil {
+		t.Skipf("this kernel has no VLAN links: %v", err)
+	}
+	must(t, netlink.LinkSetUp(s.link("far5")))
+	s.start(true, Physnet{Device: "eth1", VLAN: 5})
+	s.place(node("a", "p1"))
+	s.settled(1)
+	s.passes("p-a-0-tap", "far5", true)
+	must(t, netlink.LinkDel(s.link("eth1.5")))
+	s.settled(1)
+	s.passes("p-a-0-tap", "far5", true)
+}
+
 func TestIntegrationTheTypeOfBridgesChangesUnderRunningNodes(t *testing.T) {
 	s := newSwitchEnv(t)
 	s.pair("eth1", "eth1.far")

@@ -180,8 +180,9 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 	}
 	w.bridges = indices
 	w.vxlan, w.tunnels = h.cfg.VXLAN, snap.Tunnels(h.cfg.Hypervisor)
-	w.mtus = w.mtusIn(now.links)
 	h.mu.Lock()
+	w.lastMTUs = h.mtus
+	w.mtus = w.mtusIn(now.links)
 	h.mtus, h.exposed = w.mtus, w.exposed(now.links)
 	h.mu.Unlock()
 	return w

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
+	"tenks/raftfsm/state"
 )
 
 // bridge is that of a physnet which this host offers.
@@ -22,21 +24,45 @@ func (w want) bridge(physnet string) link.Bridge {
 	if as.VNI == 0 {
 		return b
 	}
-	b.Overlay = &link.Overlay{VNI: as.VNI, Local: w.vxlan.Address, Port: w.vxlan.Port}
+	b.Overlay = &link.Overlay{VNI: as.VNI, Local: usual(w.vxlan.Address), Port: w.vxlan.Port}
 	for _, t := range w.tunnels {
-		if t.Physnet == physnet && t.VNI == as.VNI {
-			b.Overlay.Remotes = append(b.Overlay.Remotes, link.Remote{Address: t.Address, Port: t.Port})
+		if t.Physnet == physnet && t.VNI == as.VNI && w.reaches(t) {
+			b.Overlay.Remotes = append(b.Overlay.Remotes, link.Remote{Address: usual(t.Address), Port: t.Port})
 		}
 	}
 	return b
 }
 
-// disagrees says which host has an overlay by another VNI; empty: none that has ports on it.
+// usual is an IP address in the form that the kernel's are compared in, whatever form a host
+// gave it in.
+func usual(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	return a.Unmap().String()
+}
+
+// reaches reports whether overlays of this host can have an end: one of their own family, at
+// another place.
+func (w want) reaches(t state.Tunnel) bool {
+	here, err := netip.ParseAddr(usual(w.vxlan.Address))
+	there, err2 := netip.ParseAddr(usual(t.Address))
+	return err == nil && err2 == nil && here.Is4() == there.Is4() && (here != there || w.vxlan.Port != t.Port)
+}
+
+// disagrees says which host has an overlay by another VNI, or where this one cannot send to;
+// empty: none that has ports on it.
 func (w want) disagrees(physnet string) string {
 	mine := w.physnets[physnet].VNI
 	for _, t := range w.tunnels {
-		if mine != 0 && t.Physnet == physnet && t.VNI != mine {
-			return fmt.Sprintf("its VNI is %d here and %d on %s: give vxlan one value in agent.yml of both", mine, t.VNI, cmp.Or(t.Name, t.Hypervisor))
+		who := cmp.Or(t.Name, t.Hypervisor)
+		switch {
+		case mine == 0 || t.Physnet != physnet:
+		case t.VNI != mine:
+			return fmt.Sprintf("its VNI is %d here and %d on %s: give vxlan one value in agent.yml of both", mine, t.VNI, who)
+		case !w.reaches(t):
+			return fmt.Sprintf("it ends at %s here and at %s on %s: give each host's own address, all of them IPv4 or all IPv6, as vxlan.address in agent.yml", w.vxlan, state.Endpoint{Address: t.Address, Port: t.Port}, who)
 		}
 	}
 	return ""
@@ -62,11 +88,20 @@ func unmapped(physnet string, have link.Have) link.Bridge {
 	return b
 }
 
+// lasting keeps the MTU of a bridge that is gone together with its device, so that neither
+// says one: in userspace, both are while ovs-vswitchd starts anew.
+func (w want) lasting(b link.Bridge, have link.Have) link.Bridge {
+	if b.MTU == 0 && b.Device != "" && have.Links[b.Device].MTU == 0 && have.Links[b.Name].MTU == 0 {
+		b.MTU = w.lastMTUs[b.Physnet]
+	}
+	return b
+}
+
 // mtusIn returns the MTU of each physnet that this host offers, or has ports of, in bytes.
 func (w want) mtusIn(have link.Have) map[string]int {
 	out := map[string]int{}
 	for physnet := range w.physnets {
-		out[physnet] = link.MTU(w.bridge(physnet), have)
+		out[physnet] = link.MTU(w.lasting(w.bridge(physnet), have), have)
 	}
 	for _, name := range have.Ours() {
 		l := have.Links[name]
@@ -126,15 +161,20 @@ func (h *Host) withMTUs(s driver.Spec) driver.Spec {
 	return withMTUs(s, h.mtus)
 }
 
-// PhysnetMTUs looks at what each physnet that this host offers takes, in bytes.
+// PhysnetMTUs is what each physnet that this host offers takes, in bytes, as the last pass found
+// it; it looks itself before the first one.
 func (h *Host) PhysnetMTUs(ctx context.Context) (map[string]int, error) {
-	have, err := h.cfg.Links.Observe(ctx)
-	if err != nil {
-		return nil, err
+	h.mu.Lock()
+	all := h.mtus
+	h.mu.Unlock()
+	if all == nil {
+		have, err := h.cfg.Links.Observe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = want{physnets: h.cfg.Physnets, vxlan: h.cfg.VXLAN, bridges: have.Indices()}.mtusIn(have)
 	}
-	indices := have.Indices()
-	w := want{physnets: h.cfg.Physnets, vxlan: h.cfg.VXLAN, bridges: indices}
-	all, out := w.mtusIn(have), map[string]int{}
+	out := map[string]int{}
 	for physnet := range h.cfg.Physnets {
 		out[physnet] = all[physnet]
 	}

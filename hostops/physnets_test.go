@@ -38,6 +38,49 @@ func TestOverlaysSendToHostsThatNameTheSameVNI(t *testing.T) {
 	}
 }
 
+func TestEndsOfOverlaysAreComparedInOneForm(t *testing.T) {
+	end := func(address string) state.Tunnel {
+		return state.Tunnel{Hypervisor: "h2", Name: "hv2", Physnet: "tenant", VNI: 5000, Address: address, Port: 4789}
+	}
+	w := wantedNets(end("2001:DB8:0::12"))
+	w.vxlan.Address = "2001:DB8::11"
+	want := &link.Overlay{VNI: 5000, Local: "2001:db8::11", Port: 4789, Remotes: []link.Remote{{Address: "2001:db8::12", Port: 4789}}}
+	if d := cmp.Diff(want, w.bridge("tenant").Overlay); d != "" {
+		t.Errorf("overlay (-want +got):\n%s", d)
+	}
+	if why := w.disagrees("tenant"); why != "" {
+		t.Errorf("disagreement %q", why)
+	}
+	for _, address := range []string{"192.0.2.12", "2001:db8::11", "::ffff:192.0.2.12"} {
+		w.tunnels = []state.Tunnel{end(address)}
+		if got := w.bridge("tenant").Overlay.Remotes; got != nil {
+			t.Errorf("%s: sends to %v", address, got)
+		}
+		if why := w.disagrees("tenant"); !strings.Contains(why, "on hv2: give each host's own address") {
+			t.Errorf("%s: disagreement %q", address, why)
+		}
+	}
+}
+
+func TestTheMTUStaysWhileABridgeAndItsDeviceAreGone(t *testing.T) {
+	w := want{physnets: map[string]Physnet{"flat": {Device: "br-ovs"}, "lab": {}, "set": {Device: "br-ovs", VLAN: 5, MTU: 1400}},
+		bridges: map[string]int{"flat": 0, "lab": 1, "set": 2}, lastMTUs: map[string]int{"flat": 9000, "lab": 4000, "set": 9000}}
+	gone := link.Link{Name: "br-ovs", Kind: link.KindSwitch} // in Open vSwitch's database only
+	back := gone
+	back.MTU = 8000
+	for _, c := range []struct {
+		device link.Link
+		want   map[string]int
+	}{
+		{gone, map[string]int{"flat": 9000, "lab": 1500, "set": 1400}},
+		{back, map[string]int{"flat": 8000, "lab": 1500, "set": 1400}},
+	} {
+		if d := cmp.Diff(c.want, w.mtusIn(link.Have{Links: map[string]link.Link{"br-ovs": c.device}})); d != "" {
+			t.Errorf("%+v (-want +got):\n%s", c.device, d)
+		}
+	}
+}
+
 func TestNodesOnAnOverlayWithTwoVNIsSayWhoHasWhich(t *testing.T) {
 	k := newKernel()
 	w := wanted(k, nil, placed("a", nil, "p1"))

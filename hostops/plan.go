@@ -43,8 +43,9 @@ type want struct {
 	// vxlan is where overlays end here, and tunnels where those of other hosts do.
 	vxlan   state.Endpoint
 	tunnels []state.Tunnel
-	// mtus are those of physnets here, in bytes; absent: the usual one.
-	mtus map[string]int
+	// mtus are those of physnets here, in bytes; absent: the usual one. lastMTUs are those of
+	// the last pass.
+	mtus, lastMTUs map[string]int
 	// drivers are those of this host.
 	drivers map[string]bool
 	// boots are the orders that hold for every boot, by node.
@@ -268,10 +269,14 @@ func (p *planner) layer2() link.Want {
 // offers stays as it is while nodes use it; without a name it does not exist.
 func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
 	if _, offered := p.want.physnets[physnet]; offered {
-		b = p.want.bridge(physnet)
-		b.Switch = p.want.ovs
+		b = p.want.lasting(p.want.bridge(physnet), p.have.links)
+		b.Switch = p.have.ofSwitch(b.Name, p.want.ovs)
 		p.adoptBridge(&b)
-		return p.have.joint(b, p.want.datapath), true
+		datapath := p.want.datapath
+		if has, ok := p.have.switches.Bridges[b.Name]; ok && b.Adopt {
+			datapath = has.Datapath
+		}
+		return p.have.joint(b, datapath), true
 	}
 	b = unmapped(physnet, p.have.links)
 	return p.have.joint(p.have.asItIs(b), p.have.switches.Bridges[b.Name].Datapath), false

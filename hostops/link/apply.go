@@ -270,7 +270,7 @@ func whence(a netlink.Addr) string {
 
 // usedByHost is an error if the host speaks IP on the device.
 func (h *Host) usedByHost(dev netlink.Link) error {
-	addrs, err := h.routes.AddrList(dev, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return h.routes.AddrList(dev, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}

@@ -1,10 +1,12 @@
 package link
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 	"pgregory.net/rapid"
 
 	"tenks/raftfsm/state"
@@ -79,6 +81,22 @@ func TestMarksOfOthersAreNotOurs(t *testing.T) {
 		"tenks:mesh:port:n:01", "tenks:mesh:future:x", "tenks:mesh:uplink:a:b", "tenks:mesh2:bridge:a", "my tenks:mesh:bridge:a"} {
 		if m, ok := parseMark("mesh", alias); ok {
 			t.Errorf("alias %q: got %+v, want none", alias, m)
+		}
+	}
+}
+
+func TestADumpThatWasInterruptedIsRepeated(t *testing.T) {
+	for interruptions, want := range map[int]error{0: nil, 4: nil, 5: netlink.ErrDumpInterrupted} {
+		calls := 0
+		got, err := whole(func() (int, error) {
+			calls++
+			if calls <= interruptions {
+				return calls, netlink.ErrDumpInterrupted
+			}
+			return calls, nil
+		})
+		if !errors.Is(err, want) || want == nil && got != interruptions+1 {
+			t.Errorf("%d interruptions: %d, %v", interruptions, got, err)
 		}
 	}
 }

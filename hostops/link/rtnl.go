@@ -207,16 +207,20 @@ func (r *rtnl) get(name string, index int) (netlink.Link, error) {
 
 // dump returns all links.
 func (r *rtnl) dump() ([]netlink.Link, error) {
+	return whole(func() ([]netlink.Link, error) {
+		return r.query(unix.NLM_F_DUMP, []nl.NetlinkRequestData{nl.NewIfInfomsg(unix.AF_UNSPEC)})
+	})
+}
+
+// whole repeats a dump that was not of one moment, because links came or went meanwhile.
+func whole[T any](dump func() (T, error)) (out T, err error) {
 	const attempts = 5
-	var links []netlink.Link
-	var err error
 	for range attempts {
-		links, err = r.query(unix.NLM_F_DUMP, []nl.NetlinkRequestData{nl.NewIfInfomsg(unix.AF_UNSPEC)})
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+		if out, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
 			break
 		}
 	}
-	return links, err
+	return out, err
 }
 
 func (r *rtnl) query(flags int, data []nl.NetlinkRequestData) ([]netlink.Link, error) {

@@ -134,7 +134,9 @@ func (r *rtnl) remotes(l *netlink.Vxlan) ([]Remote, error) {
 	// With this header, and not the one of neighbours, the kernel takes the index for a filter.
 	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
 	msg.Index = int32(l.Index)
-	msgs, err := r.execute(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, []nl.NetlinkRequestData{msg}, unix.RTM_NEWNEIGH)
+	msgs, err := whole(func() ([][]byte, error) {
+		return r.execute(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, []nl.NetlinkRequestData{msg}, unix.RTM_NEWNEIGH)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +181,7 @@ func parseRemote(m []byte, l *netlink.Vxlan) (Remote, bool) {
 
 // addresses returns the host's addresses by link.
 func (h *Host) addresses(links []netlink.Link) (map[string][]netip.Prefix, error) {
-	addrs, err := h.routes.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return h.routes.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("addresses: list: %w", err)
 	}
@@ -221,7 +223,7 @@ func (h *Host) observeUplinks(have Have, links []netlink.Link) error {
 	if !access {
 		return nil
 	}
-	vlans, err := h.routes.BridgeVlanList()
+	vlans, err := whole(h.routes.BridgeVlanList)
 	if err != nil {
 		return fmt.Errorf("bridge ports: list VLANs: %w", err)
 	}
@@ -249,7 +251,7 @@ func (h *Host) setAccess(l netlink.Link, vlan int) error {
 	if err := h.routes.BridgeVlanAdd(l, uint16(vlan), true, true, false, true); err != nil {
 		return fmt.Errorf("VLAN %d: %w", vlan, err)
 	}
-	vlans, err := h.routes.BridgeVlanList()
+	vlans, err := whole(h.routes.BridgeVlanList)
 	if err != nil {
 		return fmt.Errorf("list VLANs: %w", err)
 	}

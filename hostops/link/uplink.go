@@ -117,10 +117,15 @@ func (b Bridge) alone(device Link) string {
 
 // keepUplink leaves what joins a bridge to a device that is missing just now where it is.
 func (p *planner) keepUplink(b Bridge) {
-	inner, outer := b.UplinkNames()
-	for _, name := range []string{inner, outer, vxlanName(b.Name), vlanName(b.Device, b.VLAN)} {
+	for _, name := range b.Ways() {
 		p.claimed[name] = true
 	}
+}
+
+// Ways are the names of all links of ours that may join the bridge to others.
+func (b Bridge) Ways() []string {
+	inner, outer := b.UplinkNames()
+	return []string{inner, outer, vxlanName(b.Name), vlanName(b.Device, b.VLAN)}
 }
 
 // vlan wants the link of a device's VLAN in a bridge.

@@ -98,6 +98,9 @@ type agent struct {
 	toldOf atomic.Pointer[api.Seen]
 	// published says that the mesh knows what this host offers.
 	published atomic.Bool
+	// proposed is what the log last took of publish, and when. They belong to publish.
+	proposed   state.Hypervisor
+	proposedAt time.Time
 }
 
 // runOnce runs the agent until ctx ends, or the mesh goes on in another generation.

@@ -421,6 +421,38 @@ func (a *agent) publishAgain(t *testing.T) (written bool) {
 	return newer.Index() != snap.Index()
 }
 
+func TestWhatAnOlderPeerDoesNotShowIsNotPublishedAgainAndAgain(t *testing.T) {
+	c := newMesh(t)
+	c.Physnets = map[string]config.Physnet{"tenant": {VXLAN: 5000}}
+	a := part(t, c)
+	if !a.publishAgain(t) {
+		t.Fatal("nothing was published")
+	}
+	snap, _ := a.source.Snapshot()
+	old, ok := snap.Hypervisor(a.mesh.ID())
+	if !ok || len(old.PhysnetLinks) != 1 {
+		t.Fatalf("published: %+v", old)
+	}
+	shown := *old
+	shown.PhysnetLinks, shown.VXLAN = nil, state.Endpoint{}
+	if _, err := a.propose(t.Context(), "", state.PutHypervisor{Hypervisor: shown}); err != nil {
+		t.Fatal(err)
+	}
+	if a.publishAgain(t) {
+		t.Error("what the state does not show was published again at once")
+	}
+	a.proposedAt = a.proposedAt.Add(-tellAgain)
+	if !a.publishAgain(t) {
+		t.Error("it was never published again")
+	}
+	if got := a.toldMTUs(); len(got) != 1 {
+		t.Errorf("MTUs that the mesh was told: %v", got)
+	}
+	if err := a.mesh.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatAHostOffersIsPublishedOnlyWhenItChanges(t *testing.T) {
 	for name, change := range map[string]func(*config.Agent){
 		"a hypervisor": func(c *config.Agent) {

@@ -50,6 +50,7 @@ func (a *agent) physnetLinks(ctx context.Context) (links []state.PhysnetLink, ov
 	}
 	if err != nil {
 		a.log.WarnContext(ctx, "the MTUs of this host's physnets are not known", "err", err)
+		mtus = a.toldMTUs() // a look that failed is no reason to change the log
 	}
 	for _, name := range slices.Sorted(maps.Keys(physnets)) {
 		l := state.PhysnetLink{Physnet: name, VNI: physnets[name].VXLAN, MTU: mtus[name]}
@@ -61,6 +62,18 @@ func (a *agent) physnetLinks(ctx context.Context) (links []state.PhysnetLink, ov
 		}
 	}
 	return links, overlays
+}
+
+// toldMTUs are what the mesh was last told.
+func (a *agent) toldMTUs() map[string]int {
+	out := map[string]int{}
+	snap, _ := a.source.Snapshot()
+	if h, ok := snap.Hypervisor(a.mesh.ID()); ok {
+		for _, l := range h.PhysnetLinks {
+			out[l.Physnet] = l.MTU
+		}
+	}
+	return out
 }
 
 // userspace reports whether bridges that Tenks makes are switched in userspace.

@@ -23,6 +23,10 @@ const (
 	publishNow  = 30 * time.Second
 )
 
+// tellAgain is when what this host offers is proposed again although the log took it, and the
+// state does not show it.
+const tellAgain = 5 * time.Minute
+
 // driverPatience is how long an agent waits, from when it opened its drivers, before it
 // takes work without those that are busy: a libvirtd that has just started looks at
 // QEMU for several seconds first.
@@ -88,7 +92,15 @@ func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.H
 			return nil
 		}
 	}
+	// Where the state comes from a peer of an older version, it never shows what that does not
+	// know.
+	if _, there := snap.Hypervisor(h.ID); there && reflect.DeepEqual(a.proposed, h) && time.Since(a.proposedAt) < tellAgain {
+		return nil
+	}
 	_, err := a.propose(ctx, "", state.PutHypervisor{Hypervisor: h})
+	if err == nil {
+		a.proposed, a.proposedAt = h, time.Now()
+	}
 	return err
 }
 
