@@ -231,7 +231,11 @@ func TestIntegrationEachKindOfDeviceIsMappedUnmappedAndMappedAgain(t *testing.T)
 			s.reachesNone("p-a-0-tap", slices.DeleteFunc(slices.Clone(far), func(name string) bool { return name == device+".far" }))
 		}
 		s.removeNode("a")
-		eventually(t, 20*time.Second, "nothing left", func() bool { return cmp.Equal(before, s.traces()) })
+		eventually(t, 20*time.Second, "nothing left, and the state knows", func() bool {
+			snap, _ := s.state.Snapshot()
+			_, known := snap.Node("a")
+			return !known && cmp.Equal(before, s.traces())
+		})
 	}
 }
 
