@@ -266,6 +266,10 @@ func (im *importer) properties(v *value, o object) {
 	}
 	p := newObject()
 	for _, item := range v.items {
+		if item.kind == mapping { // such as root_device
+			p.set(item.name, same(item))
+			continue
+		}
 		p.set(item.name, textNode(im.text(item, "specs.ironic_config.properties."+item.name)))
 	}
 	if !p.empty() {

@@ -34,7 +34,31 @@ var ansibleOnly = map[string]string{
 	"ironic_virtualenv_path":                "Ansible's own: there is no virtualenv here",
 	"flavors_virtualenv_path":               "Ansible's own: there is no virtualenv here",
 	"libvirt_vm_default_uuid_deterministic": "UUIDs are random and kept",
+	"libvirt_vm_uri":                        "the URI is the agent's (uri in agent.yml)",
+	"tenks_ip_path":                         "no program is run to make links",
+	"ironic_python_upper_constraints_url":   "Ansible's own: no Python package is installed",
+	"flavors_python_upper_constraints_url":  "Ansible's own: no Python package is installed",
+	"ironic_nodes":                          roles,
+	"ironic_hypervisor":                     roles,
+	"ironic_deploy_kernel":                  roles,
+	"ironic_deploy_ramdisk":                 roles,
+	"ironic_interfaces":                     roles,
+	"flavors":                               roles,
+	"flavors_state":                         roles,
+	"libvirt_vms":                           domains,
+	"libvirt_vm_sudo":                       domains,
+	"libvirt_vm_script_env":                 domains,
+	"libvirt_vm_virsh_default_env":          domains,
+	"libvirt_vm_image_cache_path":           domains,
+	"libvirt_volume_default_type":           domains,
+	"libvirt_volume_default_device":         domains,
+	"libvirt_volume_default_images_path":    domains,
 }
+
+const (
+	roles   = "an argument of the tool's own roles, which its playbooks set from the other variables"
+	domains = "of the role that made domains, which is not used here: what a node type says counts"
+)
 
 // ansiblePrefixes are those of variables of Ansible itself, and of the roles that the tool
 // uses, which mean nothing here.
@@ -43,6 +67,8 @@ var ansiblePrefixes = []struct{ prefix, why string }{
 	{"libvirt_host_", "tenks host setup prepares hosts"},
 	{"wait_for_resources_", "Tenks asks Placement itself"},
 	{"vbmc_", "there is no vbmcd here"},
+	{"vbmcd_", "there is no vbmcd here"},
+	{"veth_pair_", roles},
 	{"sushy_", "there is no sushy-emulator here"},
 }
 
