@@ -185,17 +185,20 @@ type Host struct {
 	// work are the goroutines of power requests and reports.
 	work sync.WaitGroup
 
-	// mu guards chassis, and quarantine, mtus and exposed, which are what the last pass found.
+	// mu guards chassis, and quarantine, mtus, exposed and shared, which are what the last pass found.
 	mu         sync.Mutex
 	chassis    map[string]*Chassis
 	quarantine []Quarantined
 	mtus       map[string]int
 	exposed    []Exposed
+	shared     []SharedBridge
 
 	// What follows belongs to Pass.
 
 	// bridges is the index of each physnet's bridge as the store has it.
 	bridges map[string]int
+	// adopted are the addresses of bridges that were taken over, as the store has them.
+	adopted map[string]string
 	// trials are nodes whose last work failed.
 	trials map[string]trial
 	// unready says since when a node misses nothing but Config.Ready.
@@ -242,6 +245,9 @@ func (h *Host) load() error {
 		h.chassisNamed(uuid).memory = memory
 	}
 	if h.bridges, err = h.store.bridges(); err != nil {
+		return err
+	}
+	if h.adopted, err = h.store.adopted(); err != nil {
 		return err
 	}
 	if err := h.sweepMedia(); err != nil {

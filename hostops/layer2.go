@@ -61,6 +61,7 @@ func annotated(links link.Have, switches ovs.Have, remembered map[string]int) li
 		l.Name, l.Kind = name, link.KindSwitch
 		if b.Ours() {
 			l.Mark = link.Mark{Role: link.RoleBridge, Physnet: b.Mark.Physnet}
+			l.Shared = len(switches.Others(name)) > 0
 		}
 		links.Links[name] = l
 	}
@@ -107,7 +108,7 @@ func theirs(switches ovs.Have, bridge string) bool {
 // bridges of one datapath only.
 func (h have) joint(b link.Bridge, datapath string) link.Bridge {
 	device, ok := h.switches.Bridges[b.Device]
-	b.DeviceSwitch = ok && !device.Ours()
+	b.Datapath, b.DeviceSwitch = datapath, ok && !device.Ours()
 	b.Patched = b.Switch && b.DeviceSwitch && device.Datapath == datapath
 	b.Userspace = b.Switch && datapath == ovs.DatapathNetdev || b.DeviceSwitch && device.Datapath == ovs.DatapathNetdev
 	return b
@@ -115,10 +116,10 @@ func (h have) joint(b link.Bridge, datapath string) link.Bridge {
 
 // ofSwitch reports whether a bridge is to be one of Open vSwitch. While that does not answer,
 // none can be made or deleted there: what is there already stays of its kind, with the guests
-// that it serves.
+// that it serves. So does one that others have ports in: deleted, it would take those along.
 func (h have) ofSwitch(name string, wanted bool) bool {
 	is := h.links.Links[name]
-	if h.switches.Down != nil && is.Ours() {
+	if is.Ours() && (h.switches.Down != nil || h.links.Shared(name)) {
 		return is.Kind == link.KindSwitch
 	}
 	return wanted
@@ -142,9 +143,9 @@ func (h have) asItIs(b link.Bridge) link.Bridge {
 }
 
 // layered plans links and Open vSwitch together.
-func layered(want link.Want, h have, datapath string) layerBatches {
+func layered(want link.Want, h have) layerBatches {
 	steps := link.Plan(want, h.links)
-	switches := ovs.Plan(switched(want, h, steps, datapath), h.switches)
+	switches := ovs.Plan(switched(want, h, steps), h.switches)
 	lower := link.Batch(steps)
 	plugs := map[string]link.Step{} // with what puts the device into its bridge; alone they change nothing
 	before := slices.DeleteFunc(lower.Before, func(s link.Step) bool {
@@ -215,7 +216,7 @@ func bridgeOf(want link.Want, s ovs.Step) string {
 
 // switched is what there should be in Open vSwitch. What the links' plan could not decide
 // stays as it is.
-func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Want {
+func switched(want link.Want, h have, steps []link.Step) ovs.Want {
 	refused, anew := outcomes(steps)
 	out := ovs.Want{Anew: anew}
 	mtus := link.MTUs(want, h.links)
@@ -223,7 +224,7 @@ func switched(want link.Want, h have, steps []link.Step, datapath string) ovs.Wa
 	for _, b := range want.Bridges {
 		bridges[b.Name] = b
 		if mtu, ok := mtus[b.Name]; ok && b.Switch {
-			as := datapath
+			as := b.Datapath
 			if has, ok := h.switches.Bridges[b.Name]; ok && (as == "" || b.Adopt) { // frames pass in that one now
 				as = has.Datapath
 			}

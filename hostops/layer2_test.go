@@ -121,6 +121,12 @@ create pair p-n-0-br–p-n-0-tap in brtenks0`},
 		}, want: "set bridge brtenks0 system " + mac + ` MTU 1500
 create pair p-n-0-ovs–p-n-0-tap in brtenks0
 set port p-n-0-ovs in brtenks0`},
+		{name: "a bridge that others have ports in keeps its type", bridge: linux, change: func(h *have) {
+			h.links.Links["brtenks0"] = link.Link{Name: "brtenks0", Kind: "tuntap", MTU: 1500}
+			h.switches.Bridges["brtenks0"] = ovs.HasBridge{Name: "brtenks0", MAC: mac, Datapath: ovs.DatapathNetdev, MTU: 1500, Mark: ovs.Mark{Role: ovs.RoleBridge, Physnet: "p1"}}
+			h.switches.Ports["vnet7"] = ovs.HasPort{Name: "vnet7", Bridge: "brtenks0"}
+		}, want: `create pair p-n-0-ovs–p-n-0-tap in brtenks0
+set port p-n-0-ovs in brtenks0`},
 		{name: "an interface is left alone while nothing can be known", bridge: on(own, "eth1", 0), change: func(h *have) { h.switches = ovs.Have{Down: errors.New("down")} },
 			want: "create pair p-n-0-ovs–p-n-0-tap in brtenks0"},
 		{name: "what cannot be known is not touched", bridge: own, change: func(h *have) { h.switches = ovs.Have{Down: errors.New("down")} },
@@ -135,12 +141,13 @@ set port p-n-0-ovs in brtenks0`},
 				c.change(&h)
 			}
 			h.links = annotated(h.links, h.switches, nil)
+			c.bridge.Switch = h.ofSwitch(c.bridge.Name, c.bridge.Switch)
 			b := h.joint(c.bridge, datapath)
 			suffix := "-br"
 			if b.Switch {
 				suffix = "-ovs"
 			}
-			got := inOrder(layered(link.Want{Bridges: []link.Bridge{b}, Ports: []link.Port{port(suffix)}}, h, datapath))
+			got := inOrder(layered(link.Want{Bridges: []link.Bridge{b}, Ports: []link.Port{port(suffix)}}, h))
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Errorf("plan (-want +got):\n%s", d)
 			}
@@ -156,7 +163,7 @@ func TestAConflictOfOneVLANHoldsUpNoOtherOfTheDevice(t *testing.T) {
 	for i, physnet := range []string{"p1", "p2"} {
 		want.Bridges = append(want.Bridges, h.joint(link.Bridge{Physnet: physnet, Name: link.BridgeName(i), Device: "eth1", VLAN: 5 + i, Switch: true}, ovs.DatapathNetdev))
 	}
-	b := layered(want, h, ovs.DatapathNetdev)
+	b := layered(want, h)
 	if got := inOrder(b); !strings.Contains(got, "set port eth1.6 in brtenks1") || strings.Contains(got, "set port eth1.5") {
 		t.Errorf("plan:\n%s", got)
 	}
@@ -195,6 +202,29 @@ func TestBridgesStayOfTheirTypeWhileOpenVSwitchDoesNotAnswer(t *testing.T) {
 	h.links.Links["brtenks0"], h.switches.Down = l, errors.New("down")
 	if !h.ofSwitch("brtenks0", false) || h.ofSwitch("brtenks1", false) || !h.ofSwitch("brtenks1", true) {
 		t.Error("a bridge of Open vSwitch becomes another while that does not answer, or one that is not there is not as wanted")
+	}
+}
+
+func TestWhatJoinsABridgeOfOthersGuestsStays(t *testing.T) {
+	h := switchHost()
+	h.links.Links["brtenks0"] = link.Link{Name: "brtenks0", Kind: "openvswitch", MTU: 1500}
+	for name, in := range map[string]string{"p-brtenks0-ovs": "brtenks0", "p-brtenks0-phy": "br-lin"} {
+		h.links.Links[name] = link.Link{Name: name, Kind: "veth", MTU: 1500, Master: in, Mark: link.Mark{Role: link.RoleUplink, Physnet: "p1"}}
+	}
+	h.switches.Bridges["brtenks0"] = ovs.HasBridge{Name: "brtenks0", Mark: ovs.Mark{Role: ovs.RoleBridge, Physnet: "p1"}}
+	h.switches.Ports["p-brtenks0-ovs"] = ovs.HasPort{Name: "p-brtenks0-ovs", Bridge: "brtenks0", Mark: ovs.Mark{Role: ovs.RoleUplink, Physnet: "p1"}}
+	alone := h.switches.Ports
+	for _, others := range []string{"vnet7", ""} {
+		h.switches.Ports = maps.Clone(alone)
+		if others != "" {
+			h.switches.Ports[others] = ovs.HasPort{Name: others, Bridge: "brtenks0"}
+		}
+		now := have{links: annotated(h.links, h.switches, nil), switches: h.switches}
+		left := inOrder(layered(link.Want{}, now)) == ""
+		found := now.shared(nil, true)
+		if kept := others != ""; left != kept || (len(found) == 1 && strings.Contains(found[0].Problem, "vnet7")) != kept {
+			t.Errorf("with a port %q of others: all is left alone: %v; said: %v", others, left, found)
+		}
 	}
 }
 

@@ -87,6 +87,35 @@ func (p *planner) adoptBridge(b *link.Bridge) {
 			}
 		}
 	}
+	// The nodes that it was taken over with are gone; others are still told its address.
+	if mac, ok := p.want.adopted[b.Physnet]; ok {
+		b.Adopt, b.MAC = p.have.links.Links[b.Name].Ours(), mac
+	}
+}
+
+// adoptedMACs are the addresses of bridges that were taken over, by physnet: those of nodes that
+// are here, once their bridge is ours, and those remembered, as long as the bridge is there or a
+// node uses it.
+func adoptedMACs(remembered map[string]string, nodes []*state.Node, indices map[string]int, now link.Have) map[string]string {
+	out, used := map[string]string{}, map[string]bool{}
+	for _, n := range nodes {
+		for i, port := range n.Ports {
+			used[port.Physnet] = true
+			index, named := indices[port.Physnet]
+			l, ok := originLink(n, i)
+			if _, twice := out[port.Physnet]; ok && !twice && named && l.Bridge == link.BridgeName(index) && now.Links[l.Bridge].Ours() {
+				out[port.Physnet] = l.BridgeMAC
+			}
+		}
+	}
+	for physnet, mac := range remembered {
+		_, newer := out[physnet]
+		index, named := indices[physnet]
+		if !newer && named && !now.Taken(link.BridgeName(index)) && (used[physnet] || now.Links[link.BridgeName(index)].Ours()) {
+			out[physnet] = mac
+		}
+	}
+	return out
 }
 
 // origins are the indices of the bridges that nodes were in, by physnet.

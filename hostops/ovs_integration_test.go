@@ -491,7 +491,18 @@ func TestIntegrationWhatAnotherToolMadeInOpenVSwitchIsTakenOver(t *testing.T) {
 	if got := s.vsctl("get port p-old0-0-ovs tag external_ids:who external_ids:tenks-node"); got != "7\nme\na" {
 		t.Errorf("tag, and whose it is: %q", got)
 	}
+	s.pair("vnet7", "vnet7.far") // another guest of the tool's
+	s.vsctl("add-port brtenks4 vnet7")
 	s.removeNode("a")
+	eventually(t, 20*time.Second, "the node is gone", func() bool {
+		_, err := netlink.LinkByName("p-old0-0-tap")
+		return err != nil && len(s.host.Shared()) == 1
+	})
+	if got := s.vsctl("list-ports brtenks4"); got != "p-brtenks4-ovs\nvnet7" {
+		t.Errorf("ports of the bridge that another guest is in: %q", got)
+	}
+	s.passes("vnet7.far", "br-ovs.far", true)
+	s.vsctl("del-port vnet7")
 	eventually(t, 20*time.Second, "nothing left of it", func() bool {
 		return s.vsctl("list-br") == "br-ovs" && s.vsctl("list-ports br-ovs") == "ovs"
 	})

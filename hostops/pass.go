@@ -47,6 +47,7 @@ func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 		}
 	}
 	h.noteQuarantine(want, have)
+	h.noteShared(ctx, have.shared(p.links.Bridges, want.ovs))
 	found := h.find(want, have, p, out)
 	h.tend(ctx, found)
 	h.reports.offer(ctx, h, h.statuses(ctx, found))
@@ -179,6 +180,11 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 		h.bridges = indices
 	}
 	w.bridges = indices
+	w.adopted = adoptedMACs(h.adopted, nodes, indices, now.links)
+	if !maps.Equal(w.adopted, h.adopted) {
+		h.complain(ctx, "adopted bridges", h.store.putAdopted(w.adopted))
+		h.adopted = w.adopted
+	}
 	w.vxlan, w.tunnels = h.cfg.VXLAN, snap.Tunnels(h.cfg.Hypervisor)
 	h.mu.Lock()
 	w.lastMTUs = h.mtus

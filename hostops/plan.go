@@ -46,6 +46,8 @@ type want struct {
 	// mtus are those of physnets here, in bytes; absent: the usual one. lastMTUs are those of
 	// the last pass.
 	mtus, lastMTUs map[string]int
+	// adopted are the addresses of bridges that were taken over, by physnet.
+	adopted map[string]string
 	// drivers are those of this host.
 	drivers map[string]bool
 	// boots are the orders that hold for every boot, by node.
@@ -125,7 +127,7 @@ func plan(w want, h have) (program, error) {
 		return program{}, err
 	}
 	p.out.links = p.layer2()
-	b := layered(p.out.links, h, w.datapath)
+	b := layered(p.out.links, h)
 	p.out.before, p.steps, p.out.after = b.before, b.nodes, b.after
 	for _, n := range p.kept {
 		p.ensure(n)
@@ -279,6 +281,7 @@ func (p *planner) bridge(physnet string) (b link.Bridge, offered bool) {
 		return p.have.joint(b, datapath), true
 	}
 	b = unmapped(physnet, p.have.links)
+	p.adoptBridge(&b)
 	return p.have.joint(p.have.asItIs(b), p.have.switches.Bridges[b.Name].Datapath), false
 }
 

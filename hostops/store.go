@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -19,6 +18,8 @@ const rowVersion = 1
 var (
 	bucketChassis = []byte("chassis") // node UUID → row as JSON
 	bucketBridges = []byte("bridges") // physnet → index, in digits
+	bucketAdopted = []byte("adopted") // physnet → MAC address of a bridge that was taken over
+	bucketHost    = []byte("host")    // what is remembered of the host itself
 )
 
 // lockTimeout is how long another process may hold the file.
@@ -90,7 +91,9 @@ func openStore(path string) (*store, error) {
 		_, err := tx.CreateBucketIfNotExists(bucketChassis)
 		_, err2 := tx.CreateBucketIfNotExists(bucketBridges)
 		_, err3 := tx.CreateBucketIfNotExists(bucketMemory)
-		return errors.Join(err, err2, err3)
+		_, err4 := tx.CreateBucketIfNotExists(bucketAdopted)
+		_, err5 := tx.CreateBucketIfNotExists(bucketHost)
+		return errors.Join(err, err2, err3, err4, err5)
 	})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -139,44 +142,6 @@ func (s *store) drop(uuid string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("chassis %s: delete: %w", uuid, err)
-	}
-	return nil
-}
-
-func (s *store) bridges() (map[string]int, error) {
-	indices := map[string]int{}
-	err := s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketBridges).ForEach(func(physnet, value []byte) error {
-			i, err := strconv.Atoi(string(value))
-			if err != nil {
-				return fmt.Errorf("bridge of physnet %q: decode: %w", physnet, err)
-			}
-			indices[string(physnet)] = i
-			return nil
-		})
-	})
-	return indices, err
-}
-
-// putBridges replaces all indices.
-func (s *store) putBridges(indices map[string]int) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
-		if err := tx.DeleteBucket(bucketBridges); err != nil {
-			return err
-		}
-		b, err := tx.CreateBucket(bucketBridges)
-		if err != nil {
-			return err
-		}
-		for physnet, i := range indices {
-			if err := b.Put([]byte(physnet), []byte(strconv.Itoa(i))); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("bridges: write: %w", err)
 	}
 	return nil
 }

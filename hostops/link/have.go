@@ -41,6 +41,8 @@ type Link struct {
 	Filters bool
 	// Overlay is what a VXLAN link has; nil: it is none. Remotes, of ours, are sorted.
 	Overlay *Overlay
+	// Shared says that a bridge of Open vSwitch has ports that are not ours.
+	Shared bool
 	// Mark is what our alias says, or what is known of a link of ours without one.
 	// The zero value: foreign.
 	Mark Mark
@@ -71,6 +73,25 @@ func (h Have) holder(address string) string {
 		}
 	}
 	return ""
+}
+
+// Shared reports whether a bridge of ours has guests or networks of somebody else in it:
+// veths that are not ours and that Tenks did not plug in, or, of Open vSwitch, any port.
+func (h Have) Shared(bridge string) bool {
+	b := h.Links[bridge]
+	return b.Mark.Role == RoleBridge && (b.Shared || len(h.Others(bridge)) > 0)
+}
+
+// Others returns the veths in a Linux bridge that are not ours and that Tenks did not plug in,
+// sorted.
+func (h Have) Others(bridge string) []string {
+	b := h.Links[bridge]
+	if b.Kind != kindBridge {
+		return nil
+	}
+	return h.names(func(l Link) bool {
+		return l.Master == bridge && l.Kind == kindVeth && !l.Ours() && b.Mark.Device != l.Name
+	})
 }
 
 // Taken reports whether name is a link that is not ours.

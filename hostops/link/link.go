@@ -32,6 +32,8 @@ type Bridge struct {
 	// Userspace says that Open vSwitch reads frames of the bridge's links by packet(7), which
 	// they must be complete for.
 	Userspace bool
+	// Datapath is package ovs's affair: what Open vSwitch is to have the bridge with.
+	Datapath string
 	// VLAN is one of Device's, 1 to 4094, whose frames are the bridge's; 0: the untagged ones,
 	// and what no other VLAN link of the device takes.
 	VLAN int

@@ -372,9 +372,8 @@ func (p *planner) remove(node string, links ...Link) {
 // others, as long as they are in it.
 func (p *planner) shared() map[string]bool {
 	out := map[string]bool{}
-	for _, l := range p.have.Links {
-		b := p.have.Links[l.Master]
-		if l.Kind == kindVeth && !l.Ours() && b.Kind == kindBridge && b.Mark.Role == RoleBridge && b.Mark.Device != l.Name && !p.claimed[b.Name] {
+	for name, b := range p.have.Links {
+		if b.Mark.Role == RoleBridge && !p.claimed[name] && p.have.Shared(name) {
 			out[b.Mark.Physnet] = true
 		}
 	}

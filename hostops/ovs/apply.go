@@ -257,6 +257,11 @@ func (x *transaction) deleteBridge(name string) error {
 	if parseMark(x.mesh, b.ExternalIDs).Role == "" {
 		return errors.New("it is not ours")
 	}
+	for _, uuid := range b.Ports { // looked at again: somebody may have come since
+		if p := x.tables.ports[uuid]; p != nil && p.Name != name && parseMark(x.mesh, p.ExternalIDs).Role == "" {
+			return fmt.Errorf("port %s in it is not ours", p.Name)
+		}
+	}
 	root := &rootRow{UUID: x.tables.root.UUID}
 	return x.mutate(root, &root.Bridges, ovsdb.MutateOperationDelete, []string{b.UUID})
 }

@@ -61,6 +61,18 @@ func (h Have) Nodes() []string {
 	return slices.Sorted(maps.Keys(nodes))
 }
 
+// Others returns the ports in a bridge that are not ours, sorted, but for the bridge's own:
+// guests and networks of somebody else, which go with a bridge that is deleted.
+func (h Have) Others(bridge string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(h.Ports)) {
+		if p := h.Ports[name]; p.Bridge == bridge && name != bridge && !p.Ours() {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // Fault says why a wanted port does not carry frames although it is there as it should
 // be, or nil. A patch port carries them if both ends do.
 func (h Have) Fault(port string) error {

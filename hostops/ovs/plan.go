@@ -145,12 +145,25 @@ func (w Port) matches(h HasPort) bool {
 	return h.Bridge == w.Bridge && h.Kind == kind && h.Peer == w.Peer && h.Mark == w.Mark && tag
 }
 
+// shared are physnets whose bridge nobody wants any longer, and which has ports that are not
+// ours. It stays, with what joins it to others, as long as they are in it.
+func (p *planner) shared() map[string]bool {
+	out := map[string]bool{}
+	for name, b := range p.have.Bridges {
+		if b.Ours() && !p.claimed[name] && len(p.have.Others(name)) > 0 {
+			out[b.Mark.Physnet] = true
+		}
+	}
+	return out
+}
+
 // unwanted deletes what is ours and nobody claimed. Devices, and bridges that are none of
 // Open vSwitch's any longer, go first: their names may be wanted elsewhere.
 func (p *planner) unwanted() {
+	shared := p.shared()
 	for _, name := range slices.Sorted(maps.Keys(p.have.Ports)) {
 		h := p.have.Ports[name]
-		if !h.Ours() || p.claimed[name] {
+		if !h.Ours() || p.claimed[name] || h.Mark.Role != RolePort && shared[h.Mark.Physnet] {
 			continue
 		}
 		s := Step{Op: OpDeletePort, Stage: StageRemovals, Port: Port{Name: name, Bridge: h.Bridge}}
@@ -163,7 +176,7 @@ func (p *planner) unwanted() {
 		p.add(s)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.have.Bridges)) {
-		if h := p.have.Bridges[name]; h.Ours() && !p.claimed[name] {
+		if h := p.have.Bridges[name]; h.Ours() && !p.claimed[name] && !shared[h.Mark.Physnet] {
 			p.add(Step{Op: OpDeleteBridge, Stage: StageRemovals, Bridge: Bridge{Name: name, Physnet: h.Mark.Physnet}})
 		}
 	}

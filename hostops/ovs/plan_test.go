@@ -98,6 +98,12 @@ func TestPlan(t *testing.T) {
 			steps: "n1: close port p-a-0-ovs\nn1: set port p-a-0-ovs in brtenks0"},
 		{name: "takes everything down, devices first, bridges last", want: Want{}, have: has(plugged),
 			steps: "delete port eth1\nn1: delete port p-a-0-ovs\ndelete bridge brtenks0"},
+		{name: "leaves a bridge that others have ports in, with what joins it to others", want: Want{}, have: has(patched), drift: func(h *Have) {
+			h.Bridges["br-ex"] = HasBridge{Name: "br-ex"}
+			h.Ports["vnet7"] = HasPort{Name: "vnet7", Bridge: "brtenks0"}
+		}, steps: "n1: delete port p-a-0-ovs"},
+		{name: "leaves the device of such a bridge", want: Want{}, have: has(plugged),
+			drift: func(h *Have) { h.Ports["b0"] = HasPort{Name: "b0", Bridge: "brtenks0", Kind: "bond"} }, steps: "n1: delete port p-a-0-ovs"},
 		{name: "keeps what cannot be decided", want: Want{Bridges: oneNode().Bridges, Ports: oneNode().Ports, Keep: []string{"eth1"}}, have: has(plugged)},
 		{name: "leaves what others have", want: Want{}, have: Have{Bridges: map[string]HasBridge{"br-ex": {Name: "br-ex"}}, Ports: map[string]HasPort{"eth0": {Name: "eth0", Bridge: "br-ex"}}}},
 		{name: "refuses a bridge that others have, and its ports", want: oneNode(), have: Have{Bridges: map[string]HasBridge{"brtenks0": {Name: "brtenks0"}}},

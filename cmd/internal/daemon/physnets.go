@@ -31,6 +31,9 @@ func (a *agent) checkPhysnets() []api.Check {
 		out = append(out, api.Check{Name: "physnet " + e.Physnet, State: "error",
 			Detail: fmt.Sprintf("%s is a port of %s, and has %s: nobody reaches the host there", e.Device, e.Bridge, e.Addresses), Fix: e.Fix()})
 	}
+	for _, s := range a.host.Shared() {
+		out = append(out, api.Check{Name: "physnet " + s.Physnet, State: "warning", Detail: s.Problem, Fix: s.Fix()})
+	}
 	return out
 }
 
