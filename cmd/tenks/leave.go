@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tenks/cluster"
 	"tenks/cmd/internal/api"
+	"tenks/cmd/internal/client"
 	"tenks/cmd/internal/daemon"
 )
 
@@ -21,7 +23,8 @@ func (t *tool) leaveCommand() *cobra.Command {
 		Long: `Leave removes this peer from its mesh, stops its agent and removes its data
 directory. It is refused while nodes are on this host, or disks of nodes that the mesh
 has elsewhere. With --force they are deleted; what is placed here is made anew on
-others, with empty disks. Move nodes away with their disks before: tenks peer drain.`,
+others, with empty disks. Move nodes away with their disks before: tenks peer drain.
+The last peer leaves once no cluster is declared any longer; the mesh ends with it.`,
 		RunE: func(c *cobra.Command, _ []string) error { return t.leave(c.Context(), r) },
 	}
 	c.Flags().BoolVar(&r.Force, "force", false, "also if nodes are here: they are deleted, and made anew on other hosts")
@@ -62,6 +65,13 @@ const leaveTime = 2 * time.Minute
 // is removed is refused at once, and its vote with it.
 func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) error {
 	c := t.client()
+	peers, err := c.Peers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(peers) == 1 && peers[0].ID == id {
+		return endMesh(ctx, c, id, r)
+	}
 	self, err := c.Peer(ctx, id)
 	if err != nil {
 		return err
@@ -87,7 +97,7 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 			break
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("no other peer takes this one's place in the log after %s: see tenks raft list; where this is the last peer, tenks down", leaveTime)
+			return fmt.Errorf("no other peer takes this one's place in the log after %s: see tenks raft list", leaveTime)
 		}
 		progress.show("waiting for another peer to take this one's place in the log")
 		select {
@@ -102,4 +112,21 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 		return err
 	}
 	return c.RemovePeer(ctx, id, r)
+}
+
+// endMesh clears the host of the mesh's last peer. Its nodes have nowhere to be made anew,
+// and who enrolled them must take them out of Ironic: clusters are destroyed before.
+func endMesh(ctx context.Context, c *client.Client, id string, r api.PeerRequest) error {
+	clusters, err := c.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	if len(clusters) > 0 {
+		var names []string
+		for _, cl := range clusters {
+			names = append(names, cl.Name)
+		}
+		return fmt.Errorf("this is the last peer of its mesh, which has clusters: %s: tenks destroy CLUSTER --wait, then tenks leave", strings.Join(names, ", "))
+	}
+	return c.ClearHost(ctx, id, r.Force)
 }

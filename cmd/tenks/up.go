@@ -284,7 +284,7 @@ func (t *tool) down(ctx context.Context, r api.DestroyRequest, wait time.Duratio
 	b, err := os.ReadFile(p.Up)
 	if errors.Is(err, os.ErrNotExist) {
 		if cluster.Exists(p.Mesh) {
-			return fmt.Errorf("%s: this mesh was not made by tenks up: use tenks destroy CLUSTER", p.Dir)
+			return fmt.Errorf("%s: this mesh was not made by tenks up: tenks destroy CLUSTER --wait, then tenks leave", p.Dir)
 		}
 		fmt.Fprintln(t.out, "nothing is up")
 		return nil
