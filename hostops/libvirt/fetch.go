@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -26,81 +27,12 @@ import (
 )
 
 const (
-	// jobPatience is how long a caller waits for a job; the next call waits again.
-	jobPatience = 20 * time.Second
-	// fetchStall is how long a server of images may send nothing.
+	// fetchStall is how long a server of images may send less than fetchLeast, in bytes.
 	fetchStall = time.Minute
+	fetchLeast = 64 << 10
+	// fetchPart is after how many bytes it is looked at how much room is left.
+	fetchPart = 16 << 20
 )
-
-// jobs are what takes longer than a caller may wait: copies, checksums, fetches. One that many
-// ask for runs once. They end with the driver. It is safe for concurrent use.
-type jobs struct {
-	// start runs a function in the background, unless the driver is closed.
-	start func(do func()) bool
-	alive context.Context //nolint:containedctx // jobs live as long as the driver
-	// patience is jobPatience.
-	patience time.Duration
-
-	// mu guards what follows.
-	mu  sync.Mutex
-	all map[string]*job
-}
-
-type job struct {
-	done   chan struct{}
-	cancel context.CancelFunc
-	err    error
-}
-
-// run does what is named by key, or waits for it if it is under way. Errors: state.ErrBusy
-// while it is; the next call goes on waiting.
-func (j *jobs) run(ctx context.Context, key string, do func(ctx context.Context) error) error {
-	j.mu.Lock()
-	one := j.all[key]
-	if one == nil {
-		inner, cancel := context.WithCancel(j.alive)
-		one = &job{done: make(chan struct{}), cancel: cancel}
-		started := j.start(func() { // ends with the job, or with the driver
-			one.err = do(inner)
-			close(one.done)
-		})
-		if !started {
-			cancel()
-			j.mu.Unlock()
-			return fmt.Errorf("%s: the driver is being closed: %w", key, state.ErrBusy)
-		}
-		j.all[key] = one
-	}
-	j.mu.Unlock()
-	timer := time.NewTimer(j.patience)
-	defer timer.Stop()
-	select {
-	case <-one.done:
-	case <-timer.C:
-		return fmt.Errorf("%s: under way: %w", key, state.ErrBusy)
-	case <-ctx.Done():
-		return fmt.Errorf("%s: under way: %w", key, state.ErrBusy)
-	}
-	one.cancel()
-	j.mu.Lock()
-	if j.all[key] == one { // the first who hears of the end forgets it: a failure is tried again
-		delete(j.all, key)
-	}
-	j.mu.Unlock()
-	return one.err
-}
-
-// stop ends a job, and returns once it has ended.
-func (j *jobs) stop(key string) {
-	j.mu.Lock()
-	one := j.all[key]
-	delete(j.all, key)
-	j.mu.Unlock()
-	if one != nil {
-		one.cancel()
-		<-one.done
-	}
-}
 
 // isURL says whether an image is to be fetched.
 func isURL(image string) bool {
@@ -112,61 +44,152 @@ var unusualInName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 // fetchedDir is where images are that were fetched: in the pool, where QEMU gets to.
 func fetchedDir(pool string) string { return filepath.Join(pool, "images") }
 
-// fetchedPath is the file of a URL's image. The checksum is in its name: another content of
-// the same URL is another image.
-func fetchedPath(pool, url, checksum string) string {
-	sum := sha256.Sum256([]byte(url + " " + checksum))
-	name := unusualInName.ReplaceAllString(path.Base(url), "_")
+// fetchedPath is the file of the image at an address. The checksum is in its name: another content of
+// the same address is another image.
+func fetchedPath(pool, address, checksum string) string {
+	sum := sha256.Sum256([]byte(address + " " + checksum))
+	name := unusualInName.ReplaceAllString(path.Base(address), "_")
 	return filepath.Join(fetchedDir(pool), hex.EncodeToString(sum[:8])+"-"+name[max(0, len(name)-100):])
 }
 
-// fetchImage brings an image here, whole or not at all.
-func fetchImage(ctx context.Context, url, to string) error {
+// fetch is an image that is to be brought here.
+type fetch struct {
+	url, to string
+	// stall is how long its server may send less than fetchLeast.
+	stall time.Duration
+	// room is roomIn.
+	room func(dir string) (uint64, error)
+	tell telling
+}
+
+// image brings it here, whole or not at all.
+func (f fetch) image(ctx context.Context) error {
+	if err := f.get(ctx); err != nil {
+		return fmt.Errorf("image %s: %w", f.url, err)
+	}
+	return nil
+}
+
+func (f fetch) get(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(fetchStall, func() { cancel(fmt.Errorf("the server sent nothing for %s", fetchStall)) })
+	stall := time.AfterFunc(f.stall, func() { cancel(fmt.Errorf("the server sent next to nothing for %s", f.stall)) })
 	defer stall.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url, nil)
 	if err != nil {
-		return fmt.Errorf("image %s: %w", url, err)
+		return err
 	}
-	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // it is, below
+	req.Header.Set("Accept-Encoding", "identity") // its length is told then
+	resp, err := http.DefaultClient.Do(req)       //nolint:bodyclose // it is, below
 	if err != nil {
-		return fmt.Errorf("image: %w", errors.Join(context.Cause(ctx), err))
+		return errors.Join(context.Cause(ctx), notURL(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("image %s: the server says %s", url, resp.Status)
+		return fmt.Errorf("the server says %s", resp.Status)
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o711); err != nil { //nolint:gosec // QEMU's user gets through it
-		return fmt.Errorf("image %s: %w", url, err)
+	if _, err := f.fits(resp.ContentLength, 0); err != nil {
+		return err
 	}
-	f, err := os.OpenFile(unfinished(to), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644) //nolint:gosec // QEMU's user reads it
+	if err := os.MkdirAll(filepath.Dir(f.to), 0o711); err != nil { //nolint:gosec // QEMU's user gets through it
+		return err
+	}
+	err = f.save(ctx, resp, func() { stall.Reset(f.stall) })
+	if err == nil {
+		err = selfContained(unfinished(f.to))
+	}
+	if err == nil {
+		err = os.Rename(unfinished(f.to), f.to)
+	}
 	if err != nil {
-		return fmt.Errorf("image %s: %w", url, err)
+		return errors.Join(err, removeFile(unfinished(f.to)))
 	}
-	n, err := io.Copy(f, readerFunc(func(p []byte) (int, error) {
-		stall.Reset(fetchStall)
-		return resp.Body.Read(p)
-	}))
+	return nil
+}
+
+// fits says how many bytes of an image may come next, or why there is no room for all of it: it
+// is length bytes, of which so many are here; a length less than 0 is not known.
+func (f fetch) fits(length, here int64) (next int64, err error) {
+	dir := filepath.Dir(f.to)
+	room, err := f.room(dir)
+	if err != nil {
+		return 0, err
+	}
+	left := uint64(max(length-here, 0)) //nolint:gosec // it is no less than 0
+	switch {
+	case length >= 0 && left > room:
+		return 0, noRoom(left, room, dir)
+	case length < 0 && room == 0:
+		return 0, fmt.Errorf("after %s of it there is no room left where %s is: make room there, a reserve stays free", farText(here, 0), dir)
+	}
+	return int64(min(room, fetchPart)), nil //nolint:gosec // it is small
+}
+
+// save writes what the server sends to the unfinished file.
+func (f fetch) save(ctx context.Context, resp *http.Response, alive func()) error {
+	out, err := os.OpenFile(unfinished(f.to), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644) //nolint:gosec // QEMU's user reads it
+	if err != nil {
+		return err
+	}
+	n, err := f.receive(resp, out, alive)
 	switch cause := context.Cause(ctx); {
 	case err != nil && cause != nil:
 		err = cause // of what the read says
+	case errors.Is(err, io.ErrUnexpectedEOF) && resp.ContentLength >= 0:
+		err = fmt.Errorf("the server ended after %d of %d bytes", n, resp.ContentLength)
 	case err == nil && n == 0:
 		err = errors.New("it is empty")
 	case err == nil:
-		err = f.Sync()
+		err = out.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = selfContained(unfinished(to))
+	return errors.Join(err, out.Close())
+}
+
+// receive copies a part at a time: others fill the file system, too.
+func (f fetch) receive(resp *http.Response, out *os.File, alive func()) (int64, error) {
+	heard := 0
+	body := readerFunc(func(p []byte) (int, error) {
+		n, err := resp.Body.Read(p)
+		if heard += n; heard >= fetchLeast {
+			alive()
+			heard = 0
+		}
+		return n, err
+	})
+	var here int64
+	for {
+		next, err := f.fits(resp.ContentLength, here)
+		if err != nil {
+			return here, err
+		}
+		n, err := io.CopyN(out, body, max(next, 1)) // one more, to hear of the end
+		here += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return here, nil
+		case err != nil:
+			return here, err
+		}
+		f.tell(farText(here, resp.ContentLength))
 	}
-	if err == nil {
-		err = os.Rename(unfinished(to), to)
+}
+
+// farText says how much of an image is here; its length may be unknown.
+func farText(here, length int64) string {
+	text := sizeText(uint64(max(here, 0)))
+	if length > 0 {
+		text += " of " + sizeText(uint64(length))
 	}
-	if err != nil {
-		return fmt.Errorf("image %s: %w", url, errors.Join(err, removeFile(unfinished(to))))
+	return text
+}
+
+// notURL takes the address off an error, which names it twice otherwise.
+func notURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
 	}
-	return nil
+	return err
 }
 
 type readerFunc func(p []byte) (int, error)

@@ -30,14 +30,17 @@ func imageFile(pool, image, checksum string) string {
 // bring fetches an image to its file, if it is to be, and checks it.
 func (d *Driver) bring(ctx context.Context, image, file, checksum string) error {
 	if isURL(image) && !fileExists(file) {
-		if err := d.jobs.run(ctx, "fetch "+image+" to "+file, func(ctx context.Context) error { return fetchImage(ctx, image, file) }); err != nil {
+		err := d.jobs.run(ctx, "fetch "+image+" to "+file, func(ctx context.Context, tell telling) error {
+			return fetch{url: image, to: file, stall: fetchStall, room: roomIn, tell: tell}.image(ctx)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	if checksum == "" {
 		return nil
 	}
-	err := d.jobs.run(ctx, "check that "+file+" has "+checksum, func(ctx context.Context) error { return d.sums.check(ctx, file, checksum) })
+	err := d.jobs.run(ctx, "check that "+file+" has "+checksum, func(ctx context.Context, _ telling) error { return d.sums.check(ctx, file, checksum) })
 	if err != nil && !errors.Is(err, state.ErrBusy) && isURL(image) {
 		err = errors.Join(fmt.Errorf("%s: %w", image, err), removeFile(file)) // fetched anew the next time
 	}
@@ -66,10 +69,11 @@ func (d *Driver) makeFile(ctx context.Context, rec *record, i int) error {
 	if !one.Copy {
 		return makeVolume(ctx, one)
 	}
-	return d.jobs.run(ctx, copyKey(one.Path), func(ctx context.Context) error { return makeVolume(ctx, one) })
+	return d.jobs.run(ctx, copyKey(one.Path), func(ctx context.Context, _ telling) error { return makeVolume(ctx, one) })
 }
 
-func copyKey(path string) string { return "copy of an image to " + path }
+// copyKey names what copies something to a volume's file: an image, or what came from another host.
+func copyKey(path string) string { return "copy to " + path }
 
 // settleKept looks at a volume that is somebody's.
 func settleKept(v *volume) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
 	"libvirt.org/go/libvirtxml"
 
 	"tenks/hostops/driver"
@@ -164,7 +165,7 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 		if err := d.records.put(rec); err != nil {
 			return err
 		}
-		if err := errors.Join(moveIn(rec, l.Files), d.importTPM(rec)); err != nil {
+		if err := errors.Join(d.moveIn(ctx, rec, l.Files), d.importTPM(rec)); err != nil {
 			return fmt.Errorf("node %s: %w", spec.Name, err)
 		}
 		return d.importDomain(ctx, s, spec, rec, f)
@@ -172,8 +173,8 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 }
 
 // moveIn puts files from the stage into their places; those that are not in the stage
-// are there already.
-func moveIn(rec record, files []driver.File) error {
+// are there already. A pool of the operator's may be on another file system: the file is copied.
+func (d *Driver) moveIn(ctx context.Context, rec record, files []driver.File) error {
 	places := map[string]string{nvramName: nvramPath(rec)}
 	for _, v := range rec.Volumes {
 		places[v.Name] = v.Path
@@ -183,19 +184,19 @@ func moveIn(rec record, files []driver.File) error {
 		if !wanted || f.Name == nvramName && !rec.owns(place) {
 			continue // a volume that the node no longer has
 		}
-		err := os.Rename(filepath.Join(rec.Stage, f.Name), place)
+		from := filepath.Join(rec.Stage, f.Name)
+		err := os.Rename(from, place)
 		if errors.Is(err, os.ErrNotExist) && fileExists(place) {
 			continue
+		}
+		if errors.Is(err, unix.EXDEV) {
+			err = d.jobs.run(ctx, copyKey(place), func(ctx context.Context, tell telling) error { return placeFile(ctx, from, place, tell) })
 		}
 		if err != nil {
 			return err
 		}
 	}
-	dir, err := os.Open(rec.Pool)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(rec.Pool)
 }
 
 // note is the domain as it goes along, with what was put into its variables in the mark.

@@ -16,16 +16,6 @@ import (
 	"tenks/raftfsm/state"
 )
 
-// whole is a file's content.
-func whole(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // seen is what of a domain's XML a guest's operating system has seen.
 func (b *bench) seen(s driver.Spec) []string {
 	b.t.Helper()
@@ -41,7 +31,13 @@ func TestIntegrationLibvirtNodeMovesToAnotherLibvirtd(t *testing.T) {
 	}
 	s := node(1, 1)
 	s.Machine.BootMode = state.BootUEFI
-	s.Machine.Volumes = []state.Volume{{CapacityBytes: 64 << 20, Image: image}, {CapacityBytes: 32 << 20}}
+	// One volume is in a pool of the operator's on another file system.
+	far := elsewhere(t)
+	for _, b := range []*bench{from, to} {
+		dir := filepath.Join(far, filepath.Base(b.srv.Dir))
+		b.srv.Virsh(t, "pool-create-as", "far", "dir", "--target", dir, "--build")
+	}
+	s.Machine.Volumes = []state.Volume{{CapacityBytes: 64 << 20, Image: image}, {CapacityBytes: 32 << 20}, {CapacityBytes: 16 << 20, Pool: "far"}}
 	from.ensure(s)
 	from.power(s, state.ActionOn, state.BootNone)
 	if _, err := from.Luggage(t.Context(), s.UUID); err == nil {
@@ -59,9 +55,10 @@ func TestIntegrationLibvirtNodeMovesToAnotherLibvirtd(t *testing.T) {
 		names = append(names, f.Name)
 		contents[f.Name] = whole(t, f.Path)
 	}
-	if !slices.Equal(names, []string{"vol0", "vol1", "nvram"}) || l.Files[0].Image != image || l.Files[1].Image != "" {
+	if !slices.Equal(names, []string{"vol0", "vol1", "vol2", "nvram"}) || l.Files[0].Image != image || l.Files[1].Image != "" {
 		t.Fatalf("files %+v", l.Files)
 	}
+	contents["vol2"] = strings.Replace(contents["vol2"], "\x00\x00\x00\x00\x00", "other", 1)
 	contents["vol1"] = strings.Replace(contents["vol1"], "\x00\x00\x00\x00\x00", "guest", 1)
 
 	missing := s
@@ -95,8 +92,9 @@ func TestIntegrationLibvirtNodeMovesToAnotherLibvirtd(t *testing.T) {
 	to.ensure(s)
 	to.want(s, state.PowerOff, s.Digest())
 	pool := to.cfg.Options["pool_path"]
-	for name, path := range map[string]string{"vol0": "tk1vol0", "vol1": "tk1vol1", "nvram": "tk1_VARS.fd"} {
-		if whole(t, filepath.Join(pool, path)) != contents[name] {
+	for name, path := range map[string]string{"vol0": filepath.Join(pool, "tk1vol0"), "vol1": filepath.Join(pool, "tk1vol1"),
+		"vol2": filepath.Join(far, filepath.Base(to.srv.Dir), "tk1vol2"), "nvram": filepath.Join(pool, "tk1_VARS.fd")} {
+		if whole(t, path) != contents[name] {
 			t.Errorf("%s is not what it was", name)
 		}
 	}
@@ -110,6 +108,9 @@ func TestIntegrationLibvirtNodeMovesToAnotherLibvirtd(t *testing.T) {
 	to.power(s, state.ActionOn, state.BootNone)
 	to.want(s, state.PowerOn, s.Digest())
 	to.remove(s)
+	if left, _ := filepath.Glob(filepath.Join(far, "*", "*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
 	for _, b := range []*bench{from, to} {
 		if left := b.leftovers(); len(left) > 0 {
 			t.Errorf("left: %v", left)
