@@ -55,6 +55,7 @@ func (r *reader) checkSpecs(c Cluster, root *node) {
 		if _, ok := c.NodeTypes[s.Type]; !ok && s.Type != "" && typesKnown {
 			r.fault(at.at("type"), "no node type is named %s", quote(s.Type))
 		}
+		r.checkPaths(c, s, at, types)
 		if before := total; before <= maxNodes && before+s.Count > maxNodes {
 			r.fault(at.at("count"), "more than %d nodes in all", maxNodes)
 		}
@@ -68,6 +69,22 @@ func (r *reader) checkSpecs(c Cluster, root *node) {
 				r.fault(at, "the same as specs[%d] in line %d: raise the count of one instead", j, first.line)
 			}
 		}
+	}
+}
+
+// checkPaths wants nodes that have a file or device of their hypervisor as a disk to be on a
+// hypervisor each: there, it is one node's.
+func (r *reader) checkPaths(c Cluster, s Spec, at, types *node) {
+	if s.Count < 2 || s.Placement.Spread == "hypervisor" {
+		return
+	}
+	for i, v := range c.NodeTypes[s.Type].Volumes {
+		if v.Path == "" || v.CDROM() {
+			continue
+		}
+		path := types.at(s.Type, "volumes", i).at("path")
+		r.fault(at.at("count"), "%s (line %d) would be a disk of %d nodes: want count: 1, or placement: {spread: hypervisor}, and a hypervisor for each", quote(v.Path), path.line, s.Count)
+		return
 	}
 }
 

@@ -90,10 +90,17 @@ func (r *reader) checkVolumes(t NodeType, at *node) {
 		return
 	}
 	count := map[string]int{}
+	paths := map[string]*node{}
 	for i, v := range t.Volumes {
 		n := all.items[i]
 		if n.kind != mapping {
 			continue
+		}
+		if path, ok := n.get("path"); ok && v.Path != "" {
+			if first := paths[v.Path]; first != nil {
+				r.fault(path, "%s is the path of line %d already", quote(v.Path), first.line)
+			}
+			paths[v.Path] = path
 		}
 		r.checkVolume(t, v, n)
 		switch bus := busOf(t, v); bus {

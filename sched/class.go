@@ -15,6 +15,7 @@ import (
 type class struct {
 	demand
 	physnets []string
+	paths    []string
 	labels   []label
 	pool     state.AddressPool
 	// stretches are what each host has of the pool.
@@ -39,9 +40,9 @@ type demand struct {
 	shared string
 	// What is negative in a declaration needs nothing.
 	vcpus, memoryMB, diskBytes uint64
-	// allPhysnets and allLabels are the class's physnets and labels as one text, quoted
-	// so that no two lists have the same.
-	allPhysnets, allLabels string
+	// allPhysnets, allLabels and allPaths are the class's lists as one text each, quoted so that
+	// no two lists have the same.
+	allPhysnets, allLabels, allPaths string
 	// address is the one that the node's BMC has already, and allPool the pool that it is to
 	// get one of.
 	address, allPool string
@@ -62,10 +63,10 @@ type classes struct {
 }
 
 func (cs *classes) of(n *state.Node) *class {
-	labels := required(n)
+	labels, paths := required(n), pathsOf(n)
 	d := demand{cluster: n.Cluster, spec: n.Spec, byZone: n.Constraints.Spread == "zone", driver: n.Machine.Driver, arch: n.Machine.Arch(),
 		vcpus: uint64(max(n.Machine.VCPUs, 0)), memoryMB: n.Machine.MemoryMB, diskBytes: n.Machine.DiskBytes(),
-		allPhysnets: fmt.Sprintf("%q", n.Machine.Physnets), allLabels: fmt.Sprintf("%q", labels)}
+		allPhysnets: fmt.Sprintf("%q", n.Machine.Physnets), allLabels: fmt.Sprintf("%q", labels), allPaths: fmt.Sprintf("%q", paths)}
 	if !n.Machine.Own() {
 		d.shared = n.Machine.IronicDriver
 	}
@@ -73,7 +74,7 @@ func (cs *classes) of(n *state.Node) *class {
 	d.address, d.allPool, d.pinned = n.BMCAddress, pool.String(), n.Pinned()
 	c, ok := cs.all[d]
 	if !ok {
-		c = &class{demand: d, pool: pool, stretches: map[*host]*stretch{}, physnets: n.Machine.Physnets, labels: labels, counts: cs.spread(n)}
+		c = &class{demand: d, pool: pool, stretches: map[*host]*stretch{}, physnets: n.Machine.Physnets, labels: labels, paths: paths, counts: cs.spread(n)}
 		cs.all[d] = c
 	}
 	return c
@@ -86,6 +87,17 @@ func poolOf(n *state.Node) state.AddressPool {
 		return nil
 	}
 	return n.BMCPool
+}
+
+// pathsOf are the files and devices of its hypervisor that are a node's disks.
+func pathsOf(n *state.Node) []string {
+	var out []string
+	for _, v := range n.Machine.Volumes {
+		if v.Path != "" {
+			out = append(out, v.Path)
+		}
+	}
+	return out
 }
 
 // required returns the labels that a node asks for, by key.

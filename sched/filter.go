@@ -23,6 +23,7 @@ var filters = []struct {
 	{"vcpus", byVCPUs},
 	{"memory", byMemory},
 	{"disk", byDisk},
+	{"path", byPath},
 	{"bmc", byBMCPorts},
 	{"labels", byLabels},
 }
@@ -95,6 +96,16 @@ func byDisk(h *host, c *class) string {
 		return ""
 	}
 	return tooMuch(need>>30+min(need&(1<<30-1), 1), free>>30, limit>>30, " GiB")
+}
+
+// byPath: a file or device of the hypervisor's is the disk of one node at most.
+func byPath(h *host, c *class) string {
+	for _, path := range c.paths {
+		if other, taken := h.paths[path]; taken {
+			return fmt.Sprintf("%s is a disk of node %s", path, other)
+		}
+	}
+	return ""
 }
 
 // fits says why need does not fit beside used within limit.

@@ -12,6 +12,8 @@ type host struct {
 	// peer is nil for a hypervisor from before there were peers.
 	peer                       *state.Peer
 	vcpus, memoryMB, diskBytes uint64
+	// paths are files and devices of the host that are disks of nodes, and whose.
+	paths map[string]string
 	// ports are the BMC ports in use or reserved, and nextPort is the lowest that may be free.
 	ports    map[int]bool
 	nextPort int
@@ -28,7 +30,7 @@ func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 	known := &classes{all: map[demand]*class{}, counts: map[specKey]*spread{}}
 	taken := newAddresses(snap)
 	for _, h := range snap.Hypervisors() {
-		c := &host{Hypervisor: h, ports: map[int]bool{}, nextPort: h.BMC.First, prefixes: h.Prefixes(), addresses: taken}
+		c := &host{Hypervisor: h, paths: map[string]string{}, ports: map[int]bool{}, nextPort: h.BMC.First, prefixes: h.Prefixes(), addresses: taken}
 		c.peer, _ = snap.Peer(h.ID)
 		for _, p := range h.Reserved {
 			c.ports[p] = true
@@ -36,6 +38,7 @@ func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 		for _, n := range snap.NodesOn(h.ID) {
 			n = now.of(n)
 			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
+			c.hold(n)
 			c.ports[n.Placement.BMC.Port] = true
 			if !n.Moving() {
 				known.spread(n).add(c)
@@ -45,6 +48,7 @@ func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 		for _, n := range snap.MovingTo(h.ID) {
 			n = now.of(n)
 			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
+			c.hold(n)
 			c.ports[n.Move.BMC.Port] = true
 			known.spread(n).add(c)
 		}
@@ -59,10 +63,20 @@ func (h *host) count(vcpus, memoryMB, diskBytes uint64) {
 	h.diskBytes = plus(h.diskBytes, diskBytes)
 }
 
+// hold notes what of the host is a node's disks.
+func (h *host) hold(n *state.Node) {
+	for _, path := range pathsOf(n) {
+		if _, taken := h.paths[path]; !taken {
+			h.paths[path] = n.Name
+		}
+	}
+}
+
 // take promises a node of the class to a host that can take it, with its BMC's endpoint:
 // an address of its own, or at a certain port, if that is free there.
 func (h *host) take(c *class, n *state.Node, port int) state.NodePlacement {
 	h.count(c.vcpus, c.memoryMB, c.diskBytes)
+	h.hold(n)
 	out := state.NodePlacement{UUID: n.UUID, Hypervisor: h.ID, BMC: state.NoEndpoint(n.UUID)}
 	switch {
 	case c.pooled():

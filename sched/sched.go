@@ -26,7 +26,8 @@ func Place(snap *state.Snapshot, extra []*state.Node) Result {
 
 // PlaceAfter is Place once nodes that there are have been declared as those of changed are,
 // and those of removed, by UUID, are on their way out. A node that has a place and grows to
-// more than its host has, once those are gone, is refused, too.
+// more than its host has, once those are gone, is refused, too, and so is one that gets a file of
+// its host as a disk that is another's.
 func PlaceAfter(snap *state.Snapshot, changed []*state.Node, removed []string, extra []*state.Node) Result {
 	now := declared{}
 	for _, n := range changed {
@@ -40,7 +41,7 @@ func PlaceAfter(snap *state.Snapshot, changed []*state.Node, removed []string, e
 			now[uuid] = &gone
 		}
 	}
-	r.Refusals = append(overgrown(snap, now), r.Refusals...)
+	r.Refusals = slices.Concat(overgrown(snap, now), sharing(snap, now), r.Refusals)
 	return r
 }
 

@@ -58,6 +58,17 @@ func redfish(n *state.Node) { n.Machine.IronicDriver = state.ProtocolRedfish }
 
 func zone(z string) func(*state.Hypervisor) { return func(h *state.Hypervisor) { h.Zone = z } }
 
+// disk is one more, which is a file of the hypervisor's.
+func disk(path string) func(*state.Node) {
+	return func(n *state.Node) { n.Machine.Volumes = append(n.Machine.Volumes, state.Volume{Path: path}) }
+}
+
+func to(host string) func(*state.Node) {
+	return func(n *state.Node) {
+		n.Move = &state.Move{To: host, Start: 1, BMC: state.Endpoint{Address: "192.0.2.1", Port: 6239}}
+	}
+}
+
 // show is a result as text: name=host:port …, and who was refused.
 func show(snap *state.Snapshot, extra []*state.Node, r Result) string {
 	name := func(uuid string) string {
@@ -128,7 +139,11 @@ func TestEachFilterRefusesWithItsReason(t *testing.T) {
 		"disk overcommitted": {host: func(h *state.Hypervisor) { h.Overcommit.Disk = 2 }, node: func(n *state.Node) { n.Machine.Volumes[0].CapacityBytes = 200 << 30 }, want: ""},
 		"disk beyond counting": {host: func(h *state.Hypervisor) { h.Overcommit.Disk = math.Inf(1) },
 			node: func(n *state.Node) { n.Machine.Volumes[0].CapacityBytes = 1 << 62 }, want: ""},
-		"a range of one port": {host: func(h *state.Hypervisor) { h.BMC.Last = 6230 }, want: ""},
+		"a device that no node has":  {node: disk("/dev/sdb"), placed: []*state.Node{node("a", on("h1", 6230), disk("/dev/sdc"))}, want: ""},
+		"a device of another host's": {node: disk("/dev/sdb"), placed: []*state.Node{node("a", on("h0", 6230), disk("/dev/sdb"))}, want: ""},
+		"a device of another node's": {node: disk("/dev/sdb"), placed: []*state.Node{node("a", on("h1", 6230), disk("/dev/sdb"))}, want: "path: /dev/sdb is a disk of node a"},
+		"a device of one that comes": {node: disk("/dev/sdb"), placed: []*state.Node{node("a", on("h0", 6230), disk("/dev/sdb"), to("h1"))}, want: "path: /dev/sdb is a disk of node a"},
+		"a range of one port":        {host: func(h *state.Hypervisor) { h.BMC.Last = 6230 }, want: ""},
 		"the last port": {host: func(h *state.Hypervisor) { h.BMC.Last = 6231 },
 			placed: []*state.Node{node("a", on("h1", 6230))}, want: ""},
 		"no port left": {host: func(h *state.Hypervisor) { h.BMC.Last = 6231 },
@@ -214,6 +229,10 @@ func TestPlacesAreChosen(t *testing.T) {
 		"spread over hypervisors ignores zones": {
 			[]*state.Hypervisor{hypervisor("h1", zone("a")), hypervisor("h2", zone("a")), hypervisor("h3", zone("b"))},
 			[]*state.Node{node("tk0"), node("tk1"), node("tk2")}, nil, "tk0=h1:6230 tk1=h2:6230 tk2=h3:6230"},
+		"nodes with a device of their host get a host each": {
+			[]*state.Hypervisor{hypervisor("h1"), hypervisor("h2")},
+			[]*state.Node{node("tk0", disk("/dev/sdb")), node("tk1", disk("/dev/sdb")), node("tk2", disk("/dev/sdb"))}, nil,
+			"tk0=h1:6230 tk1=h2:6230 tk2 refused"},
 		"the lowest free port is taken, gaps too": {
 			[]*state.Hypervisor{hypervisor("h1")},
 			[]*state.Node{node("a", on("h1", 6230)), node("b", on("h1", 6232)), node("tk0"), node("tk1")}, nil,
@@ -376,5 +395,19 @@ func BenchmarkPlace(b *testing.B) {
 	snap := large(b)
 	for b.Loop() {
 		Place(snap, nil)
+	}
+}
+
+func TestANodeCannotGetADeviceThatIsAnothers(t *testing.T) {
+	snap := load(t, []*state.Hypervisor{hypervisor("h1"), hypervisor("h2")}, []*state.Node{node("a", on("h1", 6230), disk("/dev/sdb")),
+		node("b", on("h1", 6231)), node("c", on("h2", 6230)), node("old", on("h1", 6232), disk("/dev/sdc")), node("older", on("h1", 6233), disk("/dev/sdc"))})
+	b, c, old := node("b", on("h1", 6231), disk("/dev/sdb")), node("c", on("h2", 6230), disk("/dev/sdb")), node("old", on("h1", 6232), disk("/dev/sdc"))
+	got := PlaceAfter(snap, []*state.Node{b, c, old}, nil, nil)
+	want := Result{Refusals: []state.NodeRefusal{{UUID: "u-b", Reason: "node b cannot have /dev/sdb: on host-h1 it is a disk of node a"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := PlaceAfter(snap, []*state.Node{b}, []string{"u-a"}, nil); len(got.Refusals) > 0 {
+		t.Errorf("the other one goes: %+v", got)
 	}
 }

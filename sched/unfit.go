@@ -2,6 +2,8 @@ package sched
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"tenks/raftfsm/state"
 )
@@ -53,6 +55,33 @@ func overgrown(snap *state.Snapshot, now declared) []state.NodeRefusal {
 						n.Name, h.Name, r.filter, r.used, r.unit, r.most, r.unit)})
 					break
 				}
+			}
+		}
+	}
+	return out
+}
+
+// sharing says which nodes are declared from now on to have a disk that is another node's on
+// their host, by host and name. Nodes that nobody changes are not looked at.
+func sharing(snap *state.Snapshot, now declared) []state.NodeRefusal {
+	var out []state.NodeRefusal
+	for _, h := range snap.Hypervisors() {
+		owner := map[string]string{}
+		nodes := snap.NodesOn(h.ID)
+		for _, was := range nodes {
+			for _, path := range pathsOf(now.of(was)) {
+				owner[path] += " " + was.Name
+			}
+		}
+		for _, was := range nodes {
+			n := now.of(was)
+			for _, path := range pathsOf(n) {
+				others := slices.DeleteFunc(strings.Fields(owner[path]), func(name string) bool { return name == was.Name })
+				if len(others) == 0 || slices.Contains(pathsOf(was), path) {
+					continue
+				}
+				out = append(out, state.NodeRefusal{UUID: n.UUID, Reason: fmt.Sprintf("node %s cannot have %s: on %s it is a disk of node %s", n.Name, path, h.Name, strings.Join(others, ", "))})
+				break
 			}
 		}
 	}

@@ -103,3 +103,46 @@ func TestAFetchedImageIsSelfContained(t *testing.T) {
 		}
 	}
 }
+
+func TestADiskOfSomebodysIsOneNodesOnly(t *testing.T) {
+	dir := t.TempDir()
+	data, link, other := filepath.Join(dir, "data.img"), filepath.Join(dir, "by-id"), filepath.Join(dir, "other.img")
+	for _, path := range []string{data, other} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(data, link); err != nil {
+		t.Fatal(err)
+	}
+	having := func(name string, paths ...string) record {
+		r := record{UUID: name, Name: name, Volumes: []volume{{Path: "/pool/" + name + "vol0"}}}
+		for _, path := range paths {
+			r.Volumes = append(r.Volumes, volume{Path: path, Keep: true})
+		}
+		return r
+	}
+	for name, tt := range map[string]struct {
+		of, all []string
+		want    string
+	}{
+		"another":               {of: []string{other}, all: []string{data}},
+		"the same":              {of: []string{other, data}, all: []string{data}, want: data},
+		"by another name":       {of: []string{link}, all: []string{data}, want: link},
+		"one that is not there": {of: []string{"/dev/no-disk"}, all: []string{"/dev/no-disk"}, want: "/dev/no-disk"},
+		"none of somebody's":    {all: []string{data}},
+	} {
+		node, path := sharedDisk(having("tk1", tt.of...), []record{having("tk0", tt.all...)})
+		if path != tt.want || (node == "tk0") != (tt.want != "") {
+			t.Errorf("%s: %q of node %q, want %q", name, path, node, tt.want)
+		}
+	}
+	null, err := os.Stat("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zero, err := os.Stat("/dev/zero")
+	if err != nil || sameDisk(null, zero) || !sameDisk(null, null) {
+		t.Errorf("devices are not told apart: %v", err)
+	}
+}

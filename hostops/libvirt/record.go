@@ -195,6 +195,21 @@ func (r *records) list() map[string]record {
 	return maps.Clone(r.all)
 }
 
+// others are the records of other nodes, if the node has disks that are somebody's: nil otherwise.
+func (r *records) others(than record) []record {
+	if !slices.ContainsFunc(than.Volumes, func(v volume) bool { return v.Keep }) {
+		return nil
+	}
+	var out []record
+	all := r.list()
+	for _, uuid := range slices.Sorted(maps.Keys(all)) {
+		if uuid != than.UUID {
+			out = append(out, all[uuid])
+		}
+	}
+	return out
+}
+
 // put writes a record; it is on disk when put returns.
 func (r *records) put(one record) error {
 	if old, ok := r.get(one.UUID); ok && old.equal(one) {

@@ -3,11 +3,13 @@ package libvirt
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"libvirt.org/go/libvirtxml"
 
@@ -231,6 +233,36 @@ func (v volume) movable() error {
 		return fmt.Errorf("volume %s: is a difference to an image that this host fetched: only a node with copy: true moves: %w", v.Path, state.ErrUnsupported)
 	}
 	return nil
+}
+
+// sharedDisk finds a disk of a node that is somebody's, and another node's as well, perhaps by
+// another name; node is that one's name, and empty where there is none.
+func sharedDisk(of record, all []record) (node, path string) {
+	for _, v := range of.Volumes {
+		if !v.Keep {
+			continue
+		}
+		mine, _ := os.Stat(v.Path) // one that is not there is told later
+		for _, r := range all {
+			for _, o := range r.Volumes {
+				theirs, _ := os.Stat(o.Path)
+				if o.Path == v.Path || mine != nil && theirs != nil && sameDisk(mine, theirs) {
+					return r.Name, v.Path
+				}
+			}
+		}
+	}
+	return "", ""
+}
+
+// sameDisk reports whether two files are one, or stand for the same device.
+func sameDisk(a, b os.FileInfo) bool {
+	if os.SameFile(a, b) {
+		return true
+	}
+	x, ok := a.Sys().(*syscall.Stat_t)
+	y, too := b.Sys().(*syscall.Stat_t)
+	return ok && too && a.Mode()&b.Mode()&os.ModeDevice != 0 && a.Mode().Type() == b.Mode().Type() && x.Rdev == y.Rdev
 }
 
 func imageText(image string) string {

@@ -22,13 +22,15 @@ func flavors(c config.Cluster) []state.Flavor {
 }
 
 // rootGB is the size of a flavor's root disk in GiB: what the file says, or that of the first
-// volume. It is rounded down, because Ironic makes a partition that large on the disk.
+// volume that is a disk. It is rounded down, because Ironic makes a partition that large on the
+// disk; Placement does not look at it.
 func rootGB(f config.Flavor, t config.NodeType) int {
-	switch {
-	case f.DiskGB != nil:
+	if f.DiskGB != nil {
 		return *f.DiskGB
-	case len(t.Volumes) == 0:
+	}
+	i := slices.IndexFunc(t.Volumes, func(v config.Volume) bool { return !v.CDROM() })
+	if i < 0 {
 		return 0
 	}
-	return max(1, int(t.Volumes[0].Capacity>>30)) //nolint:gosec // the largest volume has 2^28 GiB
+	return max(1, int(t.Volumes[i].Capacity>>30)) //nolint:gosec // the largest volume has 2^28 GiB
 }

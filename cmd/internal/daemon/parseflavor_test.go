@@ -20,6 +20,7 @@ node_types:
   two: {memory_mb: 4096, vcpus: 2, volumes: [{capacity: 20GB}, {capacity: 100GiB}]}
   small: {memory_mb: 512, vcpus: 1, volumes: [{capacity: 100MiB}]}
   none: {memory_mb: 1024, vcpus: 1}
+  media: {memory_mb: 1024, vcpus: 1, volumes: [{device: cdrom, image: /a.iso}, {capacity: 20GiB}]}
 wait_for_placement: true
 nova_flavors:
 `
@@ -31,6 +32,8 @@ nova_flavors:
 			state.Flavor{Name: "a.b", ResourceClass: "a.b", NodeType: "two", MemoryMB: 4096, VCPUs: 2, DiskGB: 18}},
 		"at least one": {"{resource_class: a, node_type: small, name: b}",
 			state.Flavor{Name: "b", ResourceClass: "a", NodeType: "small", MemoryMB: 512, VCPUs: 1, DiskGB: 1}},
+		"a CD-ROM is no disk": {"{resource_class: a, node_type: media}",
+			state.Flavor{Name: "a", ResourceClass: "a", NodeType: "media", MemoryMB: 1024, VCPUs: 1, DiskGB: 20}},
 		"no disk": {"{resource_class: a, node_type: none}",
 			state.Flavor{Name: "a", ResourceClass: "a", NodeType: "none", MemoryMB: 1024, VCPUs: 1}},
 		"as declared": {"{resource_class: a, node_type: two, disk_gb: 100, ephemeral_gb: 10, swap_mb: 512, required_traits: [CUSTOM_A], forbidden_traits: [CUSTOM_B], custom_specs: {x: 1}}",
