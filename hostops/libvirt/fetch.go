@@ -80,7 +80,7 @@ func (f fetch) get(ctx context.Context) error {
 		return err
 	}
 	req.Header.Set("Accept-Encoding", "identity") // its length is told then
-	resp, err := http.DefaultClient.Do(req)       //nolint:bodyclose // it is, below
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return errors.Join(context.Cause(ctx), notURL(err))
 	}
