@@ -2,10 +2,12 @@ package config
 
 import "strings"
 
-// Bounds of disks on a bus: sda and sdb are the BMC's drives, and IDE has two channels of two.
+// Bounds of disks on a bus: sda and sdb are the BMC's drives, IDE has two channels of two, and
+// each NVMe disk is a PCI device.
 const (
-	maxSD  = 24
-	maxIDE = 4
+	maxSD   = 24
+	maxIDE  = 4
+	maxNVMe = 16
 )
 
 // checkHardware has the rules between the keys of a node type that say what the machine is
@@ -108,6 +110,8 @@ func (r *reader) checkVolumes(t NodeType, at *node) {
 			count["vd"]++
 		case "ide":
 			count["hd"]++
+		case "nvme":
+			count["nvme"]++
 		default:
 			count["sd"]++
 		}
@@ -117,6 +121,9 @@ func (r *reader) checkVolumes(t NodeType, at *node) {
 	}
 	if count["hd"] > maxIDE {
 		r.fault(all, "%d volumes on ide: at most %d", count["hd"], maxIDE)
+	}
+	if count["nvme"] > maxNVMe {
+		r.fault(all, "%d volumes on nvme: at most %d", count["nvme"], maxNVMe)
 	}
 }
 
@@ -174,8 +181,8 @@ func (r *reader) checkBus(t NodeType, v Volume, n *node) {
 	if !own {
 		at = n
 	}
-	if v.CDROM() && bus == "virtio" {
-		r.fault(at, "a CD-ROM has no bus virtio: take sata or scsi")
+	if v.CDROM() && (bus == "virtio" || bus == "nvme") {
+		r.fault(at, "a CD-ROM has no bus %s: take sata or scsi", bus)
 	}
 	if bus == "ide" && !oldPC(t.MachineType) {
 		r.fault(at, "only machine: pc has bus ide")

@@ -73,11 +73,10 @@ const maxOverlay = 64 << 10
 
 // Words that keys of the machine take.
 var (
-	diskBuses  = []string{"virtio", "scsi", "sata", "ide", "usb"}
+	diskBuses  = []string{"virtio", "scsi", "sata", "ide", "usb", "nvme"}
 	diskCaches = []string{"none", "writeback", "writethrough", "directsync", "unsafe"}
 	nicModels  = []string{"virtio", "e1000", "e1000e", "igb", "rtl8139", "vmxnet3", "pcnet", "ne2k_pci",
 		"virtio-transitional", "virtio-non-transitional"}
-	noNVMe = map[string]string{"nvme": "virtio or scsi"}
 )
 
 var (
@@ -152,7 +151,7 @@ func hardware() []field[NodeType] {
 		opt("clock_offset", "What the hardware clock has. Absent: utc.",
 			func(t *NodeType) *string { return &t.ClockOffset }, choice([]string{"utc", "localtime"}, nil)),
 		opt("disk_bus", "Bus of the disks that do not name their own. Absent: virtio.",
-			func(t *NodeType) *string { return &t.DiskBus }, choice(diskBuses, noNVMe)),
+			func(t *NodeType) *string { return &t.DiskBus }, choice(diskBuses, nil)),
 		opt("disk_cache", "Caching of the disks that do not name their own; unsafe: the fastest, and a crash of the host may cost data.",
 			func(t *NodeType) *string { return &t.DiskCache }, choice(diskCaches, nil)),
 		opt("nic_model", "Model of the ports. Absent: virtio.",
@@ -225,7 +224,7 @@ func volume() shape[Volume] {
 		opt("format", "Format of the volume. Absent: raw, and qcow2 where there is an image.",
 			func(v *Volume) *string { return &v.Format }, choice([]string{"raw", "qcow2"}, map[string]string{"vmdk": "raw or qcow2"})),
 		opt("bus", "Bus. Absent: that of the type.",
-			func(v *Volume) *string { return &v.Bus }, choice(diskBuses, noNVMe)),
+			func(v *Volume) *string { return &v.Bus }, choice(diskBuses, nil)),
 		opt("cache", "Caching. Absent: that of the type.",
 			func(v *Volume) *string { return &v.Cache }, choice(diskCaches, nil)),
 		opt("discard", "What becomes of blocks that the guest discards. Absent: unmap.",

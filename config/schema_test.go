@@ -42,6 +42,7 @@ var beyondSchema = map[string]string{
 	"root-device-twice":            "one key in two places",
 	"named-nodes-twice":            "compares nodes of several specs",
 	"prefix-uuid":                  "depends on the numbers that follow the prefix",
+	"machine-bus-nvme":             "which bus a volume is on is only known with its type",
 	"machine-path-shared":          "a type is only looked at again where specs name it",
 	"stop-after-short":             "times are only compared once their unit is applied",
 	"spec-twice":                   "equality but for the count",

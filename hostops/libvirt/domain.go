@@ -122,6 +122,9 @@ func (b blueprint) addDisks(d *libvirtxml.Domain) {
 			Target: &libvirtxml.DomainDiskTarget{Dev: l.next(v.bus()), Bus: v.bus()},
 			Serial: v.Serial, WWN: v.WWN,
 		}
+		if v.bus() == busNVMe {
+			k.Serial = "" // it is the controller's
+		}
 		if v.Block {
 			k.Source = &libvirtxml.DomainDiskSource{Block: &libvirtxml.DomainDiskSourceBlock{Dev: v.Path}}
 		}
@@ -238,9 +241,9 @@ func carryControllers(want, old []libvirtxml.DomainController) []libvirtxml.Doma
 	if len(old) == 0 {
 		return want
 	}
-	out := slices.Clone(old)
+	out := carryNVMe(want, old)
 	for _, w := range want {
-		if !slices.ContainsFunc(old, func(o libvirtxml.DomainController) bool { return o.Type == w.Type }) {
+		if !slices.ContainsFunc(old, func(o libvirtxml.DomainController) bool { return sameController(o, w) }) {
 			out = append(out, w)
 		}
 	}

@@ -51,10 +51,12 @@ func TestDomainXML(t *testing.T) {
 		BIOS: map[string]string{driver.BIOSVirtualization: "Disabled", driver.BIOSLogicalProc: "Disabled", driver.BIOSSerial: "Disabled", driver.BIOSBootTimeout: "7"}}
 	jumbo := spec()
 	jumbo.Ports[1].MTU = 9000
+	nvme := spec()
+	nvme.Machine.Volumes = []state.Volume{{CapacityBytes: 1 << 30, Bus: "nvme"}, {CapacityBytes: 2 << 30}, {CapacityBytes: 3 << 30, Bus: "nvme", Serial: "S-1"}}
 	kvm := blueprintOf(spec())
 	kvm.DomainType = domainKVM
 	for name, b := range map[string]blueprint{"bios": blueprintOf(spec()), "uefi": blueprintOf(uefi), "pxe": blueprintOf(pxe),
-		"setup": blueprintOf(setup), "changed": blueprintOf(changed), "bare": blueprintOf(bare), "kvm": kvm, "mtu": blueprintOf(jumbo)} {
+		"setup": blueprintOf(setup), "changed": blueprintOf(changed), "bare": blueprintOf(bare), "kvm": kvm, "mtu": blueprintOf(jumbo), "nvme": blueprintOf(nvme)} {
 		t.Run(name, func(t *testing.T) {
 			got, err := build(t, b, nil).Marshal()
 			if err != nil {

@@ -109,11 +109,6 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 	})
 }
 
-// versionText writes libvirt's major * 1,000,000 + minor * 1,000 + release.
-func versionText(v uint32) string {
-	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1000%1000, v%1000)
-}
-
 // diskOf returns the size of the file system that has, or will have, a path.
 func diskOf(path string) uint64 {
 	for {

@@ -122,6 +122,9 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 	if err := placeVolumes(s, rec.Volumes); err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
+	if err := checkNVMe(rec.Volumes, s.conn.GetLibVersion); err != nil {
+		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
+	}
 	if other, path := sharedDisk(rec, d.records.others(rec)); other != "" {
 		return record{}, fmt.Errorf("node %s: %s is a disk of node %s: two guests that write to it destroy what is on it", spec.Name, path, other)
 	}

@@ -22,6 +22,7 @@ const (
 	busVirtio    = "virtio"
 	busSCSI      = "scsi"
 	busSATA      = "sata"
+	busNVMe      = "nvme"
 	cpuMaximum   = "maximum"
 	cpuHost      = "host-passthrough"
 	discardUnmap = "unmap"
@@ -78,7 +79,7 @@ func cpuDefault(domainType string) string {
 }
 
 // letters gives disks names, by bus: those of SCSI, SATA and USB follow the BMC's drives.
-type letters struct{ vd, sd, hd int }
+type letters struct{ vd, sd, hd, nvme int }
 
 func (l *letters) next(bus string) string {
 	letter := func(prefix string, n *int, from int) string {
@@ -90,6 +91,9 @@ func (l *letters) next(bus string) string {
 		return letter("vd", &l.vd, 0)
 	case "ide":
 		return letter("hd", &l.hd, 0)
+	case busNVMe: // a controller each, with one namespace
+		l.nvme++
+		return nvmeDev(l.nvme - 1)
 	}
 	return letter("sd", &l.sd, 2)
 }
@@ -118,6 +122,7 @@ func (b blueprint) equip(d *libvirtxml.Domain) {
 		index := uint(0)
 		d.Devices.Controllers = append(d.Devices.Controllers, libvirtxml.DomainController{Type: "scsi", Index: &index, Model: "virtio-scsi"})
 	}
+	d.Devices.Controllers = append(d.Devices.Controllers, nvmeControllers(b.Volumes, b.Spec.UUID)...)
 	b.addScreen(d)
 	if h.GuestAgent {
 		d.Devices.Channels = append(d.Devices.Channels, libvirtxml.DomainChannel{
