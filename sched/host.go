@@ -36,7 +36,9 @@ func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 			c.ports[p] = true
 		}
 		for _, n := range snap.NodesOn(h.ID) {
-			n = now.of(n)
+			if n = now.of(n); n.Placement == nil {
+				continue // it is made anew, here or elsewhere
+			}
 			c.count(uint64(max(n.Machine.VCPUs, 0)), n.Machine.MemoryMB, n.Machine.DiskBytes())
 			c.hold(n)
 			c.ports[n.Placement.BMC.Port] = true

@@ -25,9 +25,10 @@ func Place(snap *state.Snapshot, extra []*state.Node) Result {
 }
 
 // PlaceAfter is Place once nodes that there are have been declared as those of changed are,
-// and those of removed, by UUID, are on their way out. A node that has a place and grows to
-// more than its host has, once those are gone, is refused, too, and so is one that gets a file of
-// its host as a disk that is another's.
+// and those of removed, by UUID, are on their way out; what is made anew has no placement in
+// changed. Refused, too, are a node that has a place and grows to more than its host has, once
+// those are gone, one that is to have a physical network that its host lacks, and one that gets
+// a file of its host as a disk that is another's.
 func PlaceAfter(snap *state.Snapshot, changed []*state.Node, removed []string, extra []*state.Node) Result {
 	now := declared{}
 	for _, n := range changed {
@@ -41,7 +42,7 @@ func PlaceAfter(snap *state.Snapshot, changed []*state.Node, removed []string, e
 			now[uuid] = &gone
 		}
 	}
-	r.Refusals = slices.Concat(overgrown(snap, now), sharing(snap, now), r.Refusals)
+	r.Refusals = slices.Concat(misplaced(snap, now), overgrown(snap, now), sharing(snap, now), r.Refusals)
 	return r
 }
 
@@ -97,8 +98,8 @@ func place(snap *state.Snapshot, now declared, extra []*state.Node, worth int) R
 func unplaced(snap *state.Snapshot, now declared, extra []*state.Node) []*state.Node {
 	var out, planned []*state.Node
 	for _, n := range snap.Nodes() {
-		if n.Placement == nil && !n.Removing {
-			out = append(out, now.of(n))
+		if n = now.of(n); n.Placement == nil && !n.Removing {
+			out = append(out, n)
 		}
 	}
 	for _, n := range extra {

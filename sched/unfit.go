@@ -33,6 +33,40 @@ func Misfits(h *state.Hypervisor, n *state.Node) []Misfit {
 	return out
 }
 
+// misplaced says which nodes are to have a physical network or an architecture from now on
+// that their hosts lack, by host and name. What a host lacked before is no reason: the nodes
+// are there.
+func misplaced(snap *state.Snapshot, now declared) []state.NodeRefusal {
+	var out []state.NodeRefusal
+	for _, h := range snap.Hypervisors() {
+		for _, was := range snap.NodesOn(h.ID) {
+			n := now.of(was)
+			if n.Placement == nil || n.Machine.Driver != was.Machine.Driver { // made anew wherever it fits, or gone
+				continue
+			}
+			if why := lacks(h, was.Machine, n.Machine); why != "" {
+				out = append(out, state.NodeRefusal{UUID: n.UUID, Reason: fmt.Sprintf("node %s cannot be changed: %s: %s", n.Name, h.Name, why)})
+			}
+		}
+	}
+	return out
+}
+
+// lacks says what a hypervisor lacks for a machine that it did not need before.
+func lacks(h *state.Hypervisor, was, is state.Machine) string {
+	for _, p := range is.Physnets {
+		if why := among(p, h.Physnets); why != "" && !slices.Contains(was.Physnets, p) {
+			return "physnets: " + why
+		}
+	}
+	if arch := is.Arch(); arch != was.Arch() {
+		if why := byArch(&host{Hypervisor: h}, &class{demand: demand{arch: arch}}); why != "" {
+			return "architecture: " + why
+		}
+	}
+	return ""
+}
+
 // overgrown says which nodes grow to more than their hosts have, by host and name.
 func overgrown(snap *state.Snapshot, now declared) []state.NodeRefusal {
 	var out []state.NodeRefusal
@@ -40,6 +74,9 @@ func overgrown(snap *state.Snapshot, now declared) []state.NodeRefusal {
 	for _, h := range hosts {
 		for _, was := range snap.NodesOn(h.ID) {
 			n := now.of(was)
+			if n.Placement == nil {
+				continue
+			}
 			for _, r := range []struct {
 				filter     string
 				from, to   uint64

@@ -312,7 +312,7 @@ func (p *planner) place() []state.NodeRefusal {
 	for i := range p.plan.Command.Create {
 		extra[i] = &p.plan.Command.Create[i]
 	}
-	result := sched.PlaceAfter(p.snap, p.stay, p.removed(), extra)
+	result := sched.PlaceAfter(p.snap, p.staying(), p.removed(), extra)
 	where := map[string]string{}
 	for _, pl := range result.Placements {
 		where[pl.UUID] = pl.Hypervisor
@@ -331,6 +331,24 @@ func (p *planner) place() []state.NodeRefusal {
 		}
 	}
 	return slices.DeleteFunc(result.Refusals, func(r state.NodeRefusal) bool { return !ours[r.UUID] })
+}
+
+// staying are the nodes that stay, as they are declared; those that are made anew have no
+// place.
+func (p *planner) staying() []*state.Node {
+	anew := map[string]bool{}
+	for _, c := range p.plan.Command.Change {
+		anew[c.UUID] = c.Anew
+	}
+	out := slices.Clone(p.stay)
+	for i, n := range out {
+		if anew[n.UUID] {
+			waits := *n
+			waits.Placement = nil
+			out[i] = &waits
+		}
+	}
+	return out
 }
 
 // removed are the UUIDs of the nodes that the plan removes.

@@ -210,6 +210,44 @@ func TestAPlanOverTheQuotaIsRefused(t *testing.T) {
 	m.do(other) // it has none
 }
 
+func TestANodeDoesNotGetWhatItsHostLacks(t *testing.T) {
+	arm := func(m *state.Machine) { m.Hardware.Arch = state.ArchARM }
+	for _, c := range []struct {
+		name   string
+		change func(*state.Machine)
+		host   func(*state.Hypervisor)
+		want   string
+	}{
+		{name: "a physnet", change: func(m *state.Machine) { m.Physnets = []string{"physnet1", "physnet3"} },
+			want: "node tk0 cannot be changed: hv1: physnets: has no physnet3, only physnet1, physnet2"},
+		{name: "one less of those that it has", change: func(m *state.Machine) { m.Physnets = []string{"physnet2"} }},
+		{name: "one that it had before it was unmapped", change: func(m *state.Machine) { m.MemoryMB = 1024 },
+			host: func(h *state.Hypervisor) { h.Physnets = []string{"physnet1"} }},
+		{name: "an architecture", change: arm, want: "node tk0 cannot be changed: hv1: architecture: has no aarch64, only x86_64"},
+		{name: "another driver, which makes it anew elsewhere", change: func(m *state.Machine) { m.Driver, m.Physnets = "fake", []string{"physnet3"} },
+			host: func(h *state.Hypervisor) { h.Drivers = []string{"libvirt"} }, want: "no hypervisor can take node tk0: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMesh(t)
+			m.do(demo(1))
+			m.place()
+			if c.host != nil {
+				m.hypervisor(c.host)
+			}
+			opt := Options{Random: m.seed, AllowDataLoss: true}
+			_, err := Cluster(m.snap(), demo(1, machine(c.change)), opt)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if opt.AllowUnplaced = true; c.want != "" {
+				if _, err := Cluster(m.snap(), demo(1, machine(c.change)), opt); err != nil {
+					t.Errorf("with --allow-unplaced: %v", err)
+				}
+			}
+		})
+	}
+}
+
 func TestANodeDoesNotGrowToMoreThanItsHostHas(t *testing.T) {
 	m := newMesh(t)
 	m.do(demo(2))
