@@ -121,6 +121,7 @@ func (im *importer) poolKey(h *host, l object, from, to, usual string) {
 func (im *importer) bmc(h *host, o object) {
 	b := newObject()
 	address := ""
+	var anywhere []string
 	for _, key := range []string{"ipmi_address", "redfish_address"} {
 		v := h.get(key)
 		text := strings.Trim(im.text(v, key), "[]")
@@ -132,13 +133,20 @@ func (im *importer) bmc(h *host, o object) {
 		case err != nil:
 			im.add(NotCarried, v, key, "%.64q is no IP address: say one in agent.yml (bmc.address)", text)
 		case a.IsUnspecified():
-			im.add(Differs, nil, key, "%s, which the Ansible tool also gave to Ironic, is no address: BMCs are at the address that the agent advertises, unless agent.yml has bmc.address", text)
+			anywhere = append(anywhere, key)
 		case address == "":
 			address = text
 			b.set("address", textNode(text))
 		case address != text:
 			im.add(NotCarried, v, key, "IPMI and Redfish of a host are at one address: %s", address)
 		}
+	}
+	for _, key := range anywhere {
+		where := "the address that the agent advertises, unless agent.yml has bmc.address"
+		if address != "" {
+			where = address + " (bmc.address in agent.yml)"
+		}
+		im.add(Differs, nil, key, "the Ansible tool gave Ironic the address %s, which is none: BMCs are at %s", im.text(h.get(key), key), where)
 	}
 	first, ok1 := im.port(h, "ipmi_port_range_start")
 	last, ok2 := im.port(h, "ipmi_port_range_end")
