@@ -108,6 +108,7 @@ func (h *Host) Stage(ctx context.Context, n *state.Node) (dir string, err error)
 		return "", err
 	}
 	h.driverWrites.Add(1)
+	n = n.Elsewhere()
 	if dir, err = m.Stage(ctx, specOf(n, state.Boot{}, driver.Setup{})); err != nil {
 		return "", err
 	}
@@ -137,6 +138,7 @@ func (h *Host) Import(ctx context.Context, n *state.Node, l driver.Luggage, chas
 		return err
 	}
 	h.driverWrites.Add(1)
+	n = n.Elsewhere()
 	if err := m.Import(ctx, h.withMTUs(specOf(n, state.Boot{}, decodeSetup(r.Memory[keySetup]).Setup)), l); err != nil {
 		return err
 	}

@@ -187,3 +187,35 @@ func TestADriverThatCannotMoveNodesSaysSo(t *testing.T) {
 		}
 	})
 }
+
+// What was taken over where it was found is made as any other where it moves to.
+func TestANodeThatWasTakenOverComesWithoutWhatItHadWhereItWas(t *testing.T) {
+	withMover(t, func(t *testing.T, e *env, d *fake.Driver) {
+		n := withDisk("a")
+		n.Origin = &state.Origin{Hypervisor: "peer-2", Volumes: []state.OriginVolume{{Path: "/old/a", Format: "qcow2"}},
+			Links: []state.OriginLink{{Tap: "p-old-0-tap", Peer: "p-old-0-br", PeerMAC: "7a:00:00:00:00:01", Bridge: "brtenks7", BridgeMAC: "7a:00:00:00:00:99"}}}
+		e.placeOn("peer-2", n)
+		start := e.startMove("a", self)
+		dir, err := e.host.Stage(t.Context(), e.node("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "vol0"), []byte("disk"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.host.Import(t.Context(), e.node("a"), driver.Luggage{Files: []driver.File{{Name: "vol0"}}}, []byte(`{"version":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		was, err := d.Instances(t.Context())
+		if err != nil || len(was) != 1 {
+			t.Fatalf("instances %+v, %v", was, err)
+		}
+		e.apply(state.FinishMove{UUID: "a", Start: start})
+		want := specOf(e.node("a"), state.Boot{}, driver.Setup{})
+		if !want.Origin.IsZero() || want.Ports[0].Link == "p-old-0-tap" || was[0].Digest != want.Digest() {
+			t.Errorf("it came as %s, want %s of %+v", was[0].Digest, want.Digest(), want)
+		}
+		e.mustPass()
+		e.phase("a", state.HostReady)
+	})
+}

@@ -187,4 +187,9 @@ var versions = []version{
 		"apply-cluster.Change[0].Machine.Volumes[0].Made",
 		"apply-cluster.Create[0].Machine.Volumes[0].Made",
 	}},
+	{"v23", samplesV23, dumpV23, []string{
+		"apply-cluster.Change[0].Pin",
+		"apply-cluster.Create[0].Pin",
+		"drain-peer.Pins",
+	}},
 }

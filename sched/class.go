@@ -48,6 +48,9 @@ type demand struct {
 	address, allPool string
 	// pinned is the ID of the only host that it may be on; empty: any.
 	pinned string
+	// pinnedName is what that host is called, and found says that the node was found there.
+	pinnedName string
+	found      bool
 }
 
 // pooled nodes' BMCs have an address of their own.
@@ -60,6 +63,8 @@ type label struct{ key, value string }
 type classes struct {
 	all    map[demand]*class
 	counts map[specKey]*spread
+	// name is what a hypervisor is called, also one that there is no longer.
+	name func(id string) string
 }
 
 func (cs *classes) of(n *state.Node) *class {
@@ -72,6 +77,9 @@ func (cs *classes) of(n *state.Node) *class {
 	}
 	pool := poolOf(n)
 	d.address, d.allPool, d.pinned = n.BMCAddress, pool.String(), n.Pinned()
+	if d.pinned != "" && cs.name != nil {
+		d.pinnedName, d.found = cs.name(d.pinned), n.Origin.Adopted()
+	}
 	c, ok := cs.all[d]
 	if !ok {
 		c = &class{demand: d, pool: pool, stretches: map[*host]*stretch{}, physnets: n.Machine.Physnets, labels: labels, paths: paths, counts: cs.spread(n)}

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -22,6 +23,9 @@ func reasons(hosts []*host, c *class) string {
 	if len(hosts) == 0 {
 		return "no hypervisor has joined"
 	}
+	if c.pinned != "" {
+		return pinnedReason(hosts, c)
+	}
 	var parts []string
 	more := map[string]int{}
 	for i, h := range hosts {
@@ -36,6 +40,22 @@ func reasons(hosts []*host, c *class) string {
 		parts = append(parts, fmt.Sprintf("and %d more: %s", rest, counted(more)))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// pinnedReason says what is wrong with the only host that a class may be on. What is wrong
+// with others helps nobody.
+func pinnedReason(hosts []*host, c *class) string {
+	why, absent := "specs.nodes.hypervisor pins it there", "name another there, or none, and apply"
+	if c.found {
+		why, absent = "it was found there and is to be taken over", "that has to be back"
+	}
+	for _, h := range hosts {
+		if h.ID == c.pinned {
+			no := refuse(h, c)
+			return fmt.Sprintf("%s: %s: %s (%s)", h.Name, no.filter, no.why, why)
+		}
+	}
+	return fmt.Sprintf("%s is not in the mesh, and %s: %s", cmp.Or(c.pinnedName, c.pinned), why, absent)
 }
 
 // counted lists, in the order of the filters, how many hosts each refused.

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/bits"
@@ -47,7 +48,7 @@ func byOrigin(h *host, c *class) string {
 	if c.pinned == "" || c.pinned == h.ID {
 		return ""
 	}
-	return "is not where the node was before"
+	return fmt.Sprintf("is not %s, which alone may have it", cmp.Or(c.pinnedName, c.pinned))
 }
 
 func byDriver(h *host, c *class) string { return among(c.driver, h.Drivers) }

@@ -27,7 +27,7 @@ type host struct {
 // being removed counts until it is gone.
 func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 	var out []*host
-	known := &classes{all: map[demand]*class{}, counts: map[specKey]*spread{}}
+	known := &classes{all: map[demand]*class{}, counts: map[specKey]*spread{}, name: func(id string) string { return nameOf(snap, id) }}
 	taken := newAddresses(snap)
 	for _, h := range snap.Hypervisors() {
 		c := &host{Hypervisor: h, paths: map[string]string{}, ports: map[int]bool{}, nextPort: h.BMC.First, prefixes: h.Prefixes(), addresses: taken}
@@ -57,6 +57,17 @@ func candidates(snap *state.Snapshot, now declared) ([]*host, *classes) {
 		out = append(out, c)
 	}
 	return out, known
+}
+
+// nameOf is what a hypervisor is called, also one that has left.
+func nameOf(snap *state.Snapshot, id string) string {
+	if h, ok := snap.Hypervisor(id); ok && h.Name != "" {
+		return h.Name
+	}
+	if p, ok := snap.Peer(id); ok && p.Name != "" {
+		return p.Name
+	}
+	return id
 }
 
 func (h *host) count(vcpus, memoryMB, diskBytes uint64) {

@@ -10,18 +10,25 @@ import (
 
 // Move decides where nodes that are placed could be instead, in their order, as Place
 // would decide it: not where they are, and not where they were before and something of
-// them may be left. Their BMCs keep their ports where those are free.
+// them may be left. Their BMCs keep their ports where those are free. Nodes that are pinned to
+// where they are stay; those that were found there do not, because what was taken over moves.
 func Move(snap *state.Snapshot, nodes []*state.Node) Result {
 	hosts, known := candidates(snap, nil)
 	var r Result
 	for _, n := range nodes {
-		c := known.of(n)
+		if n.PinnedTo(n.Placement.Hypervisor) {
+			name := nameOf(snap, n.Placement.Hypervisor)
+			r.Refusals = append(r.Refusals, state.NodeRefusal{UUID: n.UUID,
+				Reason: fmt.Sprintf("node %s is pinned to %s by specs.nodes.hypervisor: tenks peer drain --ignore-pins %s moves it", n.Name, name, name)})
+			continue
+		}
+		c := known.of(n.Elsewhere())
 		others, why := elsewhere(hosts, n)
 		c.counts.remove(hosts, n.Placement.Hypervisor)
 		h := c.choose(others)
 		if h == nil {
 			c.counts.put(hosts, n.Placement.Hypervisor)
-			if len(others) > 0 {
+			if len(others) > 0 || c.pinned != "" {
 				why = append([]string{reasons(others, c)}, why...)
 			}
 			if len(why) == 0 {

@@ -19,7 +19,7 @@ func TestANodeThatWasThereIsPlacedWhereItWasWithItsPort(t *testing.T) {
 	}
 	gone := load(t, hosts, []*state.Node{node("a", was("h9", 6230))})
 	r := Place(gone, nil)
-	if len(r.Refusals) != 1 || !strings.Contains(r.Refusals[0].Reason, "is not where the node was before") {
+	if len(r.Refusals) != 1 || !strings.Contains(r.Refusals[0].Reason, "h9 is not in the mesh, and specs.nodes.hypervisor pins it there: name another there, or none, and apply") {
 		t.Errorf("refusals %+v", r.Refusals)
 	}
 }

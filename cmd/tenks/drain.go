@@ -18,12 +18,14 @@ import (
 const drainPoll = 500 * time.Millisecond
 
 func (t *tool) drainCommand() *cobra.Command {
-	var stop bool
+	var stop, ignorePins bool
 	var grace time.Duration
 	var wait string
 	c := &cobra.Command{Use: "drain PEER", Short: "move a peer's nodes to others, and place no more on it", Args: args(1, 1, "one peer"),
 		Long: "Drain moves the nodes of a peer to others, with their disks. A node moves while it is off: one that is on\n" +
 			"is waited for, or stopped with --stop. Once its nodes are gone the peer's vote goes to another.\n" +
+			"It is refused if a cluster file pins nodes to the peer (specs.nodes.hypervisor): --ignore-pins moves\n" +
+			"those, too, and they may be anywhere from then on.\n" +
 			"undrain ends it; nodes that have moved stay where they are.",
 		Example: "  tenks peer drain hv3 --wait\n  tenks peer drain hv3 --stop --wait=2h",
 		RunE: func(c *cobra.Command, a []string) error {
@@ -31,7 +33,7 @@ func (t *tool) drainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var r api.DrainRequest
+			r := api.DrainRequest{IgnorePins: ignorePins}
 			switch {
 			case stop && grace < time.Second:
 				return usagef("--stop-timeout %s: at least 1s", grace)
@@ -46,6 +48,7 @@ func (t *tool) drainCommand() *cobra.Command {
 		}}
 	c.Flags().BoolVar(&stop, "stop", false, "stop nodes that are on: ask the guest to shut down, then switch it off")
 	c.Flags().DurationVar(&grace, "stop-timeout", 2*time.Minute, "how long a guest gets to shut down")
+	c.Flags().BoolVar(&ignorePins, "ignore-pins", false, "move nodes that are pinned to the peer, too, and pin them no longer")
 	addWait(c, &wait)
 	return c
 }

@@ -50,7 +50,11 @@ func (d *Driver) Luggage(ctx context.Context, uuid string) (driver.Luggage, erro
 			if err := v.movable(); err != nil {
 				return driver.Luggage{}, fmt.Errorf("domain %s: %w", f.def.Name, err)
 			}
-			l.Files = append(l.Files, driver.File{Name: v.Name, Path: v.Path, Image: v.backing()})
+			f := driver.File{Name: v.Name, Path: v.Path, Image: v.backing()}
+			if v.Format != "" { // what was there before is a difference to nothing
+				f.Image = ""
+			}
+			l.Files = append(l.Files, f)
 		}
 		// libvirt makes it with the first start.
 		if nvram := nvramPath(rec); slices.Contains(rec.Files, nvram) && fileExists(nvram) {
@@ -160,6 +164,9 @@ func (d *Driver) Import(ctx context.Context, spec driver.Spec, l driver.Luggage)
 			}
 			if f != nil {
 				rec.VarsNow = f.mark.Vars
+				if err := inFormats(rec.Volumes, hardwareOf(f.def).Disks); err != nil {
+					return fmt.Errorf("node %s: %w", spec.Name, err)
+				}
 			}
 		}
 		if err := d.records.put(rec); err != nil {

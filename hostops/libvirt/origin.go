@@ -7,6 +7,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"tenks/hostops/driver"
+	"tenks/raftfsm/state"
 )
 
 // originRecord notes files that were there before as the node's.
@@ -105,6 +106,38 @@ func sameAs(f driver.Foreign, spec driver.Spec) error {
 	}
 	if f.NVRAM != spec.Origin.NVRAM {
 		return fmt.Errorf("has firmware variables in %q, and had them in %q", f.NVRAM, spec.Origin.NVRAM)
+	}
+	return nil
+}
+
+// alone says why a volume that was there before cannot go without another file.
+func (v volume) alone() error {
+	base, err := backingOf(v.Path)
+	if err != nil {
+		return fmt.Errorf("volume %s: %w", v.Path, err)
+	}
+	if base != "" {
+		return fmt.Errorf("volume %s: is a difference to %s, which is not the mesh's: the node moves once its disk is whole (qemu-img rebase -b '' while it is off): %w", v.Path, base, state.ErrUnsupported)
+	}
+	return nil
+}
+
+// inFormats gives volumes that came from another host the formats that they had there: those
+// that were made by another tool need not have the one of a node of this type. had are the
+// disks of the domain there, in the same order.
+func inFormats(volumes []volume, had []disk) error {
+	if len(had) != len(volumes) {
+		for _, k := range had {
+			if !slices.ContainsFunc(volumes, func(v volume) bool { return v.format() == k.Format }) {
+				return fmt.Errorf("it has %d disks there and %d here: which of them are in format %s?", len(had), len(volumes), k.Format)
+			}
+		}
+		return nil
+	}
+	for i := range volumes {
+		if f := had[i].Format; volumes[i].format() != f && (f == formatRaw || f == formatQcow) && !volumes[i].Keep {
+			volumes[i].Format = f
+		}
 	}
 	return nil
 }

@@ -231,6 +231,8 @@ func (v volume) movable() error {
 		return fmt.Errorf("volume %s: is this host's: the node cannot move: %w", v.Path, state.ErrUnsupported)
 	case !v.Copy && v.Base != "":
 		return fmt.Errorf("volume %s: is a difference to an image that this host fetched: only a node with copy: true moves: %w", v.Path, state.ErrUnsupported)
+	case v.Format == formatQcow:
+		return v.alone()
 	}
 	return nil
 }

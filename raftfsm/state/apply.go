@@ -232,6 +232,9 @@ func (t *tx) changeNode(cluster string, c NodeChange) error {
 	if c.Restart {
 		n.RestartIndex = t.index
 	}
+	if c.Pin != nil {
+		n.SetPin(*c.Pin)
+	}
 	if c.Endpoint != nil && n.Placement != nil && *c.Endpoint != n.Placement.BMC {
 		if t.endpointTaken(n.Placement.Hypervisor, *c.Endpoint) {
 			return fmt.Errorf("node %q: BMC %s is another's: %w", n.Name, c.Endpoint, ErrConflict)

@@ -73,6 +73,8 @@ type NodeChange struct {
 	Anew bool `json:",omitempty"`
 	// AdoptIronic is as in Node; a node that has it keeps it.
 	AdoptIronic bool `json:",omitempty"`
+	// Pin replaces the node's; nil: it stays.
+	Pin *string `json:",omitempty"`
 }
 
 // NodeRemoval asks for a node to go.

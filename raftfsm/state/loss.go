@@ -125,6 +125,15 @@ func (t *tx) checkRemoval(p *Peer, nodes []*Node, force bool) error {
 	if len(nodes) == 0 || force {
 		return nil
 	}
+	verb := "are"
+	if len(nodes) == 1 {
+		verb = "is"
+	}
+	return fmt.Errorf("peer %s: %s %s placed on it (%s): %w", p.Name, plural(len(nodes), "node"), verb, someNames(nodes), ErrRefused)
+}
+
+// someNames are the names of the first few nodes.
+func someNames(nodes []*Node) string {
 	var names []string
 	for _, n := range nodes[:min(len(nodes), mostNamed)] {
 		names = append(names, n.Name)
@@ -132,11 +141,7 @@ func (t *tx) checkRemoval(p *Peer, nodes []*Node, force bool) error {
 	if len(nodes) > mostNamed {
 		names = append(names, "…")
 	}
-	verb := "are"
-	if len(nodes) == 1 {
-		verb = "is"
-	}
-	return fmt.Errorf("peer %s: %s %s placed on it (%s): %w", p.Name, plural(len(nodes), "node"), verb, strings.Join(names, ", "), ErrRefused)
+	return strings.Join(names, ", ")
 }
 
 func (UnplaceNodes) kind() string { return "unplace-nodes" }
@@ -166,7 +171,7 @@ func (t *tx) unplace(old *Node, reason string) {
 	n.Anew = false
 	n.endMove()
 	n.Placement, n.Unplaced, n.Host = nil, reason, HostStatus{}
-	n.Origin = old.Origin.elsewhere()
+	n.Origin, n.Pin = old.Origin.elsewhere(), ""
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
 	t.event(EventNodeDisplaced, n.Cluster, n.Name, "%s", reason)

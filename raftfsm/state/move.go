@@ -206,6 +206,9 @@ func (c FinishMove) apply(t *tx) error {
 	n.Discard = withPast(withoutPast(old.Discard, to), from)
 	n.Move, n.Unplaced, n.Host = nil, "", HostStatus{}
 	n.Origin = old.Origin.elsewhere()
+	if n.Pin != to {
+		n.Pin = ""
+	}
 	n.Lost, n.LostReason = false, ""
 	if peer, ok := t.peerOf(to); ok {
 		n.loseWith(peer)

@@ -67,8 +67,37 @@ func (o *Origin) elsewhere() *Origin {
 
 // Pinned is the ID of the only peer that the node may be placed on; empty: any.
 func (n *Node) Pinned() string {
-	if n.Origin == nil {
-		return ""
+	if n.Pin != "" || n.Origin == nil {
+		return n.Pin
 	}
 	return n.Origin.Hypervisor
+}
+
+// PinnedTo reports whether the node may not leave a hypervisor because that is declared. Where
+// it was found is no such reason: once it was taken over it moves as others do.
+func (n *Node) PinnedTo(hypervisor string) bool {
+	return hypervisor != "" && !n.Origin.Adopted() && n.Pinned() == hypervisor
+}
+
+// SetPin declares where the node may be placed; empty: anywhere. Nodes that were declared before
+// there was Pin have it in their Origin.
+func (n *Node) SetPin(hypervisor string) {
+	n.Pin = hypervisor
+	if n.Origin == nil || n.Origin.Adopted() || n.Origin.Hypervisor == "" {
+		return
+	}
+	o := *n.Origin
+	o.Hypervisor = ""
+	n.Origin = &o
+	if o.Equal(&Origin{}) {
+		n.Origin = nil
+	}
+}
+
+// Elsewhere is the node as it is on another hypervisor than the one that it is on: without
+// what is of that.
+func (n *Node) Elsewhere() *Node {
+	out := *n
+	out.Origin = n.Origin.elsewhere()
+	return &out
 }

@@ -60,7 +60,20 @@ type DrainPeer struct {
 	Draining bool
 	// StopMilli is Peer.StopMilli; it counts only while the peer drains.
 	StopMilli int64
+	// Pins says what of nodes that are pinned to the peer, where it is to drain.
+	Pins PinPolicy `json:",omitempty"`
 }
+
+// PinPolicy is what a drain does about nodes that are pinned to the peer.
+type PinPolicy string
+
+// The policies. The empty one lets them wait, for ever if need be.
+const (
+	// PinsRefuse refuses the drain with ErrRefused, and says which nodes it is about.
+	PinsRefuse PinPolicy = "refuse"
+	// PinsForget has them move as others do, and be pinned no longer.
+	PinsForget PinPolicy = "forget"
+)
 
 // LeavePeer records that a peer asks to go. Errors: ErrNotFound, ErrRefused for a
 // removed peer.

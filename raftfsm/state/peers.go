@@ -114,12 +114,38 @@ func (c DrainPeer) apply(t *tx) error {
 	p.Draining, p.StopMilli = c.Draining, 0
 	if c.Draining {
 		p.StopMilli = c.StopMilli
+		if err := t.drainPinned(old, c.Pins); err != nil {
+			return err
+		}
 	}
 	if t.putPeer(&p) {
 		t.event(EventPeerDraining, "", "", "peer %s: %t", p.Name, p.Draining)
 	}
 	if !p.Draining {
 		t.cancelMovesFrom(p.ID, fmt.Sprintf("peer %s drains no longer", p.Name))
+	}
+	return nil
+}
+
+// drainPinned refuses the drain of a peer that nodes are pinned to, or pins them no longer.
+func (t *tx) drainPinned(p *Peer, pins PinPolicy) error {
+	var pinned []*Node
+	for _, n := range t.nodesOn(p.ID) {
+		if n.PinnedTo(p.ID) && !n.Removing {
+			pinned = append(pinned, n)
+		}
+	}
+	switch {
+	case pins == PinsRefuse && len(pinned) > 0:
+		return fmt.Errorf("peer %s: specs.nodes.hypervisor pins %s to it (%s): tenks peer drain --ignore-pins %s moves them, too; "+
+			"or take that key out of their cluster's file and apply it: %w", p.Name, plural(len(pinned), "node"), someNames(pinned), p.Name, ErrRefused)
+	case pins == PinsForget:
+		for _, old := range pinned {
+			n := *old
+			n.SetPin("")
+			t.putNode(&n)
+			t.event(EventNodeChanged, n.Cluster, n.Name, "no longer pinned to %s", p.Name)
+		}
 	}
 	return nil
 }

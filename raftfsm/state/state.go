@@ -205,6 +205,8 @@ type Node struct {
 	BMCAddress string
 	// Origin is what the node has from before it was declared here; nil: nothing.
 	Origin *Origin `json:",omitempty"`
+	// Pin is the ID of the only peer that the node may be placed on, as it is declared; empty: any.
+	Pin string `json:",omitempty"`
 
 	// Placement is nil until the node is scheduled.
 	Placement *Placement

@@ -178,7 +178,14 @@ func (s *Server) drainPeer(draining bool) func(http.ResponseWriter, *http.Reques
 		if err != nil {
 			return err
 		}
-		return s.change(w, r, state.DrainPeer{ID: p.ID, Draining: draining, StopMilli: req.StopMilli})
+		c := state.DrainPeer{ID: p.ID, Draining: draining, StopMilli: req.StopMilli}
+		switch {
+		case draining && req.IgnorePins:
+			c.Pins = state.PinsForget
+		case draining:
+			c.Pins = state.PinsRefuse
+		}
+		return s.change(w, r, c)
 	}
 }
 

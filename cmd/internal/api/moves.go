@@ -157,4 +157,7 @@ type DrainRequest struct {
 	// StopMilli is how long guests get to shut down, in milliseconds; 0: nodes that are
 	// on are waited for.
 	StopMilli int64 `json:"stop_milli,omitempty"`
+	// IgnorePins moves nodes that are pinned to the peer, too, and pins them no longer; without
+	// it a drain of a peer that has such is refused.
+	IgnorePins bool `json:"ignore_pins,omitempty"`
 }

@@ -208,7 +208,7 @@ func (p *planner) create(spec state.Spec, machine state.Machine, named state.Nam
 	if err != nil {
 		return err
 	}
-	if n.Origin, err = p.origin(named); err != nil {
+	if n.Origin, n.Pin, err = p.origin(named); err != nil {
 		return err
 	}
 	for i := range n.Ports {
@@ -243,8 +243,11 @@ func (p *planner) change(n *state.Node, spec state.Spec, machine state.Machine) 
 		p.errs = append(p.errs, err)
 		return
 	}
-	c.Endpoint = p.ids.endpoint(n, machine)
+	c.Endpoint, c.Pin = p.ids.endpoint(n, machine), p.repin(n, spec)
 	step := Step{Action: Change, Node: n.Name, Hypervisor: hypervisor(n), Changes: differences(n, &c)}
+	if c.Pin != nil {
+		step.Changes = append(step.Changes, p.pinned(n, *c.Pin))
+	}
 	p.stay = append(p.stay, declared(n, &c))
 	pending := n.Host.Pending
 	if len(step.Changes) == 0 && (!p.opt.Restart || len(pending) == 0) {

@@ -24,6 +24,9 @@ func declared(n *state.Node, c *state.NodeChange) *state.Node {
 	now.Constraints, now.OnHostLoss, now.StopAfterMilli = c.Constraints, c.OnHostLoss, c.StopAfterMilli
 	now.Ports, now.BMC, now.Outlet = c.Ports, c.BMC, c.Outlet
 	now.BMCPool, now.BMCAddress = c.BMCPool, c.BMCAddress
+	if c.Pin != nil {
+		now.SetPin(*c.Pin)
+	}
 	if c.Endpoint != nil && n.Placement != nil {
 		at := *n.Placement
 		at.BMC = *c.Endpoint

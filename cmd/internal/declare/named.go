@@ -1,7 +1,9 @@
 package declare
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"tenks/raftfsm/state"
 )
@@ -37,20 +39,58 @@ func (p *planner) named(spec state.Spec, room int) ([]state.NamedNode, error) {
 	return out, nil
 }
 
-// origin says where a named node is placed, and at which port; nil: anywhere.
-func (p *planner) origin(want state.NamedNode) (*state.Origin, error) {
-	if want.Hypervisor == "" && want.BMCPort == 0 {
-		return nil, nil //nolint:nilnil // no origin is a fine answer
+// origin is what a named node has from before, and pin the peer that it may be on only; nothing:
+// any.
+func (p *planner) origin(want state.NamedNode) (o *state.Origin, pin string, err error) {
+	if want.BMCPort != 0 {
+		o = &state.Origin{BMCPort: want.BMCPort}
 	}
-	o := &state.Origin{BMCPort: want.BMCPort}
 	if want.Hypervisor == "" {
-		return o, nil
+		return o, "", nil
 	}
+	if pin, ok := p.peerNamed(want.Hypervisor); ok {
+		return o, pin, nil
+	}
+	return nil, "", fmt.Errorf("node %q: no peer named %q offers to run nodes: mend specs.nodes.hypervisor, or have that host join", want.Name, want.Hypervisor)
+}
+
+// peerNamed is the ID of a hypervisor.
+func (p *planner) peerNamed(name string) (string, bool) {
 	for _, h := range p.snap.Hypervisors() {
-		if h.Name == want.Hypervisor {
-			o.Hypervisor = h.ID
-			return o, nil
+		if h.Name == name {
+			return h.ID, true
 		}
 	}
-	return nil, fmt.Errorf("node %q: no peer named %q offers to run nodes: mend specs.nodes.hypervisor, or have that host join", want.Name, want.Hypervisor)
+	return "", false
+}
+
+// repin says where a pinned node may be from now on; nil: as before. What was once told to
+// move elsewhere is not pinned again, and a peer that there is not (any longer) is no reason to
+// place a node elsewhere.
+func (p *planner) repin(n *state.Node, spec state.Spec) *string {
+	was, now := n.Pinned(), ""
+	if was == "" || n.Origin.Adopted() {
+		return nil
+	}
+	if i := slices.IndexFunc(spec.Nodes, func(w state.NamedNode) bool { return w.Name == n.Name }); i >= 0 && spec.Nodes[i].Hypervisor != "" {
+		known := false
+		if now, known = p.peerNamed(spec.Nodes[i].Hypervisor); !known {
+			return nil
+		}
+	}
+	if now == was {
+		return nil
+	}
+	return &now
+}
+
+// pinned says that a node may be elsewhere from now on.
+func (p *planner) pinned(n *state.Node, to string) Difference {
+	name := func(id string) string {
+		if id == "" {
+			return ""
+		}
+		return (&noter{p.snap}).host(id)
+	}
+	return Difference{Field: "nodes.hypervisor", Old: name(n.Pinned()), New: cmp.Or(name(to), "any"), When: AtPlacement}
 }

@@ -60,6 +60,9 @@ func (p *noter) notePeer(n *state.Node) string {
 	case peer.Lost:
 		return fmt.Sprintf("its hypervisor %s is lost, and on_host_loss is hold: it waits for that. "+
 			"If it is gone for good: tenks peer declare-lost %s, then tenks peer remove --force %s has it made anew elsewhere", name, name, name)
+	case (peer.Leaving || peer.Draining) && n.PinnedTo(peer.ID):
+		return fmt.Sprintf("its hypervisor %s %s, and specs.nodes.hypervisor pins it there, so it stays: tenks peer drain --ignore-pins %s moves it, "+
+			"or take that key out and apply", name, peer.Refuses(), name)
 	case peer.Leaving, peer.Draining:
 		return fmt.Sprintf("its hypervisor %s %s: it moves while it is off (tenks peer drain)", name, peer.Refuses())
 	}
