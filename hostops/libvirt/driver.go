@@ -36,6 +36,8 @@ type Driver struct {
 	vars    varsCache
 	jobs    jobs
 	sums    sums
+	// logs is held while console logs are rotated, and while those of a node are deleted.
+	logs sync.Mutex
 	// tpms is where libvirt keeps the state of TPMs.
 	tpms string
 	// qemu is the version of QEMU, as libvirt counts; 0: not known yet.

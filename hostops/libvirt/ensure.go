@@ -314,7 +314,7 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 				return err
 			}
 		}
-		if err := d.removeFiles(rec); err != nil {
+		if err := d.removeFiles(s, rec); err != nil {
 			return err
 		}
 		return d.pool.remove(s, func() bool { return len(d.records.list()) > 0 })
@@ -346,7 +346,7 @@ func gone(err error) bool {
 	return errors.Is(err, lv.ERR_OPERATION_INVALID) || errors.Is(err, lv.ERR_NO_DOMAIN)
 }
 
-func (d *Driver) removeFiles(rec record) error {
+func (d *Driver) removeFiles(s *session, rec record) error {
 	if rec.UUID == "" {
 		return nil
 	}
@@ -354,6 +354,8 @@ func (d *Driver) removeFiles(rec record) error {
 	for _, path := range slices.Concat(rec.Surplus, rec.Files, rec.paths()) {
 		files = append(files, path, unfinished(path))
 	}
+	d.logs.Lock() // none is rotated meanwhile
+	defer d.logs.Unlock()
 	for _, path := range rec.Files { // virtlogd keeps old ones
 		if strings.HasSuffix(path, ".log") {
 			rotated, err := filepath.Glob(path + ".[0-9]*")
@@ -386,6 +388,6 @@ func (d *Driver) removeFiles(rec record) error {
 	if err := d.records.drop(rec.UUID); err != nil {
 		return err
 	}
-	d.sweepImages(rec.Pool)
+	d.sweepImages(s, rec.Pool)
 	return nil
 }

@@ -60,6 +60,8 @@ type fetch struct {
 	// room is roomIn.
 	room func(dir string) (uint64, error)
 	tell telling
+	// check says why a file is not the right image.
+	check func(ctx context.Context, file string) error
 }
 
 // image brings it here, whole or not at all.
@@ -95,8 +97,12 @@ func (f fetch) get(ctx context.Context) error {
 		return err
 	}
 	err = f.save(ctx, resp, func() { stall.Reset(f.stall) })
+	stall.Stop() // what follows takes as long as it takes
 	if err == nil {
 		err = selfContained(unfinished(f.to))
+	}
+	if err == nil {
+		err = f.check(ctx, unfinished(f.to))
 	}
 	if err == nil {
 		err = os.Rename(unfinished(f.to), f.to)
@@ -196,12 +202,11 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// content tells one content of a file from another.
+// content tells one content of a file from another, wherever it is renamed to.
 type content struct {
-	path        string
-	inode       uint64
-	size, mtime int64
-	kind        string
+	device, inode uint64
+	size, mtime   int64
+	kind          string
 }
 
 // sums are checksums of files' contents, each computed once. It is safe for concurrent use.
@@ -221,7 +226,7 @@ func (s *sums) of(ctx context.Context, file, kind string) (string, error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return "", fmt.Errorf("image %s: %w", file, err)
 	}
-	key := content{file, st.Ino, st.Size, st.Mtim.Nano(), kind}
+	key := content{st.Dev, st.Ino, st.Size, st.Mtim.Nano(), kind}
 	s.mu.Lock()
 	sum, known := s.all[key]
 	s.mu.Unlock()
@@ -270,7 +275,14 @@ func (s *sums) check(ctx context.Context, file, want string) error {
 		return err
 	}
 	if got != want {
-		return fmt.Errorf("image %s: its checksum is %s, want %s: put the right image there, or mend the cluster file", file, got, want)
+		return fmt.Errorf("image %s: %w", file, wrongSum{got, want})
 	}
 	return nil
+}
+
+// wrongSum is the error of an image that has another checksum than was declared.
+type wrongSum struct{ got, want string }
+
+func (w wrongSum) Error() string {
+	return fmt.Sprintf("its checksum is %s, want %s: put the right image there, or mend the cluster file", w.got, w.want)
 }

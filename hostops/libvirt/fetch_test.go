@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ func fetchFrom(t *testing.T, room uint64, answer http.HandlerFunc) (file string,
 	t.Cleanup(web.Close)
 	dir := t.TempDir()
 	f := fetch{url: web.URL + "/a.img", to: filepath.Join(dir, "images", "a.img"), stall: 200 * time.Millisecond, tell: func(string) {}}
+	f.check = func(context.Context, string) error { return nil }
 	f.room = func(string) (uint64, error) {
 		if i, err := os.Stat(unfinished(f.to)); err == nil {
 			return room - min(room, uint64(i.Size())), nil //nolint:gosec // a size

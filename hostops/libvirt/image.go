@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -206,41 +205,6 @@ func qemuImg(ctx context.Context, args ...string) error {
 		return fmt.Errorf("qemu-img: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
-}
-
-// imagesInUse are the images that nodes need: what their records say, and what the files on
-// disk are differences to. A file keeps its image, whatever was declared since; one that is
-// surplus still has a guest on it; and one without a record is a node's whose record was lost.
-func imagesInUse(pool string, all map[string]record) (map[string]bool, error) {
-	used := map[string]bool{}
-	files, err := os.ReadDir(pool)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for _, f := range files {
-		if f.Type().IsRegular() {
-			paths = append(paths, filepath.Join(pool, f.Name()))
-		}
-	}
-	for _, r := range all {
-		paths = append(append(paths, r.Surplus...), r.paths()...)
-		for _, v := range r.Volumes {
-			used[v.Base] = true
-		}
-		for _, f := range r.CDROMs {
-			used[f] = true
-		}
-	}
-	for _, path := range paths {
-		if i, err := readImage(path); err != nil || i.Format != formatQcow {
-			continue // it is not there yet, or is no difference to anything
-		}
-		if base, err := backingOf(path); err == nil {
-			used[base] = true
-		}
-	}
-	return used, nil
 }
 
 // selfContained refuses a qcow2 file that has other files be read with it: fetched from

@@ -27,11 +27,21 @@ func imageFile(pool, image, checksum string) string {
 	return image
 }
 
-// bring fetches an image to its file, if it is to be, and checks it.
+// bring fetches an image to its file, if it is to be, and checks it. One that was fetched once is
+// never deleted here, whatever became of it: disks are differences to it.
 func (d *Driver) bring(ctx context.Context, image, file, checksum string) error {
 	if isURL(image) && !fileExists(file) {
 		err := d.jobs.run(ctx, "fetch "+image+" to "+file, func(ctx context.Context, tell telling) error {
-			return fetch{url: image, to: file, stall: fetchStall, room: roomIn, tell: tell}.image(ctx)
+			return fetch{url: image, to: file, stall: fetchStall, room: roomIn, tell: tell, check: func(ctx context.Context, file string) error {
+				if checksum == "" {
+					return nil
+				}
+				err := d.sums.check(ctx, file, checksum)
+				if wrong := (wrongSum{}); errors.As(err, &wrong) { // the file's name says nothing to people
+					return wrong
+				}
+				return err
+			}}.image(ctx)
 		})
 		if err != nil {
 			return err
@@ -40,11 +50,7 @@ func (d *Driver) bring(ctx context.Context, image, file, checksum string) error 
 	if checksum == "" {
 		return nil
 	}
-	err := d.jobs.run(ctx, "check that "+file+" has "+checksum, func(ctx context.Context, _ telling) error { return d.sums.check(ctx, file, checksum) })
-	if err != nil && !errors.Is(err, state.ErrBusy) && isURL(image) {
-		err = errors.Join(fmt.Errorf("%s: %w", image, err), removeFile(file)) // fetched anew the next time
-	}
-	return err
+	return d.jobs.run(ctx, "check that "+file+" has "+checksum, func(ctx context.Context, _ telling) error { return d.sums.check(ctx, file, checksum) })
 }
 
 // makeFile makes a volume that is not there.
@@ -152,9 +158,9 @@ func poolDir(s *session, name string) (string, error) {
 	return x.Target.Path, nil
 }
 
-// sweepImages deletes fetched images of a pool that no node needs any longer. The pool's
-// directory goes later.
-func (d *Driver) sweepImages(pool string) {
+// sweepImages deletes fetched images of a pool that no node needs any longer, and no domain of
+// anybody's. The pool's directory goes later.
+func (d *Driver) sweepImages(s *session, pool string) {
 	files, err := os.ReadDir(fetchedDir(pool))
 	if err != nil {
 		return // there are none
@@ -163,10 +169,56 @@ func (d *Driver) sweepImages(pool string) {
 	if err != nil {
 		return // the next removal tries again
 	}
+	var idle []string
 	for _, f := range files {
 		if file := filepath.Join(fetchedDir(pool), f.Name()); !used[strings.TrimSuffix(file, unfinished(""))] {
-			_ = os.Remove(file) // as above
+			idle = append(idle, file)
 		}
 	}
+	if len(idle) > 0 { // else libvirt is not asked for nothing
+		theirs, err := filesOfDomains(s)
+		if err != nil {
+			return // as above
+		}
+		idle = slices.DeleteFunc(idle, func(file string) bool { return needs(theirs, file) })
+	}
+	for _, file := range idle {
+		_ = os.Remove(file) // as above
+	}
 	_ = os.Remove(fetchedDir(pool)) // if it is empty
+}
+
+// filesOfDomains are the files that all domains of the host have as disks or media, running or
+// not, and those that they are differences to.
+func filesOfDomains(s *session) ([]string, error) {
+	doms, err := s.conn.ListAllDomains(0)
+	if err != nil {
+		return nil, fmt.Errorf("libvirt: list domains: %w", err)
+	}
+	defer free(doms)
+	var out []string
+	for i := range doms {
+		for _, flags := range []lv.DomainXMLFlags{0, lv.DOMAIN_XML_INACTIVE} {
+			text, err := doms[i].GetXMLDesc(flags)
+			if errors.Is(err, lv.ERR_NO_DOMAIN) {
+				continue // it went meanwhile
+			}
+			if err != nil {
+				return nil, err
+			}
+			files, volumes, err := filesIn(text)
+			if err != nil {
+				return nil, err
+			}
+			for _, v := range volumes {
+				if path, err := volumePath(s, v[0], v[1]); err == nil { // a pool that is off says nothing
+					files = append(files, path)
+				}
+			}
+			for _, file := range files {
+				out = append(out, chainOf(file)...)
+			}
+		}
+	}
+	return out, nil
 }

@@ -113,7 +113,9 @@ func (d *Driver) instances(ctx context.Context, s *session) ([]driver.Instance, 
 	// What was begun and not finished is there to be removed, or finished.
 	for uuid, rec := range recs {
 		if rec.LogBytes > 0 || rec.LogKeep > 0 {
+			d.logs.Lock()
 			_ = boundLog(consoleLog(d.cfg.ConsoleDir, rec.Name), rec.LogBytes, rec.LogKeep) // the next look tries again
+			d.logs.Unlock()
 		}
 		if !ours[uuid] {
 			out = append(out, driver.Instance{UUID: uuid, Name: rec.Name, Epoch: rec.Epoch, Power: state.PowerOff})

@@ -239,9 +239,81 @@ func TestIntegrationLibvirtImagesAreCheckedCopiedAndFetched(t *testing.T) {
 	if !fileExists(kept) || !fileExists(fetched) {
 		t.Error("a file that is somebody's, or that another node needs, went with the node")
 	}
+	theirs := filepath.Join(b.srv.Dir, "theirs.qcow2")
+	if out, err := exec.CommandContext(t.Context(), "qemu-img", "create", "-f", "qcow2", "-b", fetched, "-F", "raw", theirs).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	def := filepath.Join(b.srv.Dir, "theirs.xml")
+	if err := os.WriteFile(def, []byte("<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type arch='x86_64'>hvm</type></os><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='"+theirs+"'/><target dev='vda' bus='virtio'/></disk></devices></domain>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.srv.Virsh(t, "define", def)
+	b.remove(other)
+	if !fileExists(fetched) {
+		t.Fatal("the image went that the disk of a domain of somebody's is a difference to, which is off")
+	}
+	// An image that is not what it was is told, and stays: disks are differences to it.
+	if err := os.WriteFile(fetched, []byte("spoilt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Ensure(t.Context(), other); err == nil || !strings.Contains(err.Error(), "its checksum is ") || !fileExists(fetched) {
+		t.Errorf("a spoilt image: %v, and it is there: %t", err, fileExists(fetched))
+	}
+	b.srv.Virsh(t, "undefine", "theirs")
 	b.remove(other)
 	if left := b.leftovers(); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// What libvirt keeps of a node beyond its disks goes with it, while it runs.
+func TestIntegrationLibvirtNothingIsLeftOfARunningMachine(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.tpms = filepath.Join(b.srv.Dir, "lib", "swtpm")
+	s := node(41, 0)
+	s.Machine.BootMode = state.BootUEFI
+	s.Machine.Hardware = state.Hardware{VNC: true, ConsoleLogBytes: 100, ConsoleLogKeep: 3}
+	if checkTPM(state.TPM2) == nil {
+		s.Machine.TPM = state.TPM2
+	}
+	processes := func() (out []string) {
+		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, file := range all {
+			text, _ := os.ReadFile(file) //nolint:gosec // one that ends meanwhile is none
+			if bytes.Contains(text, []byte(s.UUID)) {
+				out = append(out, string(bytes.ReplaceAll(text[:min(100, len(text))], []byte{0}, []byte{' '})))
+			}
+		}
+		return out
+	}
+	b.ensure(s)
+	b.power(s, state.ActionOn, "")
+	log := consoleLog(b.cfg.ConsoleDir, s.Name)
+	eventually(t, "an older log", func() bool {
+		b.instance(s)
+		return fileExists(log + ".0")
+	})
+	display, want := b.instance(s).Display, 1
+	if s.Machine.TPM != "" {
+		want = 2 // QEMU and swtpm
+	}
+	if running := processes(); len(running) < want || !strings.HasPrefix(display, "vnc://127.0.0.1:") {
+		t.Errorf("it runs as %q, its screen is at %q", running, display)
+	}
+	b.remove(s)
+	eventually(t, "its processes end", func() bool { return len(processes()) == 0 })
+	if c, err := net.Dial("tcp", strings.TrimPrefix(display, "vnc://")); err == nil { //nolint:noctx // it is refused at once
+		_ = c.Close()
+		t.Error("its screen is still shared")
+	}
+	for _, dir := range []string{"lib", "run", "etc", "pool", "console", "data"} {
+		_ = filepath.WalkDir(filepath.Join(b.srv.Dir, dir), func(path string, _ os.DirEntry, err error) error {
+			if err == nil && (strings.Contains(filepath.Base(path), s.Name) || strings.Contains(filepath.Base(path), s.UUID)) {
+				t.Errorf("left: %s", path)
+			}
+			return nil
+		})
 	}
 }
 
