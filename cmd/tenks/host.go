@@ -34,15 +34,20 @@ func (t *tool) hostCommand() *cobra.Command {
 // wantsOVS says what the host is to have of Open vSwitch, by its agent.yml if there is one
 // that can be read.
 func (t *tool) wantsOVS(anyway bool) hostcheck.OVS {
-	c := config.DefaultAgent()
-	file := daemon.PathsOf(t.dataDir).Config
-	if text, err := os.ReadFile(file); err == nil {
-		if read, err := config.LoadAgent(file, text); err == nil {
-			c = read
-		}
-	}
+	c := t.agentConfig()
 	if !anyway && c.BridgeType != config.BridgeOVS {
 		return hostcheck.OVS{}
 	}
 	return hostcheck.OVS{DB: c.OVS.DB, Kernel: c.OVS.Datapath == config.DatapathSystem}
+}
+
+// agentConfig is the host's agent.yml if there is one that can be read, or what holds without.
+func (t *tool) agentConfig() config.Agent {
+	file := daemon.PathsOf(t.dataDir).Config
+	if text, err := os.ReadFile(file); err == nil {
+		if read, err := config.LoadAgent(file, text); err == nil {
+			return read
+		}
+	}
+	return config.DefaultAgent()
 }

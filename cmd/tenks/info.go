@@ -133,6 +133,9 @@ func (t *tool) doctorCommand() *cobra.Command {
 		Long: "Doctor looks at this host and, if it runs, at the agent. It exits 1 if something is wrong.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			checks := hostcheck.Run(c.Context(), t.wantsOVS(false))
+			if _, ok := t.agentConfig().Drivers["libvirt"]; !ok {
+				checks = hostcheck.WithoutGuests(checks)
+			}
 			running, err := t.client().Doctor(c.Context())
 			if err != nil {
 				running = []api.Check{{Name: "agent", State: "error", Detail: err.Error(), Fix: "tenks up, tenks init or tenks agent"}}

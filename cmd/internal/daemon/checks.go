@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +69,10 @@ func checkDriver(ctx context.Context, d *managedDriver) api.Check {
 		c.State, c.Detail = "warning", err.Error()
 		return c
 	}
-	c.Detail = fmt.Sprintf("%s %v", info.Version, info.Facts)
+	c.Detail = "version " + info.Version
+	for _, key := range slices.Sorted(maps.Keys(info.Facts)) {
+		c.Detail += fmt.Sprintf(", %s %s", strings.ReplaceAll(key, "_", " "), info.Facts[key])
+	}
 	return c
 }
 

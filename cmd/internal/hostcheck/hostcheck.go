@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,14 @@ func base(ctx context.Context) []api.Check {
 		library(), libvirtd(ctx), firmware(), secureFirmware(), tpm(), kernel(), devices(),
 		optional(program("ipmitool", "ipmitool")),
 	}
+}
+
+// guests are the checks of what only guests of libvirt need.
+var guests = []string{"kvm", "qemu", "libvirt library", "libvirtd", "uefi firmware", "secure boot", "tpm"}
+
+// WithoutGuests returns the checks that concern a host without the libvirt driver.
+func WithoutGuests(checks []api.Check) []api.Check {
+	return slices.DeleteFunc(slices.Clone(checks), func(c api.Check) bool { return slices.Contains(guests, c.Name) })
 }
 
 func ok(name, detail string) api.Check { return api.Check{Name: name, State: "ok", Detail: detail} }

@@ -50,6 +50,20 @@ func TestEveryCheckThatFindsSomethingSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAHostWithoutGuestsNeedsNothingOfThem(t *testing.T) {
+	programs(t, nil)
+	all := Run(t.Context(), OVS{})
+	left := WithoutGuests(all)
+	if len(all)-len(left) != len(guests) {
+		t.Errorf("%d of %d checks are left; those of guests are %v", len(left), len(all), guests)
+	}
+	for _, c := range left {
+		if c.Fix == setupFix && c.State == "error" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
 func TestProgramTakesTheFirstCandidateThereIs(t *testing.T) {
 	dir := programs(t, map[string]string{"b": "", "c": ""})
 	if c := program("x", "a", "b", "c"); c.State != "ok" || c.Detail != filepath.Join(dir, "b") {
