@@ -72,19 +72,8 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 	if len(peers) == 1 && peers[0].ID == id {
 		return endMesh(ctx, c, id, r)
 	}
-	self, err := c.Peer(ctx, id)
-	if err != nil {
+	if err := mayLeave(ctx, c, id, r); err != nil {
 		return err
-	}
-	if self.Nodes > 0 && !r.Force {
-		return fmt.Errorf("%d nodes are on this host: tenks peer drain, or --force to have them made anew on others, with empty disks", self.Nodes)
-	}
-	kept, err := c.Quarantine(ctx)
-	if err != nil {
-		return err
-	}
-	if len(kept) > 0 && !r.Force {
-		return fmt.Errorf("this host keeps disks of %d nodes that are elsewhere now: see tenks host quarantine; or --force to have them deleted", len(kept))
 	}
 	if err := c.ChangePeer(ctx, id, "leave"); err != nil {
 		return err
@@ -112,6 +101,25 @@ func (t *tool) leaveMesh(ctx context.Context, id string, r api.PeerRequest) erro
 		return err
 	}
 	return c.RemovePeer(ctx, id, r)
+}
+
+// mayLeave says why a peer may not leave without force.
+func mayLeave(ctx context.Context, c *client.Client, id string, r api.PeerRequest) error {
+	self, err := c.Peer(ctx, id)
+	if err != nil {
+		return err
+	}
+	if self.Nodes > 0 && !r.Force {
+		return fmt.Errorf("%d nodes are on this host: tenks peer drain, or --force to have them made anew on others, with empty disks", self.Nodes)
+	}
+	kept, err := c.Quarantine(ctx)
+	if err != nil {
+		return err
+	}
+	if len(kept) > 0 && !r.Force {
+		return fmt.Errorf("this host keeps disks of %d nodes that are elsewhere now: see tenks host quarantine; or --force to have them deleted", len(kept))
+	}
+	return nil
 }
 
 // endMesh clears the host of the mesh's last peer. Its nodes have nowhere to be made anew,
