@@ -139,6 +139,7 @@ var commands = map[string]func([]byte) (state.Command, error){
 	"set-quota":  body[state.SetQuota],
 
 	"recover-nodes": body[state.RecoverNodes],
+	"raise-level":   raiseLevel,
 }
 
 func body[C state.Command](b []byte) (state.Command, error) {

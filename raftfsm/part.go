@@ -19,8 +19,10 @@ func PartOf(snap *state.Snapshot, hypervisor string, since uint64) Part {
 }
 
 const (
-	// partFormat is the first byte of a part: 1 means CBOR of a Part.
-	partFormat = 1
+	// partFormat is the first byte of a part: 1 means CBOR of a Part. levelFormat is that of
+	// a part of a mesh with a level, which who knows of none must not read.
+	partFormat  = 1
+	levelFormat = 2
 	// maxPart bounds a part, in bytes: 10,000 nodes of one hypervisor and 2,000 peers
 	// take about 11 MB.
 	maxPart = 64 << 20
@@ -36,7 +38,11 @@ func EncodePart(p Part) ([]byte, error) {
 	if len(b) >= maxPart {
 		return nil, fmt.Errorf("part: encode: %d bytes, at most %d are allowed", len(b)+1, maxPart)
 	}
-	return append([]byte{partFormat}, b...), nil
+	format := byte(partFormat)
+	if p.Level != nil {
+		format = levelFormat
+	}
+	return append([]byte{format}, b...), nil
 }
 
 // DecodePart reads what EncodePart wrote. Errors: state.ErrNewer for a format that
@@ -47,12 +53,15 @@ func DecodePart(b []byte) (Part, error) {
 		return Part{}, errors.New("part: empty")
 	case len(b) > maxPart:
 		return Part{}, fmt.Errorf("part: %d bytes, at most %d are allowed", len(b), maxPart)
-	case b[0] != partFormat:
+	case b[0] != partFormat && b[0] != levelFormat:
 		return Part{}, fmt.Errorf("part: format %d: %w", b[0], state.ErrNewer)
 	}
 	var p Part
 	if err := decoder.Unmarshal(b[1:], &p); err != nil {
 		return Part{}, fmt.Errorf("part: decode: %w", err)
+	}
+	if err := known(p.Level); err != nil {
+		return Part{}, fmt.Errorf("part: %w", err)
 	}
 	if slices.Contains(p.Peers, nil) || slices.Contains(p.Hypervisors, nil) || slices.Contains(p.Nodes, nil) ||
 		p.Faults != nil && slices.Contains(p.Faults.Faults, nil) {

@@ -479,7 +479,7 @@ func TestKeysAreInAPartOnceAndAgainWhenTheyChange(t *testing.T) {
 }
 
 func TestPartsOfEveryVersionDecodeForEver(t *testing.T) {
-	for version, want := range map[string]Part{"v2": partV1(), "v6": partV6(), "v13": partV13()} {
+	for version, want := range map[string]Part{"v2": partV1(), "v6": partV6(), "v13": partV13(), "v22": partV22()} {
 		b := golden(t, version, "hypervisor.part", func() []byte {
 			b, err := EncodePart(want)
 			if err != nil {

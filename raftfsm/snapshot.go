@@ -47,6 +47,7 @@ var recordTypes = []struct {
 	{recordDeparted, row(func(d *state.Dump, p *state.Departed) { d.Departed = p })},
 	{recordFault, row(func(d *state.Dump, f *state.Fault) { d.Faults = append(d.Faults, f) })},
 	{recordQuota, row(func(d *state.Dump, q *state.QuotaRow) { d.Quotas = append(d.Quotas, q) })},
+	{recordLevel, readLevel},
 }
 
 const (
@@ -63,6 +64,7 @@ const (
 	recordDeparted   = 11
 	recordFault      = 12
 	recordQuota      = 13
+	recordLevel      = 14
 )
 
 func row[T any](add func(*state.Dump, *T)) func(*state.Dump, []byte) error {
@@ -86,7 +88,7 @@ func WriteSnapshot(to io.Writer, snap *state.Snapshot) error {
 		return err
 	}
 	d := snap.Dump()
-	if err := errors.Join(writeRows(w, recordMesh, single(d.Mesh)), writeRows(w, recordKeys, single(d.Keys)),
+	if err := errors.Join(writeRows(w, recordMesh, single(d.Mesh)), writeRows(w, recordLevel, single(levelRecord(d))), writeRows(w, recordKeys, single(d.Keys)),
 		writeRows(w, recordPeer, d.Peers), writeRows(w, recordToken, d.Tokens), writeRows(w, recordCluster, d.Clusters),
 		writeRows(w, recordNode, d.Nodes), writeRows(w, recordHypervisor, d.Hypervisors),
 		writeRows(w, recordEvent, d.Events), writeRows(w, recordRequest, d.Requests),

@@ -192,4 +192,5 @@ var versions = []version{
 		"apply-cluster.Create[0].Pin",
 		"drain-peer.Pins",
 	}},
+	{"v22", samplesV22, dumpV22, nil}, // raise-level
 }

@@ -46,6 +46,7 @@ const (
 	EventNodeRecover    = "node-recover"
 	EventFaultAdded     = "fault-added"
 	EventFaultEnded     = "fault-ended"
+	EventLevel          = "level-raised"
 )
 
 // hypervisorName is what events call a hypervisor.

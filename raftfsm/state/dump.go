@@ -36,6 +36,8 @@ type Dump struct {
 	Faults   []*Fault
 	// Quotas is not in the digest of a state that has none.
 	Quotas []*QuotaRow `json:",omitempty"`
+	// Level is nil at level 0, and as Quotas in the digest.
+	Level *Level `json:",omitempty"`
 }
 
 // Dump returns the whole state.
@@ -53,6 +55,7 @@ func (s *Snapshot) Dump() Dump {
 		Departed:    &Departed{Since: departedSince(s.txn)},
 		Faults:      s.Faults(),
 		Quotas:      s.Quotas(),
+		Level:       s.Level().dumped(),
 	}
 	if row, ok := first[*meshRow](s.txn, tableMesh, "id", meshKey); ok {
 		d.Mesh = &row.Mesh
@@ -80,6 +83,9 @@ func (s *Store) Load(d Dump) error {
 func (t *tx) load(d Dump) error {
 	if d.Mesh != nil {
 		t.putMesh(*d.Mesh)
+	}
+	if d.Level != nil {
+		t.putLevel(*d.Level)
 	}
 	if d.Keys != nil {
 		t.put(tableKeys, &keysRow{Key: keysKey, Keys: *d.Keys})

@@ -28,11 +28,14 @@ type Part struct {
 	Faults *FaultList
 	// Tunnels are the ends of the hypervisor's overlays elsewhere, all of them; nil: as before.
 	Tunnels *TunnelList
+	// Level is in every part; nil: level 0, or not known.
+	Level *Level `json:",omitempty"`
 }
 
 // Empty reports whether a delta says nothing but that time went on.
 func (p Part) Empty() bool {
-	return !p.Full && p.Keys == nil && p.Faults == nil && p.Tunnels == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
+	raised := p.Level != nil && p.Level.Index > p.Since
+	return !p.Full && !raised && p.Keys == nil && p.Faults == nil && p.Tunnels == nil && len(p.Peers)+len(p.Hypervisors)+len(p.Nodes)+len(p.Gone) == 0
 }
 
 // PartOf returns what changed after a log index in a hypervisor's part, or all of it:
@@ -42,7 +45,7 @@ func (s *Snapshot) PartOf(hypervisor string, since uint64) Part {
 	if since > s.index || since < departedSince(s.txn) {
 		since = 0
 	}
-	p := Part{Index: s.index, Since: since, Full: since == 0}
+	p := Part{Index: s.index, Since: since, Full: since == 0, Level: s.Level().dumped()}
 	if row, ok := first[*meshRow](s.txn, tableMesh, "id", meshKey); ok {
 		p.Mesh = &row.Mesh
 	}
@@ -132,6 +135,9 @@ func (t *tx) applyPart(p Part) error {
 	}
 	if p.Mesh != nil {
 		t.putMesh(*p.Mesh)
+	}
+	if p.Level != nil {
+		t.putLevel(*p.Level)
 	}
 	if p.Keys != nil {
 		t.put(tableKeys, &keysRow{Key: keysKey, Keys: *p.Keys})

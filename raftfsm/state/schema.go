@@ -21,6 +21,7 @@ const (
 	tableFaultsIndex = "faultsindex"
 	tableTunnels     = "tunnels"
 	tableQuotas      = "quotas"
+	tableLevel       = "level"
 
 	tableTunnelsIndex = "tunnelsindex"
 
@@ -29,6 +30,7 @@ const (
 	departedKey = "departed"
 	faultsKey   = "faults"
 	tunnelsKey  = "tunnels"
+	levelKey    = "level"
 )
 
 // meshRow is the only row of its table.
@@ -39,7 +41,8 @@ type meshRow struct {
 
 func schema() *memdb.DBSchema {
 	return &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{
-		tableMesh: table(tableMesh, unique("id", field("Key"))),
+		tableMesh:  table(tableMesh, unique("id", field("Key"))),
+		tableLevel: table(tableLevel, unique("id", field("Key"))),
 		tableClusters: table(tableClusters,
 			unique("id", field("Name"))),
 		tableNodes: table(tableNodes,
