@@ -64,6 +64,9 @@ type Config struct {
 	Advertise string
 	// Facts are what gossip spreads of this peer.
 	Facts gossip.Facts
+	// Level is the newest format of the state that FSM knows: peers tell each other. Who knows
+	// less than View.Level says has no part in the log.
+	Level int
 	// Rules are the times that roles go by; zero: the usual ones.
 	Rules consensus.Rules
 	// Net carries what peers say to each other; nil: the host's TCP.

@@ -106,7 +106,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Fatal(err)
 	}
 	known := membership{Mesh: testMesh, Roots: string(pki.JoinBundle(a.Certificate())), Gossip: [][]byte{make([]byte, 32)}, Peers: []Peer{{ID: peer}}}
-	for _, v := range []any{joinAnswer{Certificate: cert, Membership: known}, Standing{Membership: known, Leader: peer}, Trust{Signer: "x"}, peerStatus{7}, uint64(7)} {
+	for _, v := range []any{joinAnswer{Certificate: cert, Membership: known}, Standing{Membership: known, Leader: peer}, Trust{Signer: "x"}, peerStatus{Applied: 7, Level: 1}, uint64(7)} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			f.Fatal(err)

@@ -44,6 +44,8 @@ type joinRequest struct {
 	Secret []byte `json:"secret"`
 	CSR    []byte `json:"csr"`
 	Peer   Peer   `json:"peer"`
+	// Level is JoinConfig.Level; peers of before it say nothing.
+	Level int `json:"level,omitempty"`
 }
 
 type joinAnswer struct {
@@ -79,6 +81,9 @@ func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request) *refusal {
 		return no(http.StatusBadRequest, err)
 	}
 	j.Peer.ID = id
+	if need := m.view().Level; j.Level < need {
+		return no(http.StatusForbidden, fmt.Errorf("this mesh uses what an older tenks does not know (level %d, yours knows %d): install the version of the mesh on this host, and join again", need, j.Level))
+	}
 	err = m.cfg.Admit(r.Context(), Admission{Peer: j.Peer, Token: j.Token, Hash: pki.HashSecret(pki.Secret(j.Secret))})
 	if errors.Is(err, ErrRefused) {
 		return no(http.StatusForbidden, err)
@@ -170,6 +175,8 @@ type JoinConfig struct {
 	Token pki.Token
 	// Peer is what this peer says of itself; its ID is worked out.
 	Peer Peer
+	// Level is Config.Level.
+	Level int
 	// Net is how the others are reached; nil: by TCP.
 	Net transport.Net
 	// Now is the clock.
@@ -228,7 +235,7 @@ func (c JoinConfig) ask(ctx context.Context, id string) (joinAnswer, error) {
 		return joinAnswer{}, err
 	}
 	c.Peer.ID = id
-	body, err := json.Marshal(joinRequest{Token: c.Token.ID, Secret: c.Token.Secret[:], CSR: csr, Peer: c.Peer})
+	body, err := json.Marshal(joinRequest{Token: c.Token.ID, Secret: c.Token.Secret[:], CSR: csr, Peer: c.Peer, Level: c.Level})
 	if err != nil {
 		return joinAnswer{}, err
 	}

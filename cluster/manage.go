@@ -28,6 +28,9 @@ const (
 type health struct {
 	ok    bool
 	since time.Time
+	// level is what it knows of the state's format, where it answered last time.
+	level    int
+	answered bool
 }
 
 // manage looks after the voters while this peer leads.
@@ -142,31 +145,34 @@ func (m *Mesh) probe(ctx context.Context, peers []string, members map[string]Rol
 	var wg sync.WaitGroup
 	for _, id := range peers {
 		wg.Go(func() {
-			ok := m.healthy(ctx, id, members[id], applied)
+			st, answered := m.ask(ctx, id)
+			ok := answered && m.healthy(st, members[id], applied)
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			if h, known := m.health[id]; !known || h.ok != ok {
-				m.health[id] = health{ok, time.Now()}
+			h, known := m.health[id]
+			if !known || h.ok != ok {
+				h.since = time.Now()
 			}
+			h.ok, h.level, h.answered = ok, st.Level, answered
+			m.health[id] = h
 		})
 	}
 	wg.Wait()
 }
 
-func (m *Mesh) healthy(ctx context.Context, id string, role Role, applied uint64) bool {
+func (m *Mesh) ask(ctx context.Context, id string) (st peerStatus, answered bool) {
 	if id == m.id {
-		return true
+		return peerStatus{Applied: m.log.Applied(), Level: m.cfg.Level}, true
 	}
 	b, err := m.rpc.call(ctx, id, http.MethodGet, pathStatus, nil)
-	if err != nil {
-		return false
-	}
-	var st peerStatus
-	if err := json.Unmarshal(b, &st); err != nil {
-		return false
-	}
+	return st, err == nil && json.Unmarshal(b, &st) == nil
+}
+
+// healthy reports whether a peer may follow the log: it is not far behind, and knows what is
+// in it.
+func (m *Mesh) healthy(st peerStatus, role Role, applied uint64) bool {
 	following := role == Voter || role == Standby
-	return !following || st.Applied+lagAllowed >= applied
+	return st.Level >= m.view().Level && (!following || st.Applied+lagAllowed >= applied)
 }
 
 // Member is one peer's part in the log, for people.

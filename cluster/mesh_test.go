@@ -33,13 +33,14 @@ type directory struct {
 	founding  Founding
 	authority *pki.Authority
 	refusal   error
+	level     int
 }
 
 func (d *directory) view() View {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return View{Peers: slices.Clone(d.peers), Roots: []*x509.Certificate{d.authority.Certificate()}, Authority: d.authority,
-		Gossip: [][]byte{d.founding.GossipKey}, Generation: 9}
+		Gossip: [][]byte{d.founding.GossipKey}, Generation: 9, Level: d.level}
 }
 
 // change changes or adds what is known of a peer.

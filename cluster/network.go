@@ -49,6 +49,7 @@ func (m *Mesh) openNetwork(ctx context.Context, lc *consensus.Config) error {
 
 func (m *Mesh) openGossip() error {
 	facts := m.cfg.Facts
+	facts.Level = m.cfg.Level
 	facts.APIAddress, facts.Generation = m.Address(), m.files.Generation.Number
 	keys := m.files.Gossip
 	if v := m.view(); len(v.Gossip) > 0 {

@@ -36,6 +36,8 @@ const maxCommand = 9 << 20
 // peerStatus is the answer to pathStatus.
 type peerStatus struct {
 	Applied uint64 `json:"applied"`
+	// Level is Config.Level; peers of before it say nothing.
+	Level int `json:"level,omitempty"`
 }
 
 type rpcServer struct{ m *Mesh }
@@ -96,7 +98,7 @@ func (s rpcServer) index(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s rpcServer) status(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, peerStatus{Applied: s.m.log.Applied()})
+	writeJSON(w, peerStatus{Applied: s.m.log.Applied(), Level: s.m.cfg.Level})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

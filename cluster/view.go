@@ -45,6 +45,8 @@ type View struct {
 	// Gossip are the keys of the gossip ring; the first one encrypts.
 	Gossip     [][]byte
 	Generation uint64
+	// Level is the format of the state that the mesh uses.
+	Level int
 	// ByID finds peers; nil: they are looked through.
 	ByID map[string]Peer
 }

@@ -132,16 +132,20 @@ func levelRecord(d state.Dump) *state.Level {
 	return d.Level
 }
 
-// Needs returns the level that the mesh must have for a command, and what in it needs that.
-func Needs(c state.Command) (level int, what string) {
-	need := newKinds[state.Kind(c)]
-	if of := needsOf(c); of.level > need.level {
+// Needs returns the level that the mesh must have for a command or a row, and what in it
+// needs that.
+func Needs(v any) (level int, what string) {
+	var need since
+	if c, ok := v.(state.Command); ok {
+		need = newKinds[state.Kind(c)]
+	}
+	if of := needsOf(v); of.level > need.level {
 		need = of
 	}
 	return need.level, need.what
 }
 
-// Withhold returns a command without what needs a level above the given one. It is for what
-// peers report by themselves, and report again once the mesh can take it. The command that is
-// given stays as it is.
-func Withhold[C state.Command](c C, level int) C { return withhold(c, level) }
+// Withhold returns a command or a row without what needs a level above the given one. It is for what
+// peers report by themselves, and report again once the mesh can take it. What is given
+// stays as it is.
+func Withhold[T any](v T, level int) T { return withhold(v, level) }

@@ -41,6 +41,8 @@ type Facts struct {
 	// Generation is the mesh's. Peers of different generations do not hear each other; 0
 	// is unknown, and heard by all.
 	Generation uint64
+	// Level is the newest format of the replicated state that the peer knows; 0: the first.
+	Level int
 	// Truncated is set for what others say of themselves; what is given is ignored.
 	Truncated bool
 }
@@ -61,6 +63,7 @@ type wireFacts struct {
 	FreeEighths uint8    `cbor:"11,keyasint,omitempty"`
 	Boot        string   `cbor:"12,keyasint,omitempty"`
 	Generation  uint64   `cbor:"13,keyasint,omitempty"`
+	Level       int      `cbor:"15,keyasint,omitempty"`
 	Truncated   bool     `cbor:"14,keyasint,omitempty"`
 }
 

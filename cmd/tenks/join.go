@@ -18,6 +18,7 @@ import (
 	"tenks/cluster/pki"
 	"tenks/cmd/internal/daemon"
 	"tenks/config"
+	"tenks/raftfsm"
 )
 
 func (t *tool) joinCommand() *cobra.Command {
@@ -82,7 +83,7 @@ func (t *tool) join(ctx context.Context, text string, host hostFlags) error {
 		}
 	}
 	address := func(port int) string { return net.JoinHostPort(agent.Advertise, strconv.Itoa(port)) }
-	err = cluster.Join(ctx, cluster.JoinConfig{Dir: p.Mesh, Token: token, Now: time.Now, Peer: cluster.Peer{Name: agent.Name,
+	err = cluster.Join(ctx, cluster.JoinConfig{Dir: p.Mesh, Token: token, Now: time.Now, Level: raftfsm.Level, Peer: cluster.Peer{Name: agent.Name,
 		Address: address(agent.Mesh.Port), Gossip: address(agent.Mesh.GossipPort), Zone: agent.Zone}})
 	if err != nil {
 		return fmt.Errorf("join: %w", err)

@@ -190,7 +190,7 @@ func begin(ctx context.Context, g *errgroup.Group, runs ...func(context.Context)
 // work starts what reads snapshots, and answers.
 func (a *agent) work(ctx context.Context, g *errgroup.Group) {
 	begin(ctx, g, a.publish, a.host.Run, a.endpoints, a.watchLapses, (&incoming{a: a}).run, a.recorder.Run, a.serveBootstrap, a.size, a.redfish.run, a.serve)
-	for _, decide := range []func(context.Context) error{a.schedule, a.ironic.Run, a.flavors.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
+	for _, decide := range []func(context.Context) error{a.raise, a.schedule, a.ironic.Run, a.flavors.Run, a.watchPeers, a.rotate, a.drain, a.endFaults} {
 		g.Go(func() error { return a.whileLeader(ctx, decide) })
 	}
 }
@@ -285,8 +285,16 @@ func (a *agent) keepBMCs(ctx context.Context, snap *state.Snapshot) error {
 	return errors.Join(err, a.pdus.update(ctx, snap))
 }
 
-// propose commits a command and returns its log index.
+// propose commits a command that the mesh may use by now, and returns its log index.
 func (a *agent) propose(ctx context.Context, request string, c state.Command) (uint64, error) {
+	if err := a.allowed(c); err != nil {
+		return 0, err
+	}
+	return a.commit(ctx, request, c)
+}
+
+// commit commits a command as it is, and returns its log index.
+func (a *agent) commit(ctx context.Context, request string, c state.Command) (uint64, error) {
 	if request == "" {
 		request = uuid.NewString()
 	}
@@ -319,11 +327,19 @@ func (a *agent) propose(ctx context.Context, request string, c state.Command) (u
 const seenTime = 3 * time.Second
 
 func (a *agent) reportHost(ctx context.Context, nodes []state.NodeHostReport) error {
+	snap, _ := a.source.Snapshot()
+	if nodes = fitHost(snap, nodes); len(nodes) == 0 {
+		return nil
+	}
 	_, err := a.propose(ctx, "", state.ReportHost{Hypervisor: a.mesh.ID(), Nodes: nodes})
 	return err
 }
 
 func (a *agent) reportIronic(ctx context.Context, nodes []state.NodeIronicReport) error {
+	snap, _ := a.source.Snapshot()
+	if nodes = fitIronic(snap, nodes); len(nodes) == 0 {
+		return nil
+	}
 	_, err := a.propose(ctx, "", state.ReportIronic{Nodes: nodes})
 	return err
 }

@@ -36,6 +36,7 @@ func firstEntries(mesh state.Mesh, peer string, f cluster.Founding) ([][]byte, e
 	var entries [][]byte
 	for _, c := range []state.Command{
 		state.SetMesh{Mesh: mesh},
+		state.RaiseLevel{Level: raftfsm.Level},
 		state.PutKeys{Keys: keys},
 		state.PutPeer{Peer: state.Peer{ID: f.Peer, Name: peer, Generation: 1}},
 	} {

@@ -33,7 +33,7 @@ func (a *agent) openMesh(ctx context.Context) (*cluster.Mesh, error) {
 	return cluster.Open(ctx, cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Answers: raftfsm.Answers{},
 		View: a.views.view, Feed: a.feed, Admit: a.admit, Roles: a.recordRoles,
 		Listen: listen(c.Mesh.Port), Gossip: listen(c.Mesh.GossipPort), Advertise: c.Advertise,
-		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Log: a.log})
+		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Level: raftfsm.Level, Log: a.log})
 }
 
 // views turns the newest snapshot into what a mesh needs to know of it, once for all
@@ -65,6 +65,7 @@ func (v *views) view() cluster.View {
 		return v.last
 	}
 	v.same, v.snap, v.last.Generation = same, nil, snap.Mesh().Generation
+	v.last.Level = snap.Level().Number
 	v.last.Peers, v.last.ByID = nil, map[string]cluster.Peer{}
 	for _, p := range snap.Peers() {
 		if p.Draining {

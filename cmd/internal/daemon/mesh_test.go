@@ -12,6 +12,7 @@ import (
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
 	"tenks/config"
+	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
 
@@ -38,7 +39,7 @@ func joinMesh(t *testing.T, c config.Agent, text string) error {
 	if err != nil {
 		return err
 	}
-	return cluster.Join(t.Context(), cluster.JoinConfig{Dir: PathsOf(c.DataDir).Mesh, Token: token, Now: time.Now,
+	return cluster.Join(t.Context(), cluster.JoinConfig{Dir: PathsOf(c.DataDir).Mesh, Token: token, Now: time.Now, Level: raftfsm.Level,
 		Peer: cluster.Peer{Name: c.Name, Address: fmt.Sprintf("%s:%d", c.Advertise, c.Mesh.Port),
 			Gossip: fmt.Sprintf("%s:%d", c.Advertise, c.Mesh.GossipPort), Zone: c.Zone}})
 }

@@ -73,10 +73,14 @@ func (a *agent) publish(ctx context.Context) error {
 }
 
 func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.Hypervisor) error {
-	if old, ok := snap.Hypervisor(h.ID); ok {
+	old, there := snap.Hypervisor(h.ID)
+	h = fitRow(snap, h, old)
+	// Once for each level: peers that did not know it may have dropped what they were told.
+	again := there && old.ModifyIndex < snap.Level().Index
+	if there {
 		same := *old
 		same.CreateIndex, same.ModifyIndex = 0, 0
-		if reflect.DeepEqual(same, h) {
+		if !again && reflect.DeepEqual(same, h) {
 			return nil
 		}
 		// A driver that does not answer for a moment is no reason to change the log. One
@@ -88,13 +92,13 @@ func (a *agent) publishOnce(ctx context.Context, snap *state.Snapshot, h state.H
 		if len(h.Drivers) > 0 && len(h.Archs) == 0 {
 			h.Archs = old.Archs // as long as its driver says nothing
 		}
-		if reflect.DeepEqual(same, h) {
+		if !again && reflect.DeepEqual(same, h) {
 			return nil
 		}
 	}
 	// Where the state comes from a peer of an older version, it never shows what that does not
 	// know.
-	if _, there := snap.Hypervisor(h.ID); there && reflect.DeepEqual(a.proposed, h) && time.Since(a.proposedAt) < tellAgain {
+	if there && !again && reflect.DeepEqual(a.proposed, h) && time.Since(a.proposedAt) < tellAgain {
 		return nil
 	}
 	_, err := a.propose(ctx, "", state.PutHypervisor{Hypervisor: h})

@@ -182,7 +182,7 @@ func (h *host) join(ctx context.Context, through *peer) error {
 		token.Pins = append(token.Pins, pki.PinOf(root))
 	}
 	port := func(n int) string { return net.JoinHostPort(h.at(), fmt.Sprint(n)) }
-	return cluster.Join(ctx, cluster.JoinConfig{Dir: h.mesh(), Token: token, Now: time.Now, Net: h.world.net.Host(h.at()),
+	return cluster.Join(ctx, cluster.JoinConfig{Dir: h.mesh(), Token: token, Now: time.Now, Level: raftfsm.Level, Net: h.world.net.Host(h.at()),
 		Peer: cluster.Peer{Name: h.name, Zone: h.zone, Address: port(meshPort), Gossip: port(gossipPort)}})
 }
 

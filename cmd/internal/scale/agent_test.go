@@ -26,6 +26,7 @@ import (
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
 	"tenks/cmd/internal/daemon"
+	"tenks/raftfsm"
 )
 
 // meshPort and gossipPort are the usual ones: each agent has an address of its own.
@@ -85,7 +86,7 @@ func newMesh(tb testing.TB, agents int) *mesh {
 	}
 	for i := 2; i <= agents; i++ {
 		a := m.newAgent(fmt.Sprintf("a%d", i))
-		err := cluster.Join(tb.Context(), cluster.JoinConfig{Dir: a.meshDir(), Token: m.token, Now: time.Now,
+		err := cluster.Join(tb.Context(), cluster.JoinConfig{Dir: a.meshDir(), Token: m.token, Now: time.Now, Level: raftfsm.Level,
 			Peer: cluster.Peer{Name: a.name, Address: a.at(meshPort), Gossip: a.at(gossipPort), Zone: "z" + a.name}})
 		if err != nil {
 			tb.Fatal(err)

@@ -106,7 +106,7 @@ type peer struct {
 // newPeer joins the mesh as any peer does.
 func (m *mesh) newPeer(ctx context.Context, name string) (*peer, error) {
 	dir := filepath.Join(m.dir, name)
-	err := cluster.Join(ctx, cluster.JoinConfig{Dir: dir, Token: m.token, Now: time.Now, Net: counted{transport.TCP(), &m.traffic},
+	err := cluster.Join(ctx, cluster.JoinConfig{Dir: dir, Token: m.token, Now: time.Now, Level: raftfsm.Level, Net: counted{transport.TCP(), &m.traffic},
 		Peer: cluster.Peer{Name: name, Zone: "z" + name[len(name)-1:]}})
 	if err != nil {
 		return nil, err

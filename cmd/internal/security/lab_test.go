@@ -29,6 +29,7 @@ import (
 	"tenks/cmd/internal/client"
 	"tenks/cmd/internal/daemon"
 	"tenks/config"
+	"tenks/raftfsm"
 )
 
 // agentLog keeps what agents log. It is safe for concurrent use.
@@ -199,7 +200,7 @@ func (f from) Dial(ctx context.Context, address string) (net.Conn, error) {
 // join asks to be let in, from an address.
 func join(t *testing.T, token pki.Token, c config.Agent, source string) error {
 	t.Helper()
-	return cluster.Join(t.Context(), cluster.JoinConfig{Dir: daemon.PathsOf(c.DataDir).Mesh, Token: token, Net: from(source), Now: time.Now,
+	return cluster.Join(t.Context(), cluster.JoinConfig{Dir: daemon.PathsOf(c.DataDir).Mesh, Token: token, Net: from(source), Now: time.Now, Level: raftfsm.Level,
 		Peer: cluster.Peer{Name: c.Name, Address: fmt.Sprintf("%s:%d", c.Advertise, c.Mesh.Port),
 			Gossip: fmt.Sprintf("%s:%d", c.Advertise, c.Mesh.GossipPort)}})
 }

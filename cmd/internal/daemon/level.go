@@ -1,0 +1,135 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tenks/cluster"
+	"tenks/raftfsm"
+	"tenks/raftfsm/state"
+)
+
+// raiseEvery is how often a leader looks whether all peers know more than the mesh uses.
+const raiseEvery = time.Second
+
+// raise brings the mesh to the level that all its peers know, for as long as this peer leads.
+func (a *agent) raise(ctx context.Context) error {
+	said := ""
+	for ctx.Err() == nil {
+		snap, _ := a.fsm.Source().Snapshot()
+		now, levels := snap.Level().Number, a.mesh.Levels()
+		if common := commonLevel(levels); common > now {
+			if _, err := a.commit(ctx, "", state.RaiseLevel{Level: common}); err != nil && ctx.Err() == nil {
+				a.log.WarnContext(ctx, "the mesh's level was not raised; will retry", "err", err)
+			}
+		} else if now < raftfsm.Level {
+			if why := laggards(levels, snap, raftfsm.Level); why != said {
+				said = why
+				a.log.InfoContext(ctx, "new features wait until all peers know them", "level", now, "known", raftfsm.Level, "upgrade", why)
+			}
+		}
+		sleep(ctx, raiseEvery)
+	}
+	return nil
+}
+
+// commonLevel is the level that all know; 0 where that cannot be told.
+func commonLevel(levels []cluster.PeerLevel) int {
+	common := raftfsm.Level
+	for _, l := range levels {
+		if !l.Known {
+			return 0
+		}
+		common = min(common, l.Level)
+	}
+	return common
+}
+
+// laggards names the peers that do not know a level, or do not say so.
+func laggards(levels []cluster.PeerLevel, snap *state.Snapshot, need int) string {
+	var out []string
+	for _, l := range levels {
+		name := l.ID
+		if p, ok := snap.Peer(l.ID); ok {
+			name = p.Name
+		}
+		switch {
+		case !l.Known:
+			out = append(out, fmt.Sprintf("%s (%s, does not answer: start it, or tenks peer remove)", name, l.Role))
+		case l.Level < need:
+			out = append(out, fmt.Sprintf("%s (%s)", name, l.Role))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// allowed refuses a command that needs more than a mesh of a level may use.
+func allowed(c state.Command, level int, laggards func(need int) string) error {
+	if level >= raftfsm.Level {
+		return nil
+	}
+	need, what := raftfsm.Needs(c)
+	if need <= level {
+		return nil
+	}
+	who := cmp.Or(laggards(need), "none any more: try again in a few seconds")
+	return fmt.Errorf("%w: %s: every peer must know it before the mesh may use it; upgrade first: %s", state.ErrRefused, what, who)
+}
+
+// allowed is allowed, by what this peer knows of the mesh. Levels only rise, so that what an
+// older state allows is never too much.
+func (a *agent) allowed(c state.Command) error {
+	switch c.(type) {
+	case state.PutHypervisor, state.ReportHost, state.ReportIronic:
+		return nil // see fitRow
+	}
+	snap, _ := a.source.Snapshot()
+	return allowed(c, snap.Level().Number, func(need int) string { return laggards(a.mesh.Levels(), snap, need) })
+}
+
+// fitRow returns what a peer may report by itself of something, without what the mesh may not
+// use yet. If the state has more than the mesh's level, it is of before there were levels, and
+// nothing is taken back.
+func fitRow[T any](snap *state.Snapshot, report T, now any) T {
+	level := snap.Level().Number
+	if has, _ := raftfsm.Needs(now); level >= raftfsm.Level || has > level {
+		return report
+	}
+	return raftfsm.Withhold(report, level)
+}
+
+// fitHost leaves out, besides, statuses that the state has: one that it can never have would
+// be reported for ever.
+func fitHost(snap *state.Snapshot, nodes []state.NodeHostReport) []state.NodeHostReport {
+	if snap.Level().Number >= raftfsm.Level {
+		return nodes
+	}
+	var out []state.NodeHostReport
+	for _, r := range nodes {
+		n, ok := snap.Node(r.UUID)
+		if r = fitRow(snap, r, n); !ok || n.Placement == nil || n.Placement.Epoch != r.Epoch || !n.Host.Equal(r.Status) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// fitIronic is fitHost for what Ironic has.
+func fitIronic(snap *state.Snapshot, nodes []state.NodeIronicReport) []state.NodeIronicReport {
+	if snap.Level().Number >= raftfsm.Level {
+		return nodes
+	}
+	var out []state.NodeIronicReport
+	for _, r := range nodes {
+		n, ok := snap.Node(r.UUID)
+		if r = fitRow(snap, r, n); !ok || n.Ironic != r.Status {
+			out = append(out, r)
+		}
+	}
+	return out
+}
