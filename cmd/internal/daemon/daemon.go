@@ -51,6 +51,9 @@ type Options struct {
 	// changed.
 	SetGCPercent func(percent int) (previous int)
 	Log          *slog.Logger
+
+	// older has tests run a peer that says that it is from before there were levels.
+	older bool
 }
 
 // agent holds the parts, in the order in which they are opened.

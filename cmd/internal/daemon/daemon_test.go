@@ -114,10 +114,17 @@ func (r *running) running() bool {
 // launch starts an agent and does not wait for it.
 func launch(t *testing.T, c config.Agent) *running {
 	t.Helper()
+	return launchAs(t, options(t, c))
+}
+
+// launchAs is launch with options.
+func launchAs(t *testing.T, opt Options) *running {
+	t.Helper()
+	c := opt.Config
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{Client: client.New(PathsOf(c.DataDir).Socket), t: t, stop: cancel, done: make(chan error, 1), config: c}
 	ended := make(chan struct{})
-	go func() { r.done <- Run(ctx, options(t, c)); close(ended) }()
+	go func() { r.done <- Run(ctx, opt); close(ended) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -2,12 +2,16 @@ package daemon
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"tenks/cluster"
+	"tenks/cmd/internal/api"
+	"tenks/cmd/internal/client"
 	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
@@ -109,4 +113,72 @@ func TestReportsGoWithoutWhatTheMeshMayNotUse(t *testing.T) {
 	if got := fitRow(old, h, &state.Hypervisor{ID: "h1", VXLAN: state.Endpoint{Port: 1}}); got.PhysnetLinks == nil {
 		t.Errorf("overlays taken back: %+v", got)
 	}
+}
+
+// TestAMeshRisesOnceItsLastPeerIsUpgraded has a mesh from before there were levels, of which one
+// peer is not upgraded at first.
+func TestAMeshRisesOnceItsLastPeerIsUpgraded(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	c := testAgent(t, newDir(t))
+	id := uuid.NewString()
+	err := cluster.Init(PathsOf(c.DataDir).Mesh, id, func(f cluster.Founding) ([][]byte, error) {
+		entries, err := firstEntries(state.Mesh{ID: id, Name: "lab", Generation: 1}, "hv1", f)
+		return slices.Delete(entries, 1, 2), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := options(t, c)
+	opt.older = true
+	r := launchAs(t, opt)
+	r.eventually("ready", func() bool { return r.running() && r.Ready(t.Context()) == nil })
+	old := newAgent(t, "hv2")
+	made, err := r.CreateToken(t.Context(), api.TokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := joinMesh(t, old, made.Token); err != nil {
+		t.Fatal(err)
+	}
+	opt = options(t, old)
+	opt.older = true
+	second := launchAs(t, opt)
+	second.eventually("ready", func() bool { return second.running() && second.Ready(t.Context()) == nil })
+	second.eventually("standing by", func() bool {
+		raft, err := second.Raft(t.Context())
+		return err == nil && len(raft) == 2
+	})
+	r.stopped()
+
+	r = start(t, c) // upgraded
+	quota := func() error {
+		nodes := 3
+		_, err := r.SetQuota(t.Context(), "demo", api.QuotaRequest{Nodes: &nodes})
+		return err
+	}
+	want := "a quota: every peer must know it before the mesh may use it; upgrade first: hv2 (standby)"
+	r.eventually("refused with the name of who is to be upgraded", func() bool {
+		err := quota()
+		if err == nil {
+			t.Fatal("a kind that the standby does not know got into the log")
+		}
+		return strings.Contains(err.Error(), want)
+	})
+	second.stopped()
+	second = start(t, old)
+	r.eventually("at the level", func() bool { return quota() == nil })
+	r.eventually("what hosts have is told once more", func() bool {
+		var raised bool
+		told := map[string]bool{}
+		if err := r.Events(t.Context(), 0, client.Once, func(e api.Event) {
+			raised = raised || e.Type == state.EventLevel
+			if raised && e.Type == state.EventHypervisor {
+				name, _, _ := strings.Cut(e.Message, ":")
+				told[name] = true
+			}
+		}); err != nil {
+			return false
+		}
+		return told["hypervisor hv1"] && told["hypervisor hv2"]
+	})
 }

@@ -29,11 +29,15 @@ const (
 
 func (a *agent) openMesh(ctx context.Context) (*cluster.Mesh, error) {
 	c := a.opt.Config
+	level := raftfsm.Level
+	if a.opt.older {
+		level = 0
+	}
 	listen := func(port int) string { return net.JoinHostPort(c.Advertise, strconv.Itoa(port)) }
 	return cluster.Open(ctx, cluster.Config{Dir: a.paths.Mesh, FSM: a.fsm, Answers: raftfsm.Answers{},
 		View: a.views.view, Feed: a.feed, Admit: a.admit, Roles: a.recordRoles,
 		Listen: listen(c.Mesh.Port), Gossip: listen(c.Mesh.GossipPort), Advertise: c.Advertise,
-		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Level: raftfsm.Level, Log: a.log})
+		Facts: gossip.Facts{Name: c.Name, Zone: c.Zone, Version: a.opt.Version}, Level: level, Log: a.log})
 }
 
 // views turns the newest snapshot into what a mesh needs to know of it, once for all

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tenks/hostops/driver"
+	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
 
@@ -21,6 +22,8 @@ import (
 const (
 	publishSoon = 100 * time.Millisecond
 	publishNow  = 30 * time.Second
+	// publishRaise is how often while the mesh may not use all that this version knows.
+	publishRaise = 2 * time.Second
 )
 
 // tellAgain is when what this host offers is proposed again although the log took it, and the
@@ -58,6 +61,9 @@ func (a *agent) publish(ctx context.Context) error {
 		wait := publishSoon
 		if complete {
 			wait = publishNow
+			if snap.Level().Number < raftfsm.Level {
+				wait = publishRaise
+			}
 		}
 		if settled {
 			a.published.Store(true)
