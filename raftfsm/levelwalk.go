@@ -72,10 +72,6 @@ func (w walk) without(v reflect.Value, level int) reflect.Value {
 			out.Set(reflect.New(v.Type().Elem()))
 			out.Elem().Set(w.without(v.Elem(), level))
 		}
-	case reflect.Interface:
-		if !v.IsNil() {
-			out.Set(w.without(v.Elem(), level))
-		}
 	case reflect.Slice:
 		if !v.IsNil() {
 			out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
@@ -91,16 +87,21 @@ func (w walk) without(v reflect.Value, level int) reflect.Value {
 			out.SetMapIndex(it.Key(), w.without(it.Value(), level))
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			switch {
-			case need(v.Type(), v.Type().Field(i)).level > level:
-				out.Field(i).SetZero()
-			case v.Type().Field(i).IsExported():
-				out.Field(i).Set(w.without(v.Field(i), level))
-			}
-		}
+		w.fields(out, v, level)
 	}
 	return out
+}
+
+// fields copies those of a struct.
+func (w walk) fields(out, v reflect.Value, level int) {
+	for i := range v.NumField() {
+		switch {
+		case need(v.Type(), v.Type().Field(i)).level > level:
+			out.Field(i).SetZero()
+		case v.Type().Field(i).IsExported():
+			out.Field(i).Set(w.without(v.Field(i), level))
+		}
+	}
 }
 
 // levelled reports whether a field that needs a level may be in values of a type.
