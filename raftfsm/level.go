@@ -31,6 +31,9 @@ var newFields = map[string]since{
 	"Node.RecoverIndex":      {1, "tenks node recover"},
 	"NodeChange.Anew":        {1, "a node that is made anew"},
 	"NodeChange.AdoptIronic": {1, "the adoption of a record of Ironic"},
+	"Node.Pin":               {1, "specs.nodes.hypervisor"},
+	"NodeChange.Pin":         {1, "specs.nodes.hypervisor"},
+	"DrainPeer.Pins":         {1, "tenks peer drain --ignore-pins"},
 	"NodeChange.Endpoint":    {1, "a BMC's port that changes"},
 
 	"Machine.Trunks":   {1, "a trunk port"},

@@ -290,6 +290,8 @@ func (a *agent) keepBMCs(ctx context.Context, snap *state.Snapshot) error {
 
 // propose commits a command that the mesh may use by now, and returns its log index.
 func (a *agent) propose(ctx context.Context, request string, c state.Command) (uint64, error) {
+	snap, _ := a.source.Snapshot()
+	c = fit(c, snap.Level().Number)
 	if err := a.allowed(c); err != nil {
 		return 0, err
 	}

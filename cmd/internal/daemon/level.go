@@ -81,6 +81,15 @@ func allowed(c state.Command, level int, laggards func(need int) string) error {
 	return fmt.Errorf("%w: %s: every peer must know it before the mesh may use it; upgrade first: %s", state.ErrRefused, what, who)
 }
 
+// fit returns what is proposed of a command. A drain that is refused because of pins would be
+// in the way of an upgrade: where the mesh may not use that, it goes on as it did before.
+func fit(c state.Command, level int) state.Command {
+	if drain, ok := c.(state.DrainPeer); ok && drain.Pins == state.PinsRefuse {
+		return raftfsm.Withhold(drain, level)
+	}
+	return c
+}
+
 // allowed is allowed, by what this peer knows of the mesh. Levels only rise, so that what an
 // older state allows is never too much.
 func (a *agent) allowed(c state.Command) error {

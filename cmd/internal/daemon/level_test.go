@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"tenks/cluster"
 	"tenks/cmd/internal/api"
 	"tenks/cmd/internal/client"
+	"tenks/cmd/internal/declare"
 	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
@@ -81,6 +83,50 @@ func TestAnOldVoterKeepsNewKeysOut(t *testing.T) {
 	}
 	if err := allowed(newer, levelState(t, true).Level().Number, who); err != nil {
 		t.Errorf("once the mesh is at the level: %v", err)
+	}
+}
+
+func TestADrainNeedsNoLevel(t *testing.T) {
+	for level, want := range []state.PinPolicy{"", state.PinsRefuse} {
+		if got := fit(state.DrainPeer{ID: "h1", Draining: true, Pins: state.PinsRefuse}, level); got != state.Command(state.DrainPeer{ID: "h1", Draining: true, Pins: want}) {
+			t.Errorf("level %d: %+v, want pins %q", level, got, want)
+		}
+	}
+	c := fit(state.DrainPeer{ID: "h1", Draining: true, Pins: state.PinsForget}, 0)
+	if err := allowed(c, 0, func(int) string { return "hv2 (voter)" }); err == nil || !strings.Contains(err.Error(), "tenks peer drain --ignore-pins: ") {
+		t.Errorf("what is asked for expressly: %v", err)
+	}
+}
+
+// TestWhatOldVersionsDeclareNeedsNoLevel applies a file with all keys that there were before
+// levels: it must not be refused while a mesh is upgraded.
+func TestWhatOldVersionsDeclareNeedsNoLevel(t *testing.T) {
+	snap := levelState(t, false)
+	for _, change := range []string{"", "memory_mb: 2048"} {
+		file := fullFile
+		if change != "" {
+			file = strings.Replace(file, "memory_mb: 4096", change, 1)
+		}
+		cluster, err := ParseCluster(&api.ApplyRequest{Name: "demo.yml", File: file, BMCPassword: "bmc-pw", BMCKey: "0x6b67", IronicPassword: "basic-pw"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster.Name = "full"
+		plan, err := declare.Cluster(snap, cluster, declare.Options{AllowUnplaced: true, Random: rand.Reader})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if level, what := raftfsm.Needs(plan.Command); level != 0 || len(plan.Command.Create)+len(plan.Command.Change) != 10 {
+			t.Errorf("%q: needs level %d for %s: %d nodes", change, level, what, len(plan.Command.Create)+len(plan.Command.Change))
+		}
+		s := state.New()
+		if err := s.Load(snap.Dump()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Apply(snap.Index()+1, state.Envelope{Command: plan.Command}); err != nil {
+			t.Fatal(err)
+		}
+		snap, _ = s.Snapshot()
 	}
 }
 
