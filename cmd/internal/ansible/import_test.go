@@ -128,6 +128,8 @@ func TestFaultsHaveTheirLines(t *testing.T) {
 	const types = "node_types: {a: {memory_mb: 1024, vcpus: 1}}\n"
 	for name, c := range map[string]struct{ override, want string }{
 		"not YAML":               {"a: [", "o.yml:1: not YAML: did not find expected node content"},
+		"two documents":          {types + "---\nspecs: []", "o.yml:2: a second document begins here: Ansible reads files of one"},
+		"not YAML later":         {types + "---\n- [", "o.yml:3: not YAML: did not find expected node content"},
 		"a list":                 {"- a", "o.yml:1: want a mapping of variables, found a list"},
 		"a type without memory":  {"node_types: {a: {vcpus: 1}}", "o.yml:1: node_types.a: needs a memory_mb"},
 		"unknown Jinja":          {types + "specs:\n  - {type: a, count: \"{{ x | length }}\"}", `o.yml:2: specs: the Jinja expression "{{ x | length }}" is not understood: put the value itself here`},
@@ -178,5 +180,43 @@ libvirt_volume_default_format: qcow2
 	a := c.NodeTypes["a"]
 	if !a.EnableSpice || !a.EnableGuestVirtio || a.ConsoleLogAppend || len(a.Volumes) != 2 || !a.Volumes[1].CDROM() || a.Volumes[1].Image != "https://192.0.2.1/a.iso" {
 		t.Errorf("type %+v", a)
+	}
+}
+
+// The tool tells nodes of one type apart by nothing, but people do by their names.
+func TestNodesOfAStateFileGoToTheSpecWithTheirPrefix(t *testing.T) {
+	const override = `node_types: {a: {memory_mb: 512, vcpus: 1}}
+specs:
+  - {type: a, count: 2, node_name_prefix: red}
+  - {type: a, count: 2, node_name_prefix: blue}
+`
+	state := File{"state.yml", []byte(`localhost:
+  nodes:
+    - {name: blue0, type: a}
+    - {name: old7, type: a}
+    - {name: red1, type: a}
+    - {name: red0, type: a}
+    - {name: redder0, type: a}
+`)}
+	r, err := Import(Input{Override: File{"o.yml", []byte(override)}, State: &state}, Options{Localhost: "here", PasswordFile: "/p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.LoadCluster("cluster.yml", r.Cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, s := range c.Specs {
+		for _, n := range s.Nodes {
+			got[s.NodeNamePrefix] = append(got[s.NodeNamePrefix], n.Name)
+		}
+	}
+	want := map[string][]string{"red": {"red1", "red0"}, "blue": {"blue0", "old7"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if !slices.ContainsFunc(notes(r, Warning), func(s string) bool { return strings.Contains(s, "redder0: the override file has no such node any longer") }) {
+		t.Errorf("warnings %q", notes(r, Warning))
 	}
 }

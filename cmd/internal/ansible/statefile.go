@@ -68,8 +68,9 @@ func (im *importer) stateNode(host string, v *value) (stateNode, bool) {
 	return n, true
 }
 
-// assign gives the nodes of the state file to specs, as the tool does: a node is of the
-// first spec with its type and ironic_config that is not full. Others are listed.
+// assign gives the nodes of the state file to specs: a node is of the first spec with its type
+// and ironic_config that is not full, as with the tool, which does not look at names; those
+// with a spec's prefix come before others. What has no spec is listed.
 func (im *importer) assign(specs []*spec) {
 	if im.state == nil {
 		return
@@ -78,19 +79,29 @@ func (im *importer) assign(specs []*spec) {
 	for _, h := range im.hosts() {
 		known[h] = true
 	}
-	for _, n := range im.state.nodes {
+	named := make([]bool, len(im.state.nodes))
+	for i, n := range im.state.nodes {
 		if !known[n.host] {
 			im.add(Warning, n.at, n.name, "host %s is not in the inventory (any longer)", n.host)
 		}
-		if !im.assignNode(n, specs) {
+		named[i] = assignNode(n, specs, func(s *spec) bool { return numbered(n.name, s.prefix) })
+	}
+	for i, n := range im.state.nodes {
+		if !named[i] && !assignNode(n, specs, func(*spec) bool { return true }) {
 			im.add(Warning, n.at, n.name, "the override file has no such node any longer (type %s, on host %s): it is not in the result; tenks adopt leaves it as it is", n.typ, n.host)
 		}
 	}
 }
 
-func (im *importer) assignNode(n stateNode, specs []*spec) bool {
+// numbered reports whether a name is a prefix and a number.
+func numbered(name, prefix string) bool {
+	number, ok := strings.CutPrefix(name, prefix)
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+func assignNode(n stateNode, specs []*spec, fits func(*spec) bool) bool {
 	for _, s := range specs {
-		if s.typ != n.typ || !s.ironic.equal(n.ironic) || uint64(len(s.nodes)) >= s.count {
+		if s.typ != n.typ || !s.ironic.equal(n.ironic) || uint64(len(s.nodes)) >= s.count || !fits(s) {
 			continue
 		}
 		s.nodes = append(s.nodes, n)

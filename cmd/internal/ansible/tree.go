@@ -96,19 +96,27 @@ func (v *value) equal(o *value) bool {
 	return true
 }
 
-// parse reads the first YAML document of a file; nil: it cannot be read.
+// parse reads the YAML document of a file; nil: it cannot be read.
 func (im *importer) parse(f File) *value {
 	root := &value{file: f.Name, line: 1}
 	if len(f.Data) > maxBytes {
 		im.add(fault, root, "", "the file has %d bytes: at most %d are read", len(f.Data), maxBytes)
 		return nil
 	}
-	var doc yaml.Node
-	err := yaml.NewDecoder(bytes.NewReader(f.Data)).Decode(&doc)
+	var doc, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(f.Data))
+	err := documents.Decode(&doc)
 	if errors.Is(err, io.EOF) {
 		return root
 	}
-	if err != nil {
+	if err == nil {
+		if err = documents.Decode(&second); err == nil {
+			root.line = second.Line
+			im.add(fault, root, "", "a second document begins here: Ansible reads files of one")
+			return nil
+		}
+	}
+	if !errors.Is(err, io.EOF) {
 		at, text := yamlError(err)
 		root.line = at
 		im.add(fault, root, "", "not YAML: %s", text)
