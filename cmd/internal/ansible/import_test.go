@@ -216,7 +216,9 @@ specs:
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if !slices.ContainsFunc(notes(r, Warning), func(s string) bool { return strings.Contains(s, "redder0: the override file has no such node any longer") }) {
+	if !slices.ContainsFunc(notes(r, Warning), func(s string) bool {
+		return strings.Contains(s, "redder0: the override file has no such node any longer")
+	}) {
 		t.Errorf("warnings %q", notes(r, Warning))
 	}
 }
