@@ -1,7 +1,6 @@
 package cmd_test
 
 import (
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,11 +25,8 @@ specs: [{type: compute, count: 1}]
 // An example that a reader copies is one that is accepted.
 func TestExamplesOfClusterFilesInNotesAreAccepted(t *testing.T) {
 	for name, want := range map[string]int{"README.md": 1, "docs/cluster-file.md": 3, "docs/ironic.md": 1} {
-		b, err := os.ReadFile("../" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := append(yamlBlock.FindAllStringSubmatch(string(b), -1), shown.FindAllStringSubmatch(string(b), -1)...)
+		b := text(t, name)
+		found := append(yamlBlock.FindAllStringSubmatch(b, -1), shown.FindAllStringSubmatch(b, -1)...)
 		if len(found) < want {
 			t.Errorf("%s: %d examples, want %d", name, len(found), want)
 		}
@@ -46,5 +42,32 @@ func TestExamplesOfClusterFilesInNotesAreAccepted(t *testing.T) {
 				t.Errorf("%v:\n%s", err, example)
 			}
 		}
+	}
+}
+
+var (
+	// command is a command of ours in Markdown, in a line or in a session, and flag one of its flags.
+	command = regexp.MustCompile("`tenks [^`\n]*`|(?m)^\\S*[#$] (?:bin/)?tenks .*$")
+	flag    = regexp.MustCompile(`--[a-z][a-z-]+`)
+)
+
+// A flag that a reader is told of is one that there is.
+func TestFlagsThatNotesNameExist(t *testing.T) {
+	help, checked := text(t, "cmd/tenks/testdata/help.golden"), 0
+	for _, file := range files(t) {
+		if !strings.HasSuffix(file, ".md") {
+			continue
+		}
+		for _, line := range command.FindAllString(text(t, file), -1) {
+			for _, name := range flag.FindAllString(line, -1) {
+				checked++
+				if !regexp.MustCompile(name + `\b[^-]`).MatchString(help) {
+					t.Errorf("%s: %s: there is no %s", file, line, name)
+				}
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("%d flags found", checked)
 	}
 }

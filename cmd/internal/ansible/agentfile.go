@@ -111,7 +111,7 @@ func (im *importer) poolKey(h *host, l object, from, to, usual string) {
 	d.set("libvirt", probe.n)
 	top.set("drivers", d.n)
 	if !im.takes(top) {
-		im.add(NotCarried, v, from, "this version of Tenks has pools of directories only, with a mode of its own")
+		im.add(NotCarried, v, from, "%q cannot be had: see drivers in docs/agent-file.md", v.text)
 		return
 	}
 	l.set(to, textNode(v.text))
