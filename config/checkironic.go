@@ -15,9 +15,12 @@ func (r *reader) checkEnrolments(c Cluster, root *node) {
 		}
 		r.checkEnrolment(s.IronicConfig, where)
 		r.checkGroups(s, where)
+		ports := -1 // not known
 		if t, ok := c.NodeTypes[s.Type]; ok && !root.at("node_types", s.Type).bad {
 			r.checkPorts(s.IronicConfig, t, where)
+			ports = len(t.PhysicalNetworks)
 		}
+		r.checkNetworkData(s, ports, where)
 	}
 }
 

@@ -41,7 +41,10 @@ func TestLoadClusterReadsEveryKey(t *testing.T) {
 				Properties: map[string]string{"capabilities": "node_role:ctl", "rack": "12"},
 				Objects: map[string]string{"place": `{"row":[1,"x"]}`,
 					"root_device": `{"rotational":false,"serial":"disk0","size":">= 10"}`},
-				Extra:          map[string]string{"site": `"lab"`, "slots": "[1,2]"},
+				Extra: map[string]string{"site": `"lab"`, "slots": "[1,2]"},
+				NetworkData: `{"links":[{"ethernet_mac_address":"port0","id":"eth0","type":"phy"}],` +
+					`"networks":[{"id":"net0","ip_address":"192.0.2.20","link":"eth0","netmask":"255.255.255.0","network_id":"net0","routes":[],"type":"ipv4"}],` +
+					`"services":[{"address":"192.0.2.1","type":"dns"}]}`,
 				ConductorGroup: "rack-a", Shard: "s1", Owner: "alice", Lessee: "bob",
 				Description: "a controller", RedfishVerifyCA: "/etc/ssl/bmc.pem",
 				AutomatedClean: new(bool), State: "manageable", Inspect: true, Recover: true, PXEEnabled: &[]int{},

@@ -28,6 +28,8 @@ type IronicConfig struct {
 	// PXEEnabled lists the ports that nodes boot from, from 0; nil: it is not said.
 	PXEEnabled *[]int
 	PortGroups []PortGroup
+	// NetworkData is JSON; empty: none. MAC addresses in it may be as PortAddress.
+	NetworkData string
 }
 
 // PortGroup is ports of a node that are one link (a bond).
@@ -76,6 +78,8 @@ func ironicConfig() shape[IronicConfig] {
 		opt("extra", "Extra data, of any form. The key tenks is ours.",
 			func(i *IronicConfig) *map[string]string { return &i.Extra },
 			mapOf(100, patchable, jsonValue()).saying(schema{"not": schema{"required": []string{"tenks"}}})),
+		opt("network_data", "Network configuration, in the form of Nova's network_data.json: links, networks, services. port0 is the MAC address of port 0.",
+			func(i *IronicConfig) *string { return &i.NetworkData }, networkData()),
 		opt("conductor_group", "Conductor group.",
 			func(i *IronicConfig) *string { return &i.ConductorGroup }, text(conductorGroup)),
 		opt("shard", "Shard.",

@@ -16,15 +16,18 @@ type patch struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// diffFields returns the smallest patch that makes a node's fields as wanted, in
-// the order of their paths. The mark is not part of it.
+// diffFields returns the smallest patch that makes a node's fields as wanted. The mark is not part of it.
 func diffFields(w want, r *record) []patch {
 	var out []patch
 	for _, path := range slices.Sorted(maps.Keys(w.Fields)) {
+		if path == pathCapabilities {
+			continue
+		}
 		if value, differs := diffField(w, r, path); differs {
 			out = append(out, patch{Op: opFor(path, r), Path: path, Value: value})
 		}
 	}
+	out = append(out, diffCapabilities(w, r)...)
 	for _, path := range w.stale(r) {
 		if path == "/conductor_group" {
 			out = append(out, patch{Op: "replace", Path: path, Value: ""})
@@ -54,10 +57,6 @@ func diffField(w want, r *record, path string) (value any, differs bool) {
 		if text(have) == masked {
 			return value, r.Mark == nil || r.Mark.Check != w.Mark.Check
 		}
-	case pathCapabilities:
-		// Inspection adds capabilities of its own: those stay.
-		merged := mergeCapabilities(text(have), text(value))
-		return merged, merged != mergeCapabilities("", text(have))
 	}
 	if raw, ok := value.(json.RawMessage); ok {
 		return value, !exists || !sameJSON(raw, have)
@@ -86,7 +85,7 @@ func (w want) stale(r *record) []string {
 		// taken away again: so it is done while the mark names it, and only then.
 		_, wanted := w.Fields[path]
 		have, exists := r.Fields[path]
-		return wanted || !exists || text(have) == "" && !strings.HasPrefix(path, "/extra/")
+		return wanted || path == pathCapabilities || !exists || text(have) == "" && !strings.HasPrefix(path, "/extra/")
 	})
 }
 

@@ -46,7 +46,7 @@ func everything() *state.Enrolment {
 		Interfaces: map[string]string{}, ConductorGroup: "Rack1", Description: "a test node", Shard: "s1", Owner: "alice", Lessee: "bob",
 		Objects: map[string]string{"root_device": `{"rotational":false,"size":">= 10"}`},
 		Extra:   map[string]string{"site": `"lab"`, "a-b": `{"n":1.5,"on":true}`, "empty": `""`}, AutomatedClean: "false",
-		PXE: []bool{true, false}}
+		PXE: []bool{true, false}, NetworkData: `{"links":[{"id":"a","type":"phy","ethernet_mac_address":"port1","mtu":1500}],"networks":[],"services":[]}`}
 	for _, kind := range append(slices.Clone(interfaceKinds), "firmware") {
 		e.Interfaces[kind] = "fake"
 	}
@@ -60,7 +60,9 @@ func TestEveryFieldIsSetChangedAndTakenAway(t *testing.T) {
 	w.until(e, "enrolled", w.enrolled)
 
 	declared := map[string]any{"owner": "alice", "lessee": "bob", "shard": "s1", "automated_clean": false, "description": "a test node",
-		"conductor_group": "rack1", "resource_class": "baremetal", "traits": []any{"CUSTOM_A"}}
+		"conductor_group": "rack1", "resource_class": "baremetal", "traits": []any{"CUSTOM_A"},
+		"network_data": map[string]any{"networks": []any{}, "services": []any{}, "links": []any{
+			map[string]any{"id": "a", "type": "phy", "ethernet_mac_address": mac(0, 1), "mtu": 1500.0}}}}
 	for _, kind := range append(slices.Clone(interfaceKinds), "firmware") {
 		declared[kind+"_interface"] = "fake"
 	}
@@ -98,21 +100,23 @@ func TestEveryFieldIsSetChangedAndTakenAway(t *testing.T) {
 		e.Shard, e.Owner, e.Lessee, e.AutomatedClean, e.PXE = "s2", "carol", "dave", "true", []bool{false, true}
 		e.Objects = map[string]string{"root_device": `{"serial":"x"}`}
 		e.Extra = map[string]string{"site": `["lab",2]`}
+		e.NetworkData = `{"links":[],"networks":[],"services":[{"type":"dns","address":"192.0.2.1"}]}`
 	})
 	w.ironic.Set(nodeUUID(0), map[string]any{}) // what else there is stays
 	w.until(e, "changed", func() bool { return w.ironic.Ports(nodeUUID(0))[1]["pxe_enabled"] == true && w.enrolled() })
-	see("changed", map[string]any{"owner": "carol", "lessee": "dave", "shard": "s2", "automated_clean": true},
+	see("changed", map[string]any{"owner": "carol", "lessee": "dave", "shard": "s2", "automated_clean": true,
+		"network_data": map[string]any{"links": []any{}, "networks": []any{}, "services": []any{map[string]any{"type": "dns", "address": "192.0.2.1"}}}},
 		map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"serial": "x"}},
 		map[string]any{"site": []any{"lab", 2.0}}, false, true)
 
 	w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { *e = state.Enrolment{} })
 	w.until(e, "taken away", func() bool { return w.ironic.Ports(nodeUUID(0))[0]["pxe_enabled"] == true && w.enrolled() })
 	gone := map[string]any{"owner": nil, "lessee": nil, "shard": nil, "automated_clean": nil, "description": nil,
-		"conductor_group": "", "resource_class": nil, "traits": []any{}}
+		"conductor_group": "", "resource_class": nil, "traits": []any{}, "network_data": nil}
 	for _, kind := range append(slices.Clone(interfaceKinds), "firmware") {
 		gone[kind+"_interface"] = "no-" + kind
 	}
-	see("taken away", gone, map[string]any{"capabilities": "boot_mode:uefi,x:y"}, map[string]any{}, true, true)
+	see("taken away", gone, map[string]any{"capabilities": "boot_mode:uefi"}, map[string]any{}, true, true)
 }
 
 func TestPortGroupsAreMadeChangedAndTakenAway(t *testing.T) {
@@ -180,32 +184,6 @@ func TestPortGroupsAreMadeChangedAndTakenAway(t *testing.T) {
 	if err := e.Do(t.Context(), w.snap()); err != nil || len(w.ironic.Log()) != 2 {
 		t.Errorf("without groups: %v, requests %q, want two", err, w.ironic.Log())
 	}
-}
-
-func TestAnIronicThatIsTooOldIsToldOfWithKeyAndVersions(t *testing.T) {
-	w := newWorld(t, 2, ironictest.Options{MaxMinor: 70})
-	w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { e.Shard = "s1" })
-	w.declareAnew(1, func(_ *state.NodeChange, e *state.Enrolment) { e.Lessee = "bob" })
-	e := w.enroller()
-	const want = "node tk0: ironic_config.shard needs version 1.82 of Ironic's API, and this Ironic has 1.70 at most: take the key out, or upgrade it"
-	w.until(e, "the reason is reported", func() bool { return w.node(0).Ironic.Error == want })
-	w.until(e, "the other node is enrolled", func() bool { return w.node(1).Ironic.Phase == state.IronicEnrolled })
-	if got := w.ironic.Nodes(); len(got) != 1 {
-		t.Errorf("nodes %v, want the other one alone", got)
-	}
-	w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { e.Shard = "" })
-	w.until(e, "enrolled", w.enrolled)
-}
-
-func TestAnIronicBelowTheLeastVersionIsOfNoUse(t *testing.T) {
-	w := newWorld(t, 1, ironictest.Options{MaxMinor: 38})
-	want := "ironic " + w.ironic.URL() + ": its API goes up to version 1.38, and 1.51 is needed: upgrade it; will retry"
-	w.until(w.enroller(), "the reason is reported", func() bool { return w.node(0).Ironic.Error == want })
-}
-
-func TestAnIronicWithoutRetiredNodesWillDo(t *testing.T) {
-	w := newWorld(t, 1, ironictest.Options{MaxMinor: 51})
-	w.until(w.enroller(), "enrolled", w.enrolled)
 }
 
 func TestRequestsAreSpacedOut(t *testing.T) {

@@ -64,6 +64,9 @@ type mark struct {
 	// Managed lists the optional fields that the declaration set, so that they can be
 	// unset once it does not name them any longer.
 	Managed []string `json:"managed,omitempty"`
+	// Capabilities are the names of those that the declaration set, for the same reason: they
+	// are one property, which is not ours alone.
+	Capabilities []string `json:"capabilities,omitempty"`
 	// Node is the UUID of the node that a record with another UUID is the record of.
 	Node string `json:"node,omitempty"`
 	// Adopted says that the record was there before the node's declaration.
@@ -90,7 +93,7 @@ func (m *mark) equal(o *mark) bool {
 		return m == o
 	}
 	return m.Mesh == o.Mesh && m.Cluster == o.Cluster && m.Epoch == o.Epoch &&
-		m.Check == o.Check && slices.Equal(m.Managed, o.Managed) && m.Node == o.Node &&
+		m.Check == o.Check && slices.Equal(m.Managed, o.Managed) && slices.Equal(m.Capabilities, o.Capabilities) && m.Node == o.Node &&
 		m.Adopted == o.Adopted && slices.Equal(m.Kept, o.Kept) && m.Recovery == o.Recovery
 }
 
@@ -105,10 +108,9 @@ var interfaceKinds = []string{"bios", "boot", "console", "deploy", "inspect", "m
 // nodeFields are asked for in lists: all that record needs and the API has in its version.
 func nodeFields(minor int) string {
 	names := []string{"uuid", "name", "provision_state", "target_provision_state", "provision_updated_at", "last_error",
-		"instance_uuid", "maintenance", "maintenance_reason", "fault", "protected", "protected_reason", "inspection_finished_at",
-		"driver", "driver_info", "properties", "resource_class", "extra", "traits"}
-	for _, name := range slices.Concat(plainFields, []string{"retired", "retired_reason"}) {
-		if !slices.Contains(names, name) && needOf("/"+name) <= minor {
+		"instance_uuid", "maintenance", "maintenance_reason", "fault", "inspection_finished_at", "driver_info", "properties", "extra", "traits"}
+	for _, name := range slices.Concat(plainFields, []string{"protected", "protected_reason", "retired", "retired_reason"}) {
+		if needOf("/"+name) <= minor {
 			names = append(names, name)
 		}
 	}
@@ -231,7 +233,7 @@ func (r *record) UnmarshalJSON(b []byte) error {
 }
 
 // plainFields are the patchable fields that are neither a map nor an interface.
-var plainFields = []string{"driver", "resource_class", "conductor_group", "description", "owner", "lessee", "shard", "automated_clean"}
+var plainFields = []string{"driver", "resource_class", "conductor_group", "description", "owner", "lessee", "shard", "automated_clean", "network_data"}
 
 func (p apiPort) record() portRecord {
 	return portRecord{UUID: p.UUID, NodeUUID: p.NodeUUID, MAC: strings.ToLower(p.Address),

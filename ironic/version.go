@@ -17,8 +17,8 @@ import (
 // Minor API versions (1.N). What a request asks for is what the declarations need, and no more:
 // an older Ironic does as long as nothing newer is declared.
 const (
-	// leastMinor has all that every node has; the newest of it is description.
-	leastMinor = 51
+	// leastMinor has all that every node has; the newest of it is conductor_group (Stein).
+	leastMinor = 46
 	// usualMinor tells of retired nodes. It is asked for where there is no need, too.
 	usualMinor = 61
 )
@@ -27,15 +27,23 @@ const (
 type need struct {
 	path, key string
 	minor     int
+	// declared reports whether the key is there; nil: there is none.
+	declared func(e *state.Enrolment) bool
 }
 
 // needs are newer than leastMinor (Ironic's REST API version history).
 var needs = []need{
-	{"/retired", "", usualMinor},
-	{"/retired_reason", "", usualMinor},
-	{"/lessee", "lessee", 65},
-	{"/shard", "shard", 82},
-	{"/firmware_interface", "firmware_interface", 86},
+	{"/automated_clean", "automated_clean", 47, func(e *state.Enrolment) bool { return e.AutomatedClean != "" }},
+	{"/protected", "", 48, nil},
+	{"/protected_reason", "", 48, nil},
+	{pathOwner, "owner", 50, func(e *state.Enrolment) bool { return e.Owner != "" }},
+	{"/description", "description", 51, func(e *state.Enrolment) bool { return e.Description != "" }},
+	{"/retired", "", usualMinor, nil},
+	{"/retired_reason", "", usualMinor, nil},
+	{"/lessee", "lessee", 65, func(e *state.Enrolment) bool { return e.Lessee != "" }},
+	{pathNetworkData, "network_data", 66, func(e *state.Enrolment) bool { return e.NetworkData != "" }},
+	{"/shard", "shard", 82, func(e *state.Enrolment) bool { return e.Shard != "" }},
+	{"/firmware_interface", "firmware_interface", 86, func(e *state.Enrolment) bool { return e.Interfaces["firmware"] != "" }},
 }
 
 // needOf is the minor version that has a field.
@@ -51,7 +59,7 @@ func needed(nodes []*state.Node) int {
 	minor := usualMinor
 	for _, n := range nodes {
 		for _, need := range needs {
-			if need.minor > minor && declares(n.Enrol, need.path) {
+			if need.minor > minor && need.by(n.Enrol) {
 				minor = need.minor
 			}
 		}
@@ -59,18 +67,7 @@ func needed(nodes []*state.Node) int {
 	return minor
 }
 
-func declares(e *state.Enrolment, path string) bool {
-	switch {
-	case e == nil:
-		return false
-	case path == "/lessee":
-		return e.Lessee != ""
-	case path == "/shard":
-		return e.Shard != ""
-	}
-	kind, isInterface := strings.CutSuffix(strings.TrimPrefix(path, "/"), "_interface")
-	return isInterface && e.Interfaces[kind] != ""
-}
+func (n need) by(e *state.Enrolment) bool { return e != nil && n.declared != nil && n.declared(e) }
 
 // neededBy is the minor version that has the fields which records of ours have been given.
 func neededBy(inv *inventory, mesh string) int {
@@ -93,7 +90,7 @@ func tooOld(n *state.Node, most int) string {
 		return ""
 	}
 	for _, need := range needs {
-		if need.minor > most && need.key != "" && declares(n.Enrol, need.path) {
+		if need.minor > most && need.by(n.Enrol) {
 			return fmt.Sprintf("node %s: ironic_config.%s needs version 1.%d of Ironic's API, and this Ironic has 1.%d at most: take the key out, or upgrade it",
 				n.Name, need.key, need.minor, most)
 		}

@@ -65,6 +65,7 @@ const (
 	pathCapabilities    = "/properties/capabilities"
 	pathDeployKernel    = "/driver_info/deploy_kernel"
 	pathDeployRamdisk   = "/driver_info/deploy_ramdisk"
+	pathNetworkData     = "/network_data"
 	pathPXE             = "/pxe_enabled"
 	pathGroup           = "/portgroup_uuid"
 	pathStandalone      = "/standalone_ports_supported"
@@ -94,6 +95,8 @@ func wanted(n *state.Node, mesh string) (want, error) {
 	}
 	w.properties(n)
 	w.enrolment(n.Enrol)
+	w.networkData(n)
+	w.Mark.Capabilities = namesOf(text(w.Fields[pathCapabilities]))
 	w.ports(n)
 	slices.Sort(w.Mark.Managed)
 	slices.Sort(w.Unset)
@@ -358,26 +361,6 @@ func (w *want) enrolment(e *state.Enrolment) {
 		}
 	}
 	w.Traits = slices.Compact(slices.Sorted(slices.Values(e.Traits)))
-}
-
-// mergeCapabilities lays over a list of capabilities ("boot_mode:uefi,x:y").
-func mergeCapabilities(base, over string) string {
-	var keys []string
-	values := map[string]string{}
-	for item := range strings.SplitSeq(base+","+over, ",") {
-		key, value, ok := strings.Cut(strings.TrimSpace(item), ":")
-		if !ok {
-			continue
-		}
-		if _, seen := values[key]; !seen {
-			keys = append(keys, key)
-		}
-		values[key] = value
-	}
-	for i, key := range keys {
-		keys[i] = key + ":" + values[key]
-	}
-	return strings.Join(keys, ",")
 }
 
 // passwordCheck is 16 bits that tell one password from another. Ironic answers

@@ -62,6 +62,7 @@ var newFields = map[string]since{
 	"Enrolment.Recover":        {1, "ironic_config.recover"},
 	"Enrolment.PXE":            {1, "pxe_enabled"},
 	"Enrolment.PortGroups":     {1, "port groups"},
+	"Enrolment.NetworkData":    {1, "ironic_config.network_data"},
 
 	// What peers report by themselves: see Withhold.
 	"IronicStatus.Reached":    {1, "ironic_config.state"},

@@ -193,4 +193,9 @@ var versions = []version{
 		"drain-peer.Pins",
 	}},
 	{"v22", samplesV22, dumpV22, nil}, // raise-level
+	{"v26", samplesV26, dumpV26, []string{
+		"apply-cluster.Change[0].Enrol.NetworkData",
+		"apply-cluster.Cluster.Specs[0].Enrol.NetworkData",
+		"apply-cluster.Create[0].Enrol.NetworkData",
+	}},
 }

@@ -23,7 +23,7 @@ func minorOf(r *http.Request) int {
 
 // versionedFields came with these versions (ironic.api.controllers.v1.utils, VERSIONED_FIELDS).
 var versionedFields = map[string]int{"fault": 42, "automated_clean": 47, "protected": 48, "protected_reason": 48, "owner": 50,
-	"description": 51, "retired": 61, "retired_reason": 61, "lessee": 65, "shard": 82, "firmware_interface": 86}
+	"description": 51, "retired": 61, "retired_reason": 61, "lessee": 65, "network_data": 66, "shard": 82, "firmware_interface": 86}
 
 // tooNew refuses fields that a version does not have.
 func tooNew(fields []string, minor int) *refusal {

@@ -38,7 +38,7 @@ func newNode(body map[string]any) *node {
 		"driver_info": map[string]any{}, "properties": map[string]any{}, "extra": map[string]any{},
 		"resource_class": nil, "conductor_group": "", "description": nil, "traits": []any{},
 		"owner": nil, "lessee": nil, "shard": nil, "automated_clean": nil, "fault": nil, "protected": false, "protected_reason": nil,
-		"retired": false, "retired_reason": nil, "inspection_finished_at": nil, "provision_updated_at": nil,
+		"retired": false, "retired_reason": nil, "inspection_finished_at": nil, "provision_updated_at": nil, "network_data": map[string]any{},
 	}
 	for _, kind := range interfaces {
 		doc[kind+"_interface"] = "no-" + kind
@@ -238,6 +238,9 @@ func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
 		if _, has := op["value"]; !has && path == "/automated_clean" {
 			return refuse(http.StatusInternalServerError, "'value'") // ironic.api.controllers.v1.node, patch
 		}
+		if why := checkNetworkData(op); why != nil {
+			return why
+		}
 		if why := i.mayPatch(n, path); why != nil {
 			return why
 		}
@@ -271,6 +274,22 @@ func (i *Ironic) mayPatch(n *node, path string) *refusal {
 		path == "/resource_class" && n.text("resource_class") != "":
 		return refuse(http.StatusConflict, "Node %s can not have %s updated unless it is in one of allowed (enroll, inspecting, inspect wait, manageable, available) states.",
 			n.text("uuid"), path[1:])
+	}
+	return nil
+}
+
+// checkNetworkData is ironic.api.controllers.v1.node, validate_network_data: what its schema wants
+// of the whole.
+func checkNetworkData(op map[string]any) *refusal {
+	value, sent := op["value"]
+	if op["path"] != "/network_data" || op["op"] == "remove" || !sent {
+		return nil
+	}
+	lists, _ := value.(map[string]any)
+	for _, key := range []string{"links", "networks", "services"} {
+		if _, ok := lists[key].([]any); !ok {
+			return refuse(http.StatusBadRequest, "Invalid network_data: '%s' is a required property ", key)
+		}
 	}
 	return nil
 }

@@ -37,6 +37,9 @@ type Enrolment struct {
 	PXE []bool `json:",omitempty"`
 	// PortGroups are ports that are one link.
 	PortGroups []PortGroup `json:",omitempty"`
+	// NetworkData is JSON as Ironic's network_data; empty: none. A MAC address "port0" in it is
+	// that of the node's port 0.
+	NetworkData string `json:",omitempty"`
 }
 
 // PortGroup is ports of a node that are one link.

@@ -17,7 +17,7 @@ func enrolment(c *config.IronicConfig, t config.NodeType) *state.Enrolment {
 	e := &state.Enrolment{ResourceClass: c.ResourceClass, Traits: c.Traits, Properties: c.Properties,
 		Interfaces: c.Interfaces, ConductorGroup: c.ConductorGroup, Description: c.Description,
 		RedfishVerifyCA: c.RedfishVerifyCA, Shard: c.Shard, Owner: c.Owner, Lessee: c.Lessee,
-		Objects: c.Objects, Extra: some(c.Extra), Inspect: c.Inspect, Recover: c.Recover, PXE: pxe(c, len(t.PhysicalNetworks))}
+		Objects: c.Objects, Extra: some(c.Extra), NetworkData: c.NetworkData, Inspect: c.Inspect, Recover: c.Recover, PXE: pxe(c, len(t.PhysicalNetworks))}
 	if c.AutomatedClean != nil {
 		e.AutomatedClean = strconv.FormatBool(*c.AutomatedClean)
 	}

@@ -25,6 +25,7 @@ var enrolment = []field{
 	{name: "lessee", when: Now, of: enrol(func(e state.Enrolment) any { return e.Lessee }), unless: enrolledNow},
 	{name: "properties", when: Now, of: enrol(func(e state.Enrolment) any { return e.Objects }), unless: enrolledNow, differ: objects},
 	{name: "extra", when: Now, of: enrol(func(e state.Enrolment) any { return e.Extra }), unless: enrolledNow},
+	{name: "network_data", when: Now, of: enrol(func(e state.Enrolment) any { return e.NetworkData }), unless: enrolledNow},
 	{name: "automated_clean", when: Now, of: enrol(func(e state.Enrolment) any { return e.AutomatedClean }), unless: enrolledNow},
 	{name: "state", when: Now, of: enrol(func(e state.Enrolment) any { return e.State }), unless: enrolledNow, differ: target},
 	{name: "inspect", when: Now, of: enrol(func(e state.Enrolment) any { return e.Inspect }), unless: enrolledNow},

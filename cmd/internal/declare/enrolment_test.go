@@ -20,8 +20,8 @@ func TestThePlanSaysWhatChangesOfANodeInIronic(t *testing.T) {
 	m.place()
 	m.apply(state.ReportIronic{Nodes: []state.NodeIronicReport{{UUID: m.node("tk0").UUID, Status: state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: "active"}}}})
 	p := m.plan(declared(state.Enrolment{Objects: map[string]string{"root_device": `{"size":2}`}, Shard: "s1", State: state.TargetManageable,
-		AutomatedClean: "false"}), Options{})
-	want := []string{"shard none → s1", "properties.old {} → none", `root_device {"size":1} → {"size":2}`, "automated_clean none → false",
+		AutomatedClean: "false", NetworkData: `{"links":[]}`}), Options{})
+	want := []string{"shard none → s1", "properties.old {} → none", `root_device {"size":1} → {"size":2}`, `network_data none → {"links":[]}`, "automated_clean none → false",
 		"state available → manageable (the node is active in Ironic, and stays so unless somebody takes it back)", "pxe_enabled [0] → all"}
 	if diff := cmp.Diff(want, texts(p.Steps[0])); diff != "" || p.Steps[0].When != Now {
 		t.Errorf("when %s (-want +got):\n%s", p.Steps[0].When, diff)

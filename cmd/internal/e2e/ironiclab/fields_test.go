@@ -88,7 +88,9 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 			ConductorGroup: "elsewhere", Shard: "s1", Owner: "alice", Lessee: "bob", AutomatedClean: "false",
 			Objects: map[string]string{"root_device": `{"size":">= 10","rotational":false}`},
 			Extra:   map[string]string{"site": `"lab"`, "a-b": `{"n":[1,2.5,null]}`},
-			PXE:     []bool{false, false},
+			NetworkData: `{"links":[{"id":"a","type":"phy","ethernet_mac_address":"port1"}],` +
+				`"networks":[{"id":"n","type":"ipv4","link":"a","network_id":"n","ip_address":"192.0.2.20","netmask":"255.255.255.0","routes":[]}],"services":[]}`,
+			PXE: []bool{false, false},
 			PortGroups: []state.PortGroup{{Name: "bond0", Ports: []int{0, 1}, Mode: "802.3ad", FirstPort: true, Dependent: true,
 				Properties: map[string]string{"miimon": "100"}}}}
 	})
@@ -128,7 +130,11 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 	see("declared", map[string]any{"shard": "s1", "owner": "alice", "lessee": "bob", "automated_clean": false, "description": "made by a test",
 		"resource_class": "baremetal", "traits": []any{"CUSTOM_A", "CUSTOM_GPU"}, "maintenance": false,
 		"properties": map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"size": ">= 10", "rotational": false}},
-		"extra":      map[string]any{"site": "lab", "a-b": map[string]any{"n": []any{1.0, 2.5, nil}}}}, interfaces)
+		"network_data": map[string]any{"services": []any{},
+			"links": []any{map[string]any{"id": "a", "type": "phy", "ethernet_mac_address": "52:54:00:0b:00:01"}},
+			"networks": []any{map[string]any{"id": "n", "type": "ipv4", "link": "a", "network_id": "n", "ip_address": "192.0.2.20",
+				"netmask": "255.255.255.0", "routes": []any{}}}},
+		"extra": map[string]any{"site": "lab", "a-b": map[string]any{"n": []any{1.0, 2.5, nil}}}}, interfaces)
 	if g := i.groupsOf(t, uuidOf(0)); len(g) != 1 || g[0]["name"] != "tk0-bond0" || g[0]["mode"] != "802.3ad" || g[0]["address"] != "52:54:00:0b:00:00" ||
 		g[0]["standalone_ports_supported"] != false || g[0]["properties"].(map[string]any)["miimon"] != 100.0 {
 		t.Errorf("port groups %v", g)
@@ -139,12 +145,14 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 	m.redeclare(0, func(_ *state.NodeChange, e *state.Enrolment) {
 		e.Shard, e.Owner, e.Lessee, e.AutomatedClean = "s2", "carol", "dave", "true"
 		e.Objects, e.Extra = map[string]string{"root_device": `{"serial":"x"}`}, map[string]string{"site": `"other"`}
+		e.NetworkData = `{"links":[],"networks":[],"services":[{"type":"dns","address":"192.0.2.1"}]}`
 		e.PXE = []bool{false, true}
 		e.PortGroups = []state.PortGroup{{Name: "bond0", Ports: []int{0}}}
 	})
 	m.wait("changed", time.Minute, func() bool { return i.portsOf(t, uuidOf(0))[1]["pxe_enabled"] == true && m.reached(0, "available")() })
 	see("changed", map[string]any{"shard": "s2", "owner": "carol", "lessee": "dave", "automated_clean": true, "extra": map[string]any{"site": "other"}, "maintenance": false,
-		"properties": map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"serial": "x"}}}, interfaces)
+		"network_data": map[string]any{"links": []any{}, "networks": []any{}, "services": []any{map[string]any{"type": "dns", "address": "192.0.2.1"}}},
+		"properties":   map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"serial": "x"}}}, interfaces)
 	if g := i.groupsOf(t, uuidOf(0)); len(g) != 1 || g[0]["mode"] != "active-backup" || g[0]["address"] != nil || g[0]["standalone_ports_supported"] != true {
 		t.Errorf("port groups %v", g)
 	}
@@ -158,7 +166,7 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 		defaults[kind], _ = i.show(t, uuidOf(1))[kind+"_interface"].(string)
 	}
 	see("taken away", map[string]any{"shard": nil, "owner": nil, "lessee": nil, "automated_clean": nil, "description": nil, "resource_class": nil,
-		"traits": []any{}, "extra": map[string]any{}, "properties": map[string]any{"capabilities": "boot_mode:uefi,x:y"}, "maintenance": false}, defaults)
+		"traits": []any{}, "extra": map[string]any{}, "properties": map[string]any{"capabilities": "boot_mode:uefi"}, "network_data": map[string]any{}, "maintenance": false}, defaults)
 
 	m.redeclare(1, func(_ *state.NodeChange, e *state.Enrolment) {
 		e.Interfaces = map[string]string{"firmware": "no-firmware"}
