@@ -192,6 +192,19 @@ func (c *client) patchNode(ctx context.Context, uuid string, patches []patch) (*
 	return &r, nil
 }
 
+// node reads a record again, without its ports.
+func (c *client) node(ctx context.Context, r *record) (*record, error) {
+	if err := c.pace.wait(ctx); err != nil {
+		return nil, err
+	}
+	var now record
+	if err := nodes.Get(ctx, c.sc, r.UUID).ExtractInto(&now); err != nil {
+		return nil, err
+	}
+	now.Ports, now.Groups = r.Ports, r.Groups
+	return &now, nil
+}
+
 // setTraits makes the node's traits exactly these.
 func (c *client) setTraits(ctx context.Context, uuid string, traits []string) error {
 	if traits == nil {

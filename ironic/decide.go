@@ -110,12 +110,15 @@ func next(n *state.Node, w want, r *record) action {
 		return action{Kind: create}
 	}
 	a, differs := nextChange(w, r)
-	if _, known := ways[r.State]; differs && (a.Kind != settled || !known) {
+	if differs && a.Kind != settled {
 		return a
 	}
-	// What Ironic refuses to change in a failed state can be changed once that is left.
-	if r.Maintenance && r.MaintenanceReason == reasonPorts {
+	if r.changingPorts() {
 		return action{Kind: unmaintain}
+	}
+	// What Ironic refuses to change in a failed state can be changed once that is left.
+	if _, known := ways[r.State]; differs && !known {
+		return a
 	}
 	if a, failed := nextRecovery(n, r); failed {
 		return a
@@ -289,6 +292,13 @@ func leave(n *state.Node, r *record) action {
 		return action{Kind: provision, Verb: "abort", Again: true}
 	}
 	return action{Kind: waiting}
+}
+
+// changingPorts reports whether the node is in the maintenance that we put it into.
+func (r *record) changingPorts() bool { return r.Maintenance && r.MaintenanceReason == reasonPorts }
+
+func (r *record) sameMaintenance(o *record) bool {
+	return r.Maintenance == o.Maintenance && r.MaintenanceReason == o.MaintenanceReason && r.Fault == o.Fault
 }
 
 // ofPeople reports whether somebody put the node into maintenance: not Ironic, and not we.

@@ -216,7 +216,8 @@ func concerned(n *state.Node) bool {
 	case n.Removing:
 		return !n.IronicDone()
 	case n.Enrol == nil:
-		return false
+		// What is no longer declared keeps its record, which is looked at.
+		return n.Ironic.Phase != "" && n.Ironic.Phase != state.IronicGone
 	}
 	return n.Ironic.Phase != "" || enrollable(n)
 }

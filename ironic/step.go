@@ -19,11 +19,15 @@ const mostSteps = 64
 // says that Ironic is of no use now.
 func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result, error) {
 	if !n.Removing && !enrollable(n) {
-		return s.observed(n, inv.of(n.UUID, s.e.cfg.Mesh)), nil
+		r := inv.of(n.UUID, s.e.cfg.Mesh)
+		if !r.marked(s.e.cfg.Mesh) {
+			r = nil
+		}
+		return s.release(ctx, n, r, "")
 	}
 	base, r, problem := s.target(n, inv)
 	if problem != "" {
-		return result{status: statusOf(n, r, problem), done: true}, nil
+		return s.release(ctx, n, r, problem)
 	}
 	last := ""
 	for range mostSteps {
@@ -78,13 +82,22 @@ func (s *site) decide(n *state.Node, w want, r *record) action {
 	return next(n, w, r)
 }
 
-// observed is the status of a node whose hypervisor does not have it ready: its
-// record stays as it is.
-func (s *site) observed(n *state.Node, r *record) result {
-	if !r.marked(s.e.cfg.Mesh) {
-		r = nil
+// release leaves the record as it is of a node that cannot be worked on now, or is no longer
+// declared: but it ends what maintenance of ours was begun.
+func (s *site) release(ctx context.Context, n *state.Node, r *record, problem string) (result, error) {
+	a := action{Kind: unmaintain}
+	if !r.marked(s.e.cfg.Mesh) || !r.changingPorts() {
+		return result{status: statusOf(n, r, problem), done: true}, nil
 	}
-	return result{status: statusOf(n, r, ""), done: true}
+	if s.held(n.UUID, a) {
+		return result{status: statusOf(n, r, cloud.Scrub(s.lastProblem(n.UUID), secretsOf(n)...)), done: true}, nil
+	}
+	after, err := s.act(ctx, n, want{}, r, a)
+	if err != nil {
+		return s.stepFailed(ctx, n, want{}, r, a, err)
+	}
+	s.nodeDone(n.UUID)
+	return result{status: statusOf(n, after, problem), done: true}, nil
 }
 
 func (r *record) marked(mesh string) bool { return r != nil && r.Mark.ours(mesh) }
@@ -175,6 +188,11 @@ func (s *site) act(ctx context.Context, n *state.Node, w want, r *record, a acti
 		s.overcome(n.UUID, a.String())
 		after.Ports, after.Groups = r.Ports, r.Groups
 		return after, nil
+	case maintain, unmaintain:
+		if now, err := c.node(ctx, r); err != nil || a.Verb != reasonRemoval && !now.sameMaintenance(r) {
+			// Somebody's, who came between: it is decided anew.
+			return now, err
+		}
 	}
 	after := *r
 	return &after, s.change(ctx, n, w, &after, a)
@@ -187,13 +205,21 @@ func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a a
 	case setTraits:
 		r.Traits = w.Traits
 		return c.setTraits(ctx, r.UUID, w.Traits)
-	case createPort, patchPort:
-		return s.putPort(ctx, r, a)
+	case createPort:
+		p, err := c.createPort(ctx, r.UUID, a.Port)
+		return put(&r.Ports, p, err)
+	case patchPort:
+		p, err := c.patchPort(ctx, a.PortID, a.Patches)
+		return put(&r.Ports, p, err)
 	case deletePort:
 		r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(p portRecord) bool { return p.UUID == a.PortID })
 		return c.deletePort(ctx, a.PortID)
-	case createGroup, patchGroup:
-		return s.putGroup(ctx, r, a)
+	case createGroup:
+		g, err := c.createGroup(ctx, r.UUID, a.Group)
+		return put(&r.Groups, g, err)
+	case patchGroup:
+		g, err := c.patchGroup(ctx, a.PortID, a.Patches)
+		return put(&r.Groups, g, err)
 	case deleteGroup:
 		r.Groups = slices.DeleteFunc(slices.Clone(r.Groups), func(g groupRecord) bool { return g.UUID == a.PortID })
 		return c.deleteGroup(ctx, a.PortID)
@@ -209,7 +235,8 @@ func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a a
 			level = slog.LevelDebug
 		}
 		s.e.cfg.Log.Log(ctx, level, "ironic: provision state asked for", "node", n.Name, "verb", a.Verb, "from", r.State)
-		r.State, r.LastError = begun(r.State, a.Verb), ""
+		r.State, r.Target = begun(r.State, r.Target, a.Verb)
+		r.LastError = ""
 		return c.provision(ctx, r.UUID, a.Verb)
 	case remove:
 		s.e.cfg.Log.InfoContext(ctx, "ironic: node deleted", "node", n.Name, "from", r.State)
@@ -219,53 +246,39 @@ func (s *site) change(ctx context.Context, n *state.Node, w want, r *record, a a
 	panic("ironic: action without an effect: " + a.String())
 }
 
-func (s *site) putPort(ctx context.Context, r *record, a action) error {
-	var (
-		p   portRecord
-		err error
-	)
-	if a.Kind == createPort {
-		p, err = s.client.createPort(ctx, r.UUID, a.Port)
-	} else {
-		p, err = s.client.patchPort(ctx, a.PortID, a.Patches)
+// put makes the ports or port groups of a record those that there are after one was made or
+// changed; an error changes nothing.
+func put[T interface{ id() string }](have *[]T, one T, err error) error {
+	if err != nil {
+		return err
 	}
-	r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(have portRecord) bool { return have.UUID == p.UUID })
-	r.Ports = append(r.Ports, p)
-	return err
+	others := slices.DeleteFunc(slices.Clone(*have), func(t T) bool { return t.id() == one.id() })
+	*have = append(others, one)
+	return nil
 }
 
-func (s *site) putGroup(ctx context.Context, r *record, a action) error {
-	var (
-		g   groupRecord
-		err error
-	)
-	if a.Kind == createGroup {
-		g, err = s.client.createGroup(ctx, r.UUID, a.Group)
-	} else {
-		g, err = s.client.patchGroup(ctx, a.PortID, a.Patches)
-	}
-	r.Groups = slices.DeleteFunc(slices.Clone(r.Groups), func(have groupRecord) bool { return have.UUID == g.UUID })
-	r.Groups = append(r.Groups, g)
-	return err
-}
+func (p portRecord) id() string { return p.UUID }
 
-// begun is the state that a verb leads to at once. Most are moving states, so that
-// the pass waits for Ironic's own word.
-func begun(from, verb string) string {
-	switch verb {
-	case "manage":
-		if from == stEnroll {
-			return stVerifying
-		}
-		return stManageable
-	case "provide":
-		return stCleaning
-	case "inspect":
-		return stInspecting
-	case "deleted":
-		return stDeleting
+func (g groupRecord) id() string { return g.UUID }
+
+// begun is the state that a verb leads to at once, and the one that this leads to. Most are
+// moving states, so that the pass waits for Ironic's own word.
+func begun(from, target, verb string) (now, next string) {
+	switch {
+	case verb == "manage" && from == stEnroll:
+		return stVerifying, stManageable
+	case verb == "manage":
+		return stManageable, ""
+	case verb == "provide":
+		return stCleaning, stAvailable
+	case verb == "inspect":
+		return stInspecting, stManageable
+	case verb == "deleted":
+		return stDeleting, stAvailable
+	case verb == "unrescue":
+		return stUnrescuing, stActive
 	}
-	return from
+	return from, target
 }
 
 var kindNames = map[kind]string{settled: "nothing to do", waiting: "wait", create: "create", patchNode: "change",

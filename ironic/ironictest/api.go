@@ -93,6 +93,9 @@ func (i *Ironic) serve(w http.ResponseWriter, r *http.Request, f func(*http.Requ
 	left := sync.OnceFunc(i.left)
 	defer left()
 	i.delay(r)
+	if before := i.hook(); before != nil {
+		before(r.Method, r.URL.Path)
+	}
 	if fault == CutBefore {
 		panic(http.ErrAbortHandler)
 	}
@@ -139,6 +142,12 @@ func (i *Ironic) arrived(r *http.Request) Fault {
 		return None
 	}
 	return i.intercept(i.requests, r.Method, r.URL.Path)
+}
+
+func (i *Ironic) hook() func(method, path string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.before
 }
 
 func (i *Ironic) left() {

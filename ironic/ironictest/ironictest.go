@@ -70,6 +70,7 @@ type Ironic struct {
 	log       []string
 	failures  []failure
 	intercept func(n int, method, path string) Fault
+	before    func(method, path string)
 	requests  int
 	running   int
 	most      int
@@ -203,6 +204,14 @@ func (i *Ironic) Drop(paths ...string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.dropped = paths
+}
+
+// Before is called before each request is answered, and may do what another client would.
+// Nil: nothing.
+func (i *Ironic) Before(f func(method, path string)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.before = f
 }
 
 // ResetLog forgets the requests made so far.
