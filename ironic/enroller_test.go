@@ -529,16 +529,20 @@ func TestNoSecretGetsIntoLogsOrStatuses(t *testing.T) {
 	}
 }
 
+// That requests are under way together is counted, not timed: on a loaded machine all of it
+// may take longer than one request after the other does elsewhere.
 func TestHundredNodesAreEnrolledSideBySide(t *testing.T) {
-	const nodes, latency = 100, 10 * time.Millisecond
-	w := newWorld(t, nodes, ironictest.Options{Latency: latency})
+	const nodes = 100
+	w := newWorld(t, nodes, ironictest.Options{Latency: 10 * time.Millisecond})
 	start := time.Now()
 	w.until(w.enroller(), "enrolled", w.enrolled)
-	took := time.Since(start)
-	oneByOne := time.Duration(len(w.ironic.Writes())) * latency
-	t.Logf("%d nodes, %d writes of %v: %v", nodes, len(w.ironic.Writes()), latency, took)
-	if took > oneByOne/2 {
-		t.Errorf("took %v; one by one the writes alone take %v", took, oneByOne)
+	writes := len(w.ironic.Writes())
+	t.Logf("%d nodes, %d writes, at most %d requests at once: %v", nodes, writes, w.ironic.MostAtOnce(), time.Since(start))
+	if writes > 6*nodes {
+		t.Errorf("%d writes for %d nodes, want at most 6 each", writes, nodes)
+	}
+	if most := w.ironic.MostAtOnce(); most < 5 {
+		t.Errorf("most requests at once = %d, want 5 or more", most)
 	}
 }
 

@@ -92,6 +92,9 @@ func (w waiting) gaveUp(ctx context.Context, err error, limit time.Duration) err
 	if w.cluster.FlavorsPending {
 		missing = append(missing, strings.TrimSpace("flavors of Nova "+w.cluster.FlavorsReason))
 	}
+	if len(missing) == 0 {
+		missing = []string{"there was no time to see its nodes: see tenks node list"}
+	}
 	return fmt.Errorf("not done after %s (it goes on): %s", limit, strings.Join(missing, "; "))
 }
 

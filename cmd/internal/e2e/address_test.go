@@ -115,6 +115,7 @@ func (h *host) mac() string {
 }
 
 func TestIntegrationABMCHasItsAddressWhereverItsNodeIs(t *testing.T) {
+	besideOthers(t)
 	l, hosts := fakeMesh(t, 2)
 	outside := place{t, l.Switch()}
 	// Somebody has an address of the pool.

@@ -164,6 +164,7 @@ func (h *host) ansibleRecord(ironic *ironiclab.Ironic, name, mac string) string 
 }
 
 func TestIntegrationAdoptTakesOverWhatTheAnsibleToolMadeWithoutStoppingIt(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	ironic := h.withIronic()
 	before := h.traces()

@@ -308,6 +308,7 @@ func (h *host) pyghmi(t *testing.T, n api.Node) {
 }
 
 func TestIntegrationClientsOfIPMIWorkAMachine(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.init(agentYAML)
 	if err := os.WriteFile(h.Path("/etc/bmc-password"), []byte("secret\n"), 0o600); err != nil {

@@ -64,6 +64,7 @@ func flavorsOf(t *testing.T, c *cloudlab.Cloud) map[string]novaFlavor {
 }
 
 func TestIntegrationNovaGivesOutWhatTheClusterFileDeclares(t *testing.T) {
+	besideOthers(t)
 	cloudlab.Require(t)
 	h := newBareHost(t)
 	ironic := h.withIronic()

@@ -41,6 +41,7 @@ deploy_ramdisk: %s
 // image written to its disk by an agent, booted from that disk, undeployed and cleaned again. The
 // nodes are on two hosts, and live at the same time. TENKS_DEPLOYS says how many there are.
 func TestIntegrationIronicDeploysImagesToNodesDisksAndCleansThem(t *testing.T) {
+	besideOthers(t)
 	count := 2
 	if _, err := fmt.Sscan(os.Getenv("TENKS_DEPLOYS"), &count); err != nil {
 		count = 2

@@ -89,6 +89,7 @@ func named(hosts []*host, name string) *host {
 }
 
 func TestIntegrationADrainedHostsNodesMoveWithTheirDisksThoughTheTargetsAgentIsKilled(t *testing.T) {
+	besideOthers(t)
 	_, hosts := newMesh(t, 3)
 	before := map[string]traces{}
 	for _, h := range hosts {

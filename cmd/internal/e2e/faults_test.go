@@ -47,6 +47,7 @@ specs:
 }
 
 func TestIntegrationHostRebootBringsBackLinksAddressesAndPower(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.init(agentYAML)
 	h.tenks("apply", "-f", h.write("demo.yml", demo(3)), "--wait=2m")
@@ -178,6 +179,7 @@ func (h *host) mended(links []string) bool {
 }
 
 func TestIntegrationLibvirtFaultsCostNoAnswerOfABMC(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.init(agentYAML)
 	h.tenks("apply", "-f", h.write("demo.yml", demo(2)), "--wait=2m")

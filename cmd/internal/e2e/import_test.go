@@ -14,6 +14,7 @@ var importedMemory, importedCPUs = regexp.MustCompile(`memory_mb: \d+`), regexp.
 // TestIntegrationImportedOverrideFilesApply: the files of the workshop that uses the Ansible
 // tool, side by side as there, on guests with less memory and one CPU.
 func TestIntegrationImportedOverrideFilesApply(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.run("sh", "-c", "ip link add braio type bridge && ip link set braio up")
 	total := 0

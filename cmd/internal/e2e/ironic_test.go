@@ -62,6 +62,7 @@ func (h *host) withIronic() *ironiclab.Ironic {
 }
 
 func TestIntegrationIronicDeploysOnWhatTheClusterFileDeclares(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	ironic := h.withIronic()
 	before := h.traces()
@@ -234,6 +235,7 @@ func (h *host) metric(name string) string {
 }
 
 func TestIntegrationIronicDownLeavesNodesReadyAndIsCaughtUpWith(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.init(agentYAML)
 	file := h.write("demo.yml", enrolled("http://127.0.0.1:6385", 2, 0))

@@ -199,6 +199,7 @@ const (
 )
 
 func TestIntegrationKillsOfTheLeadersHostLoseAndDoubleNothing(t *testing.T) {
+	besideOthers(t)
 	l, hosts := newMesh(t, 3)
 	ironic := inSwitch(t, l)
 	rounds := leaderKills

@@ -54,6 +54,7 @@ func (h *host) frames(a, b string, within time.Duration) bool {
 }
 
 func TestIntegrationOVSNodesOnOneUserspaceBridgeAreSwitchedAsOthersSay(t *testing.T) {
+	besideOthers(t)
 	lab.RequireOVS(t)
 	h := newHost(t)
 	sw, err := h.StartOVS(t.Context())

@@ -21,6 +21,7 @@ ironic: {endpoint: %q, auth: none}
 }
 
 func TestIntegrationIronicSwitchesOutletsOfAPDU(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	ironic := h.withIronic()
 	h.init(agentYAML)

@@ -337,6 +337,7 @@ func sameRecords(t *testing.T, ironic *ironiclab.Ironic, before map[string]ironi
 }
 
 func TestIntegrationAHostWhoseLibvirtHangsKillsItsGuests(t *testing.T) {
+	besideOthers(t)
 	_, hosts := newMesh(t, 3)
 	file := strings.NewReplacer("    ironic_config: {resource_class: small, network_interface: noop}\n", "", "count: 6", "count: 3", "count: 3", "count: 0",
 		`ironic: {endpoint: "", auth: none}`, "").Replace(rebuilt(""))

@@ -55,6 +55,7 @@ type ironicNode struct {
 }
 
 func TestIntegrationIronicReachesNodesByRedfish(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	ironic := h.withIronic()
 	h.init(agentYAML)

@@ -52,6 +52,7 @@ func (h *host) blocks(n api.Node, args ...string) string {
 }
 
 func TestIntegrationRedfishChangesHardwareOfTheGuest(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.init(agentYAML)
 	h.tenks("apply", "-f", h.write("demo.yml", strings.Replace(demo(1), "[{capacity: 1GiB}]", "[{capacity: 1GiB}, {capacity: 1GiB}, {capacity: 2GiB}]", 1)), "--wait=2m")

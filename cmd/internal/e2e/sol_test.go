@@ -75,6 +75,7 @@ func (h *host) sol(n api.Node) *screen {
 }
 
 func TestIntegrationABootLogArrivesWholeBySerialOverLAN(t *testing.T) {
+	besideOthers(t)
 	h := newHost(t)
 	h.init(agentYAML)
 	h.tenks("apply", "-f", h.write("demo.yml", demo(1)), "--wait=2m")
