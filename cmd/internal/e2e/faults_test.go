@@ -68,7 +68,14 @@ func TestIntegrationHostRebootBringsBackLinksAddressesAndPower(t *testing.T) {
 		}
 	}
 	h.startAgent()
-	h.wait(60*time.Second, "nodes to be as before", func() bool { return cmp.Equal(stable(before), stable(h.nodes())) })
+	diff := ""
+	h.wait(60*time.Second, "nodes to be as before", func() bool {
+		if now := cmp.Diff(stable(before), stable(h.nodes())); now != diff {
+			t.Logf("nodes (-before +now):\n%s", now)
+			diff = now
+		}
+		return diff == ""
+	})
 	if diff := cmp.Diff(links, ourLinks(h)); diff != "" {
 		t.Errorf("links (-before +after):\n%s", diff)
 	}

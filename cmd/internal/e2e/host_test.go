@@ -190,7 +190,15 @@ func (h *host) stopDetached() {
 		h.t.Fatal(err)
 	}
 	h.run("kill", strings.TrimSpace(string(pid)))
-	h.wait(20*time.Second, "the detached agent to end", func() bool { return h.api.Ready(h.t.Context()) != nil })
+	// It no longer answers before it gives up its lock, which the next one needs.
+	h.wait(20*time.Second, "the detached agent to end", func() bool { return ended(strings.TrimSpace(string(pid))) })
+}
+
+// ended says whether a process is gone, or has exited and is only not reaped yet.
+func ended(pid string) bool {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	_, rest, _ := strings.Cut(string(b), ") ") // proc(5): the state is behind the name
+	return err != nil || strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }
 
 // startAgent starts the agent and waits until it answers.
