@@ -44,6 +44,8 @@ BENCH ?= .
 BENCH_OUT ?= .bench/new.txt
 # What integration tests print, also when they pass, if their name matches.
 SHOW ?= ^TestIntegration
+# A file that says which tests may be skipped; others then fail. None: all may be.
+SKIPS ?=
 
 # make lab: how many hosts, and zones that they are in; their physnets; MiB of each
 # one's own disk.
@@ -90,13 +92,13 @@ policy:
 
 # Unit tests, then those that need root, in one report.
 test: needs all $(TOOLS)/testsum
-	@{ rc=0; $(RUN_UNIT) || rc=1; $(RUN_INTEGRATION) || rc=1; exit $$rc; } | $(TOOLS)/testsum -show '$(SHOW)'
+	@{ rc=0; $(RUN_UNIT) || rc=1; $(RUN_INTEGRATION) || rc=1; exit $$rc; } | $(TOOLS)/testsum -show '$(SHOW)' -skips '$(SKIPS)'
 
 unit: all $(TOOLS)/testsum
 	@$(RUN_UNIT) | $(TOOLS)/testsum
 
 integration: needs all $(TOOLS)/testsum
-	@$(RUN_INTEGRATION) | $(TOOLS)/testsum -show '$(SHOW)'
+	@$(RUN_INTEGRATION) | $(TOOLS)/testsum -show '$(SHOW)' -skips '$(SKIPS)'
 
 RUN_UNIT = $(GO) test -json -p $(P) -tags $(TEST_TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
 # Two packages at a time: the longest, e2e, mostly waits, and each has hosts or a libvirtd

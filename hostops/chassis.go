@@ -254,6 +254,7 @@ func (r *row) started(b savedBoot) {
 
 // powerEvent takes over a change that the driver reports.
 func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
+	c.reported(ctx, e)
 	c.mu.Lock()
 	outdated := e.Cause == driver.CauseRequest && e.Power != c.power && time.Now().Before(c.late)
 	if outdated || e.Power == state.PowerUnknown {
@@ -278,7 +279,7 @@ func (c *Chassis) powerEvent(ctx context.Context, e driver.Event) {
 		if e.Power == state.PowerOff {
 			r.Relinked = false
 		}
-		// What was asked for is recorded when it is done.
+		// What was asked for is recorded when it is done, or was above.
 		if asked || byHost || r.Power == e.Power || r.HostBoot == hostFenced {
 			return
 		}

@@ -262,11 +262,45 @@ func (c *Chassis) arm(ctx context.Context) savedBoot {
 	return boot
 }
 
+// powerAfter is the power after an action that was carried out; empty where the guest
+// decides that, or nothing changes.
+func powerAfter(a state.PowerAction) state.Power {
+	switch a {
+	case state.ActionOn, state.ActionCycle, state.ActionReset:
+		return state.PowerOn
+	case state.ActionOff:
+		return state.PowerOff
+	default:
+		return ""
+	}
+}
+
+// reported records the power that a request was to lead to as soon as the driver reports
+// it, which may be long before its call returns, and before anybody is told: who has seen
+// a node on finds it on after a power cut at that moment.
+func (c *Chassis) reported(ctx context.Context, e driver.Event) {
+	c.mu.Lock()
+	asked := c.job != nil && powerAfter(c.job.action) == e.Power && e.Cause == driver.CauseRequest
+	c.mu.Unlock()
+	if !asked {
+		return
+	}
+	c.remember(ctx, func(r *row) {
+		if r.HostBoot != hostFenced {
+			r.Power = e.Power
+		}
+	})
+}
+
 // done records what the driver has done.
 func (c *Chassis) done(ctx context.Context, j *job, boot savedBoot) {
-	after := map[state.PowerAction]state.Power{state.ActionOn: state.PowerOn, state.ActionCycle: state.PowerOn,
-		state.ActionReset: state.PowerOn, state.ActionOff: state.PowerOff}[j.action]
+	after := powerAfter(j.action)
+	if after != "" {
+		// Before anybody is told, as above.
+		c.remember(ctx, func(r *row) { c.enter(r, j, after, boot) })
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if after != "" {
 		c.power, c.hostOff, c.late = after, false, time.Now().Add(lateReports)
 	}
@@ -274,24 +308,22 @@ func (c *Chassis) done(ctx context.Context, j *job, boot savedBoot) {
 		c.reset = time.Now().Add(resetReport)
 	}
 	c.tellDone(j)
-	c.mu.Unlock()
-	if after == "" {
-		return
+}
+
+// enter records in a row that a request was carried out.
+func (c *Chassis) enter(r *row, j *job, after state.Power, boot savedBoot) {
+	r.Power, r.HostBoot = after, c.host.cfg.BootID
+	r.Restarted = max(r.Restarted, j.restart)
+	if starts(j.action) {
+		r.started(boot)
+		r.Setup = j.setup
 	}
-	c.remember(ctx, func(r *row) {
-		r.Power, r.HostBoot = after, c.host.cfg.BootID
-		r.Restarted = max(r.Restarted, j.restart)
-		if starts(j.action) {
-			r.started(boot)
-			r.Setup = j.setup
-		}
-		if j.action != state.ActionReset {
-			r.Relinked = false
-		}
-		if j.action == state.ActionOn || j.action == state.ActionCycle {
-			r.OnByCommand = j.origin == originCommand
-		}
-	})
+	if j.action != state.ActionReset {
+		r.Relinked = false
+	}
+	if j.action == state.ActionOn || j.action == state.ActionCycle {
+		r.OnByCommand = j.origin == originCommand
+	}
 }
 
 // finish makes room for the next request.

@@ -111,6 +111,43 @@ func TestASlowDriverKeepsTheClientOnlyAMoment(t *testing.T) {
 	})
 }
 
+// A driver reports a start before its call returns, on a busy host seconds before.
+func TestPowerThatIsSeenOutlivesAPowerCutAtThatMoment(t *testing.T) {
+	for name, tt := range map[string]struct {
+		action state.PowerAction
+		event  state.Power
+		want   state.Power
+	}{
+		"on":                           {state.ActionOn, state.PowerOn, state.PowerOn},
+		"off":                          {state.ActionOff, state.PowerOff, state.PowerOff},
+		"off, in the midst of a cycle": {state.ActionCycle, state.PowerOff, state.PowerOn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withNode(t, func(t *testing.T, e *env, c *Chassis) {
+				if tt.action != state.ActionOn {
+					if err := c.Power(t.Context(), state.ActionOn); err != nil {
+						t.Fatal(err)
+					}
+					elapse(10 * time.Second)
+				}
+				e.nodes.delay = 5 * time.Second
+				if err := c.Power(t.Context(), tt.action); err != nil {
+					t.Fatal(err)
+				}
+				e.nodes.change("a", tt.event, driver.CauseRequest)
+				elapse(50 * time.Millisecond)
+				if got := c.Status().Power; got != tt.event {
+					t.Errorf("shown is %s, want %s", got, tt.event)
+				}
+				rows, err := e.host.store.rows()
+				if got := rows["a"].Power; err != nil || got != tt.want {
+					t.Errorf("on disk is %q, %v; want %q", got, err, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestABusyDriverIsAskedAgainUntilANewerAction(t *testing.T) {
 	withNode(t, func(t *testing.T, e *env, c *Chassis) {
 		e.nodes.failWith(func(op, _ string) error {

@@ -32,9 +32,13 @@ type sum struct {
 	out  io.Writer
 	slow time.Duration
 	show *regexp.Regexp
+	// may says which tests may be skipped: a regexp matches "package test: reason". nil:
+	// all of them.
+	may []*regexp.Regexp
 
 	passed, failed int
-	skipped        []string
+	// skipped has tests that may be, unwanted those that may not, as "package test: reason".
+	skipped, unwanted []string
 	// open has the packages that run now: go test runs several at a time.
 	open map[string]*pkg
 	// builds has what the compiler said, by ImportPath.
@@ -102,9 +106,19 @@ func (s *sum) ofTest(p *pkg, e event) {
 		case e.Action == "pass" && took >= s.slow:
 			fmt.Fprintf(s.out, "      %s %s (%v)\n", e.Package, e.Test, took)
 		case e.Action == "skip":
-			s.skipped = append(s.skipped, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(t.output.String())))
+			s.skip(fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(t.output.String())))
 		}
 	}
+}
+
+// skip takes in a skipped test. One without a reason is one that nobody can allow.
+func (s *sum) skip(line string) {
+	allowed := func(r *regexp.Regexp) bool { return r.MatchString(line) && !strings.HasSuffix(line, noReason) }
+	if s.may != nil && !slices.ContainsFunc(s.may, allowed) {
+		s.unwanted = append(s.unwanted, line)
+		return
+	}
+	s.skipped = append(s.skipped, line)
 }
 
 // shown returns what is worth reading of a passed test's output: all of it but the
@@ -236,9 +250,16 @@ func (s *sum) close() bool {
 	if len(s.skipped) > 0 {
 		fmt.Fprintf(s.out, "\nSkipped:\n  %s\n", strings.Join(s.skipped, "\n  "))
 	}
+	if len(s.unwanted) > 0 {
+		fmt.Fprintf(s.out, "\nSkipped, but must run here, and so failed:\n  %s\n", strings.Join(s.unwanted, "\n  "))
+		s.failed += len(s.unwanted)
+	}
 	fmt.Fprintf(s.out, "\n%d passed, %d failed, %d skipped\n", s.passed, s.failed, len(s.skipped))
 	return s.failed == 0 && s.passed > 0
 }
+
+// noReason stands for the reason of a skip that gave none.
+const noReason = "no reason given"
 
 // place is where a test called Skip.
 var place = regexp.MustCompile(`^\w+\.go:\d+: `)
@@ -258,7 +279,7 @@ func reason(output string) string {
 		out = append(out, line)
 	}
 	if out == nil {
-		return "no reason given"
+		return noReason
 	}
 	return strings.Join(out, " ")
 }

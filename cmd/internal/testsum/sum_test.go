@@ -83,3 +83,83 @@ func TestOnlyWhatIsWorthReadingOfAPassedTestIsShown(t *testing.T) {
 		}
 	}
 }
+
+func TestASkipThatIsNotAllowedFails(t *testing.T) {
+	const run = `{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:9: this kernel has no VLANs\n"}
+{"Action":"skip","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    a_test.go:12: no libvirtd on this machine\n"}
+{"Action":"skip","Package":"p","Test":"TestB"}
+{"Action":"skip","Package":"p","Test":"TestC"}
+{"Action":"pass","Package":"p","Test":"TestD"}
+{"Action":"pass","Package":"p"}
+`
+	tests := []struct {
+		name, skips, want string
+		ok                bool
+	}{
+		{"no file", "-", "\nSkipped:\n  p TestA: this kernel has no VLANs\n  p TestB: no libvirtd on this machine\n  p TestC: no reason given\n\n1 passed, 0 failed, 3 skipped\n", true},
+		{"some", "# not here\n\n: this kernel has no VLANs$\np TestC: no reason given\n",
+			"\nSkipped:\n  p TestA: this kernel has no VLANs\n\nSkipped, but must run here, and so failed:\n" +
+				"  p TestB: no libvirtd on this machine\n  p TestC: no reason given\n\n1 passed, 2 failed, 1 skipped\n", false},
+		{"nothing", "", "\nSkipped, but must run here, and so failed:\n  p TestA: this kernel has no VLANs\n" +
+			"  p TestB: no libvirtd on this machine\n  p TestC: no reason given\n\n1 passed, 3 failed, 0 skipped\n", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := ""
+			if tt.skips != "-" {
+				file = filepath.Join(t.TempDir(), "skips")
+				if err := os.WriteFile(file, []byte(tt.skips), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var out strings.Builder
+			s := newSum(&out, time.Second, regexp.MustCompile("^$"))
+			var err error
+			if s.may, err = readSkips(file); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.read(strings.NewReader(run)); err != nil {
+				t.Fatal(err)
+			}
+			if ok := s.close(); ok != tt.ok {
+				t.Errorf("all is well: %v, want %v", ok, tt.ok)
+			}
+			_, got, _ := strings.Cut(out.String(), "\n")
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAFileOfSkipsThatCannotBeReadIsNamedWithItsLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "skips")
+	if err := os.WriteFile(file, []byte("# one\n(\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readSkips(file); err == nil || !strings.Contains(err.Error(), file+":2: ") {
+		t.Errorf("got %v, want an error with %s:2", err, file)
+	}
+}
+
+// A line of .ci/skips that says nothing of the reason would allow a test to be skipped for
+// ever.
+func TestTheSkipsOfCIAreRead(t *testing.T) {
+	may, err := readSkips("../../../.ci/skips")
+	if err != nil || len(may) == 0 {
+		t.Fatalf("%d lines, %v", len(may), err)
+	}
+	for _, r := range may {
+		if !strings.Contains(r.String(), ": ") {
+			t.Errorf("%q names no reason", r)
+		}
+		for _, lie := range []string{"tenks/cmd/internal/e2e TestIntegrationX: no lab: no libvirtd on this machine",
+			"tenks/cmd/internal/e2e TestIntegrationX: no Ironic for tests: no ironic (cmd/internal/e2e/install.sh ironic installs it)",
+			"tenks/hostops TestIntegrationX: no ovs-vswitchd on this machine", "tenks/bmc/ipmi TestIntegrationX: ipmitool is not installed"} {
+			if r.MatchString(lie) {
+				t.Errorf("%q allows %q", r, lie)
+			}
+		}
+	}
+}
