@@ -93,6 +93,11 @@ func (r retimed) Error() error {
 // this peer then refuses every proposal if it leads again (hashicorp/raft issue 696).
 const transferPause = 2*networkTimeout + 15*time.Second
 
+// transferTime is how long the other voter has until it leads. Raft gives it an election
+// timeout, within which it writes to its disk three times and asks for votes: on hosts
+// that are busy with guests that was too short, and after a failure there is a long pause.
+const transferTime = 3 * time.Second
+
 // Transfer hands leadership to another voter; empty: to the one that is furthest. One
 // that failed is not tried again before transferPause is over, unless leadership changed
 // since. Errors: ErrNotLeader; ErrUnknown if ctx ends first.
@@ -108,6 +113,8 @@ func (l *Log) Transfer(ctx context.Context, peer string) error {
 	if peer != "" && l.Members()[peer] != Voter {
 		return fmt.Errorf("transfer leadership: peer %s does not vote", peer)
 	}
+	l.allowTransfer()
+	defer l.Retime()
 	_, err := l.do(ctx, func(time.Duration) raft.Future { // Raft bounds it by its election timeout
 		if peer == "" {
 			return l.raft.LeadershipTransfer()
@@ -123,6 +130,18 @@ func (l *Log) Transfer(ctx context.Context, peer string) error {
 		return fmt.Errorf("transfer leadership: %w", err)
 	}
 	return nil
+}
+
+// allowTransfer has Raft give a transfer transferTime, until Retime. A leader uses its election
+// timeout for nothing else.
+func (l *Log) allowTransfer() {
+	l.retiming.Lock()
+	defer l.retiming.Unlock()
+	r := l.raft.ReloadableConfig()
+	r.ElectionTimeout = transferTime
+	if err := l.raft.ReloadConfig(r); err != nil {
+		l.out.Warn("timeouts not changed", "err", err)
+	}
 }
 
 // Retime gives Raft the timeouts for as many peers as follow the log now. The Log does
