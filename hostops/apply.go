@@ -14,6 +14,7 @@ import (
 
 	"tenks/hostops/driver"
 	"tenks/hostops/link"
+	"tenks/hostops/ovs"
 	"tenks/raftfsm/state"
 )
 
@@ -41,23 +42,24 @@ type outcome struct {
 
 // apply carries a program out. Nodes are worked on at the same time, at most
 // Config.Parallel.
-func (h *Host) apply(ctx context.Context, p program) outcome {
+func (h *Host) apply(ctx context.Context, p program, now have) outcome {
 	out := outcome{host: map[string]error{}, nodes: map[string]error{}}
 	writes := h.linkWrites.Load() + h.driverWrites.Load()
-	h.hostSteps(ctx, p.before, p.links, out.host)
+	h.hostSteps(ctx, p.before, p.links, now, out.host)
 	incomplete := h.nodeWork(ctx, p.nodes, out.nodes)
 	if !incomplete {
-		h.hostSteps(ctx, p.after, p.links, out.host)
+		h.hostSteps(ctx, p.after, p.links, now, out.host)
 	}
+	h.forgetStuck(p)
 	out.changed = h.linkWrites.Load()+h.driverWrites.Load() != writes
 	return out
 }
 
 // hostSteps carries out steps that belong to no node. A failure concerns the
 // bridges that the step is about.
-func (h *Host) hostSteps(ctx context.Context, steps []layerStep, want link.Want, errs map[string]error) {
+func (h *Host) hostSteps(ctx context.Context, steps []layerStep, want link.Want, now have, errs map[string]error) {
 	for _, s := range steps {
-		err := h.linkStep(ctx, s)
+		err := h.hostStep(ctx, s, now)
 		if err == nil {
 			continue
 		}
@@ -97,10 +99,15 @@ func (h *Host) linkStep(ctx context.Context, s layerStep) error {
 			return err
 		}
 	}
-	if s.then.Op != "" {
-		return h.cfg.Switches.Apply(ctx, s.then)
+	if s.then.Op == "" {
+		return nil
 	}
-	return nil
+	if s.then.Op == ovs.OpBridge || s.then.Op == ovs.OpPort {
+		if err := h.switched.set(h.store, true); err != nil {
+			return err
+		}
+	}
+	return h.cfg.Switches.Apply(ctx, s.then)
 }
 
 // nodeWork works on nodes; incomplete says that one which should go did not.
@@ -138,19 +145,21 @@ func (h *Host) nodeWork(ctx context.Context, nodes []work, errs map[string]error
 
 // tried records how work went. A driver that is busy is asked again by the next
 // pass.
-func (h *Host) tried(node, what string, err error) {
+func (h *Host) tried(node, what string, err error) { noteTrial(h.trials, node, what, err) }
+
+func noteTrial(trials map[string]trial, of, what string, err error) {
 	if err == nil || transient(err) {
-		delete(h.trials, node)
+		delete(trials, of)
 		return
 	}
-	t := h.trials[node]
+	t := trials[of]
 	if t.what != what {
 		t = trial{what: what}
 	}
 	t.err = err
 	t.next = time.Now().Add(min(trialFirst<<min(t.failures, 10), trialMax))
 	t.failures++
-	h.trials[node] = t
+	trials[of] = t
 }
 
 // describe identifies work: the same again is the same work.

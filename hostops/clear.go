@@ -20,10 +20,14 @@ type clearing struct {
 
 // Clear removes everything of ours that is on this host: nodes with their disks, wherever the
 // mesh has them, links and bridges. From the call on the host makes nothing any more, also
-// where it fails; it may be repeated. The error says what is left.
+// where it fails or the agent starts anew, until the mesh admits the host again; it may be
+// repeated. The error says what is left.
 func (h *Host) Clear(ctx context.Context) error {
 	done := h.clear.begin()
 	h.wakeSoon()
+	if err := h.store.putClearing(&savedClearing{Hypervisor: h.cfg.Hypervisor}); err != nil {
+		return err
+	}
 	select {
 	case <-done:
 		return nil
@@ -83,8 +87,8 @@ func (h *Host) clearOnce(ctx context.Context, snap *state.Snapshot) error {
 	for name, err := range now.down {
 		return fmt.Errorf("driver %s: %w", name, err)
 	}
-	if h.cfg.OVS && now.switches.Down != nil { // what it keeps would be there for ever
-		return now.switches.Down
+	if now.switches.Down != nil && (h.cfg.OVS || h.switched.used()) { // what it keeps would be there for ever
+		return fmt.Errorf("Open vSwitch may have bridges or ports of ours: %w", now.switches.Down)
 	}
 	w := h.want(ctx, snap, nil, now)
 	w.index, w.since = math.MaxUint64, 0 // whatever it is from
@@ -98,7 +102,7 @@ func (h *Host) clearOnce(ctx context.Context, snap *state.Snapshot) error {
 	if len(p.before)+len(p.nodes)+len(p.after) == 0 {
 		return nil
 	}
-	out := h.apply(ctx, p)
+	out := h.apply(ctx, p, now)
 	for _, errs := range []map[string]error{out.host, out.nodes} {
 		for what, err := range errs {
 			return fmt.Errorf("%s: %w", what, err)

@@ -172,6 +172,8 @@ type Host struct {
 	events  announcer
 	fetcher fetcher
 	clear   clearing
+	// switched says whether anything of ours may be in Open vSwitch.
+	switched switchMemory
 
 	// discarding says that a report of deleted nodes is on its way.
 	discarding atomic.Bool
@@ -185,13 +187,16 @@ type Host struct {
 	// work are the goroutines of power requests and reports.
 	work sync.WaitGroup
 
-	// mu guards chassis, and quarantine, mtus, exposed and shared, which are what the last pass found.
+	// mu guards chassis, and quarantine and all below, which are what the last pass found.
 	mu         sync.Mutex
 	chassis    map[string]*Chassis
 	quarantine []Quarantined
 	mtus       map[string]int
 	exposed    []Exposed
 	shared     []SharedBridge
+	// guessed are the physnets of which mtus has no more than a guess.
+	guessed map[string]bool
+	missing []Missing
 
 	// What follows belongs to Pass.
 
@@ -201,6 +206,8 @@ type Host struct {
 	adopted map[string]string
 	// trials are nodes whose last work failed.
 	trials map[string]trial
+	// stuck are steps of the host that failed.
+	stuck map[string]trial
 	// unready says since when a node misses nothing but Config.Ready.
 	unready map[string]time.Time
 	// logged is what was last logged as being wrong, so that it is logged once.
@@ -219,7 +226,7 @@ func Open(c Config) (*Host, error) {
 	h := &Host{
 		cfg: c, log: c.Log, store: s, wake: make(chan struct{}, 1),
 		reports: reporter{report: c.Report, log: c.Log, queue: map[string]state.NodeHostReport{}, sent: map[string]sentReport{}},
-		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
+		fence:   newFence(c.clock), chassis: map[string]*Chassis{}, trials: map[string]trial{}, stuck: map[string]trial{}, unready: map[string]time.Time{}, logged: map[string]string{},
 	}
 	h.events.start = h.start
 	h.fetcher = fetcher{limit: cmp.Or(c.MediaLimit, defaultMediaLimit), local: c.MediaLocal, stall: fetchStall, room: roomIn}
@@ -248,6 +255,9 @@ func (h *Host) load() error {
 		return err
 	}
 	if h.adopted, err = h.store.adopted(); err != nil {
+		return err
+	}
+	if err := errors.Join(h.loadCleared(), h.switched.load(h.store)); err != nil {
 		return err
 	}
 	if err := h.sweepMedia(); err != nil {

@@ -43,8 +43,11 @@ func (h *Host) observeLinks(ctx context.Context) (link.Have, ovs.Have, error) {
 		return links, ovs.Have{}, err
 	}
 	switches, err := h.cfg.Switches.Observe(ctx)
-	if h.cfg.OVS {
+	if h.cfg.OVS || h.switched.used() {
 		h.complain(ctx, "open vswitch", switches.Down)
+	}
+	if err == nil && switches.Down == nil {
+		h.complain(ctx, "open vswitch's memory", h.switched.set(h.store, switches.Any()))
 	}
 	return annotated(links, switches, h.bridges), switches, err
 }
@@ -310,14 +313,19 @@ func joints(b link.Bridge, have link.Have) []ovs.Port {
 }
 
 // portLinks returns where the ports of each node are plugged in, as link.PortLinks, and
-// what is wrong with those that Open vSwitch has, by node.
+// what is wrong, by node, with those that Open vSwitch has, and with what it joins their bridges
+// to devices by.
 func (h have) portLinks(want link.Want) (map[string][]state.PortLink, map[string]error) {
 	links, faults := link.PortLinks(want, h.links), map[string]error{}
 	switched := map[string]bool{}
 	for _, b := range want.Bridges {
 		switched[b.Name] = b.Switch
 	}
+	uplinks := h.uplinkFaults(want)
 	for _, p := range want.Ports {
+		if err := uplinks[p.Bridge]; err != nil && faults[p.Node] == nil {
+			faults[p.Node] = err
+		}
 		if !switched[p.Bridge] {
 			continue
 		}
@@ -334,4 +342,21 @@ func (h have) portLinks(want link.Want) (map[string][]state.PortLink, map[string
 		}
 	}
 	return links, faults
+}
+
+// uplinkFaults says which bridges Open vSwitch does not join to their device, and why. They may
+// be Linux bridges, of which it has the end in its own bridge.
+func (h have) uplinkFaults(want link.Want) map[string]error {
+	faults := map[string]error{}
+	if h.switches.Down != nil {
+		return faults
+	}
+	for _, b := range want.Bridges {
+		for _, p := range joints(b, h.links) {
+			if err := h.switches.Fault(p.Name); err != nil && faults[b.Name] == nil {
+				faults[b.Name] = fmt.Errorf("physnet %q: %w: see that nothing else uses it, or map another device in agent.yml", b.Physnet, err)
+			}
+		}
+	}
+	return faults
 }

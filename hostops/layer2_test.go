@@ -262,3 +262,46 @@ func TestAnOpenVSwitchThatDoesNotAnswerIsBusy(t *testing.T) {
 		t.Errorf("Open vSwitch does not answer: %v", faults["n"])
 	}
 }
+
+func TestAnUplinkThatOpenVSwitchCannotOpenIsTheErrorOfItsNodes(t *testing.T) {
+	good := func(name, bridge string, mark ovs.Mark) ovs.HasPort {
+		return ovs.HasPort{Name: name, Bridge: bridge, Open: true, Mark: mark}
+	}
+	uplink := ovs.Mark{Role: ovs.RoleUplink, Physnet: "p1"}
+	for _, c := range []struct {
+		name   string
+		bridge link.Bridge
+		port   ovs.HasPort
+		change func(*ovs.HasPort)
+		want   string
+	}{
+		{name: "a device", bridge: link.Bridge{Switch: true, Device: "eth1"}, port: good("eth1", "brtenks0", ovs.Mark{Role: ovs.RoleDevice, Physnet: "p1"})},
+		{name: "a device that is busy", bridge: link.Bridge{Switch: true, Device: "eth1"}, port: good("eth1", "brtenks0", ovs.Mark{Role: ovs.RoleDevice, Physnet: "p1"}),
+			change: func(p *ovs.HasPort) {
+				p.Open, p.Error = false, "could not add network device eth1 to ofproto (Device or resource busy)"
+			}, want: "resource busy"},
+		{name: "the VLAN link of a device is not opened", bridge: link.Bridge{Switch: true, Device: "eth1", VLAN: 5}, port: good("eth1.5", "brtenks0", uplink),
+			change: func(p *ovs.HasPort) { p.Open = false }, want: "has not opened eth1.5"},
+		{name: "the end of a Linux bridge's pair", bridge: link.Bridge{Device: "br-ovs"}, port: good("p-brtenks0-phy", "br-ovs", uplink)},
+		{name: "the end of a Linux bridge's pair is not there", bridge: link.Bridge{Device: "br-ovs"}, port: good("other", "br-ovs", uplink), want: "no port p-brtenks0-phy"},
+	} {
+		h := switchHost()
+		if c.change != nil {
+			c.change(&c.port)
+		}
+		h.switches.Ports[c.port.Name] = c.port
+		peer := "p-n-0-br"
+		if c.bridge.Switch {
+			peer = "p-n-0-ovs"
+			h.switches.Ports[peer] = good(peer, "brtenks0", ovs.Mark{Role: ovs.RolePort, Node: "n"})
+			h.links.Links["brtenks0"] = link.Link{Name: "brtenks0", MAC: "02:00:00:00:00:01"}
+		}
+		c.bridge.Physnet, c.bridge.Name = "p1", "brtenks0"
+		want := link.Want{Bridges: []link.Bridge{h.joint(c.bridge, ovs.DatapathNetdev)}, Ports: []link.Port{{Node: "n", Peer: peer, Bridge: "brtenks0"}}}
+		_, faults := h.portLinks(want)
+		got := faults["n"]
+		if (c.want == "") != (got == nil) || got != nil && (!strings.Contains(got.Error(), c.want) || !strings.Contains(got.Error(), "agent.yml") || errors.Is(got, state.ErrBusy)) {
+			t.Errorf("%s: fault %v, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type kernel struct {
 	mu       sync.Mutex
 	have     link.Have
 	writes   int
+	tried    map[string]int
 	failing  map[string]error // by link
 	watchers map[chan struct{}]bool
 }
@@ -26,7 +27,7 @@ type kernel struct {
 const mesh = "mesh-1"
 
 func newKernel() *kernel {
-	return &kernel{have: link.Have{Mesh: mesh, Links: map[string]link.Link{}}, failing: map[string]error{}, watchers: map[chan struct{}]bool{}}
+	return &kernel{have: link.Have{Mesh: mesh, Links: map[string]link.Link{}}, failing: map[string]error{}, tried: map[string]int{}, watchers: map[chan struct{}]bool{}}
 }
 
 func (k *kernel) Observe(ctx context.Context) (link.Have, error) {
@@ -39,6 +40,7 @@ func (k *kernel) Apply(_ context.Context, s link.Step) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writes++
+	k.tried[s.Link]++
 	if err := k.failing[s.Link]; err != nil {
 		return err
 	}
@@ -105,6 +107,13 @@ func (k *kernel) count() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.writes
+}
+
+// triedLink is how many steps there were of a link.
+func (k *kernel) triedLink(name string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.tried[name]
 }
 
 func (k *kernel) has(name string) bool {

@@ -356,6 +356,27 @@ func TestIntegrationWithoutOpenVSwitchNodesSayWhatToDo(t *testing.T) {
 	s.settled(1)
 }
 
+// Open vSwitch takes no loopback device, and somebody who holds eth1 keeps it from it likewise.
+func TestIntegrationADeviceThatOpenVSwitchCannotOpenIsAnError(t *testing.T) {
+	s := newSwitchEnv(t)
+	s.devices()
+	must(t, netlink.LinkSetUp(s.link("lo")))
+	s.start(true, Physnet{})
+	s.place(node("a", "p1"))
+	s.settled(1)
+	s.start(true, Physnet{Device: "lo"})
+	eventually(t, 20*time.Second, "the error", func() bool { return s.node("a").Host.Phase == state.HostError })
+	if got := s.node("a").Host.Error; !strings.Contains(got, "lo") || !strings.Contains(got, "map another device in agent.yml") {
+		t.Errorf("error %q", got)
+	}
+	s.start(true, Physnet{Device: "eth1"})
+	s.settled(1, portLink(true, "brtenks0"))
+	// What was in the way is gone: it is tried again, with nobody's help.
+	s.vsctl("set interface eth1 type=tap")
+	s.passes("p-a-0-tap", "eth1.far", true)
+	s.settled(1, portLink(true, "brtenks0"))
+}
+
 // guest is a NIC on a tap as libvirt's macvtap in mode passthrough is, in a network
 // namespace of its own.
 func (s *switchEnv) guest(tap, address string) netns.NsHandle {

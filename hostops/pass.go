@@ -20,7 +20,7 @@ import (
 // snapshot cannot be right. It may be repeated, but not called concurrently.
 func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 	h.passes.Add(1)
-	if h.clear.wanted() {
+	if h.clear.wanted() && !h.readmitted(ctx, snap) {
 		return h.clearPass(ctx, snap)
 	}
 	nodes := snap.NodesOn(h.cfg.Hypervisor)
@@ -37,7 +37,7 @@ func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 		return err
 	}
 	h.reports.offer(ctx, h, announce(want, p))
-	out := h.apply(ctx, p)
+	out := h.apply(ctx, p, have)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -47,6 +47,7 @@ func (h *Host) Pass(ctx context.Context, snap *state.Snapshot) error {
 		}
 	}
 	h.noteQuarantine(want, have)
+	h.noteHostErrors(ctx, out.host, p.links)
 	h.noteShared(ctx, have.shared(p.links.Bridges, want.ovs))
 	found := h.find(want, have, p, out)
 	h.tend(ctx, found)
@@ -187,9 +188,10 @@ func (h *Host) want(ctx context.Context, snap *state.Snapshot, nodes []*state.No
 	}
 	w.vxlan, w.tunnels = h.cfg.VXLAN, snap.Tunnels(h.cfg.Hypervisor)
 	h.mu.Lock()
-	w.lastMTUs = h.mtus
+	w.lastMTUs = maps.Clone(h.mtus)
+	maps.DeleteFunc(w.lastMTUs, func(physnet string, _ int) bool { return h.guessed[physnet] })
 	w.mtus = w.mtusIn(now.links)
-	h.mtus, h.exposed = w.mtus, w.exposed(now.links)
+	h.mtus, h.guessed, h.exposed, h.missing = w.mtus, w.guessed(now.links), w.exposed(now.links), w.missing(now.links)
 	h.mu.Unlock()
 	return w
 }

@@ -112,6 +112,40 @@ func (w want) mtusIn(have link.Have) map[string]int {
 	return out
 }
 
+// guessed are the physnets whose MTU is not known, because their device or the address of their
+// overlay is missing; what mtusIn says of them is no more than what is usual.
+func (w want) guessed(have link.Have) map[string]bool {
+	out := map[string]bool{}
+	for physnet := range w.physnets {
+		if !link.KnownMTU(w.lasting(w.bridge(physnet), have), have) {
+			out[physnet] = true
+		}
+	}
+	return out
+}
+
+// Missing is a physnet that this host offers and cannot join to anything: its device, or the
+// address where overlays end, is not there.
+type Missing struct{ Physnet, Problem string }
+
+// missing are those physnets, sorted.
+func (w want) missing(have link.Have) []Missing {
+	var out []Missing
+	for _, physnet := range slices.Sorted(maps.Keys(w.physnets)) {
+		if problem := link.Missing(w.bridge(physnet), have); problem != "" {
+			out = append(out, Missing{Physnet: physnet, Problem: problem})
+		}
+	}
+	return out
+}
+
+// Missing returns what the last pass found.
+func (h *Host) Missing() []Missing {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.missing)
+}
+
 // Exposed is a device that is plugged into a bridge of ours, and has got addresses of the host
 // since: a bridge's port does not answer for them.
 type Exposed struct {
@@ -162,21 +196,24 @@ func (h *Host) withMTUs(s driver.Spec) driver.Spec {
 }
 
 // PhysnetMTUs is what each physnet that this host offers takes, in bytes, as the last pass found
-// it; it looks itself before the first one.
+// it; it looks itself before the first one. One that is not known, because a device is missing, is 0.
 func (h *Host) PhysnetMTUs(ctx context.Context) (map[string]int, error) {
 	h.mu.Lock()
-	all := h.mtus
+	all, guessed := h.mtus, h.guessed
 	h.mu.Unlock()
 	if all == nil {
 		have, err := h.cfg.Links.Observe(ctx)
 		if err != nil {
 			return nil, err
 		}
-		all = want{physnets: h.cfg.Physnets, vxlan: h.cfg.VXLAN, bridges: have.Indices()}.mtusIn(have)
+		w := want{physnets: h.cfg.Physnets, vxlan: h.cfg.VXLAN, bridges: have.Indices()}
+		all, guessed = w.mtusIn(have), w.guessed(have)
 	}
 	out := map[string]int{}
 	for physnet := range h.cfg.Physnets {
-		out[physnet] = all[physnet]
+		if !guessed[physnet] {
+			out[physnet] = all[physnet]
+		}
 	}
 	return out, nil
 }

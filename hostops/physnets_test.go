@@ -113,6 +113,42 @@ func TestMTUsReachTheDriverWhereTheyAreNotTheUsualOne(t *testing.T) {
 	}
 }
 
+func TestTheMTUOfAMissingDeviceIsNotKnown(t *testing.T) {
+	simulate(t, func(t *testing.T, e *env) {
+		e.config.Physnets = map[string]Physnet{"lab": {}, "flat": {Device: "eth9"}, "storage": {Device: "eth9", VLAN: 200, MTU: 1400}, "tenant": {VNI: 5000}}
+		e.config.VXLAN = state.Endpoint{Address: "192.0.2.11", Port: 4789}
+		e.restart()
+		expect := func(when string, want map[string]int, missing ...string) {
+			t.Helper()
+			got, err := e.host.PhysnetMTUs(t.Context())
+			if d := cmp.Diff(want, got); d != "" || err != nil {
+				t.Errorf("%s: %v, MTUs (-want +got):\n%s", when, err, d)
+			}
+			var names []string
+			for _, m := range e.host.Missing() {
+				names = append(names, m.Physnet)
+			}
+			if d := cmp.Diff(missing, names); d != "" {
+				t.Errorf("%s: missing (-want +got):\n%s", when, d)
+			}
+		}
+		unknown := map[string]int{"lab": 1500, "storage": 1400}
+		expect("before the first pass", unknown)
+		e.mustPass()
+		expect("after it", unknown, "flat", "storage", "tenant")
+		e.links.add(link.Link{Name: "eth9", MTU: 9000, Up: true})
+		e.mustPass()
+		known := map[string]int{"lab": 1500, "storage": 1400, "flat": 9000}
+		expect("the device is there", known, "tenant")
+		e.links.delete("eth9")
+		e.mustPass()
+		expect("it is gone for a while", known, "flat", "storage", "tenant")
+		e.restart()
+		e.mustPass()
+		expect("nobody knows any longer", unknown, "flat", "storage", "tenant")
+	})
+}
+
 func TestAddressesThatAPluggedDeviceGotSinceAreToldOf(t *testing.T) {
 	w := wantedNets()
 	have := link.Have{Links: map[string]link.Link{

@@ -58,19 +58,13 @@ func (h have) shared(wanted []link.Bridge, switched bool) []SharedBridge {
 // noteShared remembers the bridges that others keep, and logs each once.
 func (h *Host) noteShared(ctx context.Context, found []SharedBridge) {
 	h.mu.Lock()
-	before := h.shared
 	h.shared = found
 	h.mu.Unlock()
-	said := map[string]bool{}
+	problems := map[string]error{}
 	for _, s := range found {
-		said[s.Bridge] = true
-		h.complain(ctx, "bridge "+s.Bridge, errors.New(s.Problem))
+		problems[s.Bridge] = errors.New(s.Problem)
 	}
-	for _, s := range before {
-		if !said[s.Bridge] {
-			h.complain(ctx, "bridge "+s.Bridge, nil)
-		}
-	}
+	h.complainOf(ctx, "bridge ", problems)
 }
 
 // Shared returns what the last pass found.

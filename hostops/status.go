@@ -54,7 +54,7 @@ func (h *Host) find(w want, now have, p program, out outcome) []*finding {
 			h.chassisOf(n).carriedOut(w.setups[n.UUID])
 		}
 		f.err = p.faults[n.UUID]
-		for _, err := range []error{out.nodes[n.UUID], bridgeError(n, p.links, out.host), unplugged[n.UUID], now.down[n.Machine.Driver]} {
+		for _, err := range []error{bridgeError(n, p.links, out.host), out.nodes[n.UUID], unplugged[n.UUID], now.down[n.Machine.Driver]} {
 			if f.err == nil && err != nil {
 				f.err, f.busy = err, transient(err)
 			}

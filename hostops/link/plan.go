@@ -201,10 +201,10 @@ func (p *planner) deviceFault(b Bridge) string {
 	if b.Device == "" {
 		return ""
 	}
-	dev, ok := p.have.Links[b.Device]
+	dev, missing := p.have.Links[b.Device], Missing(b, p.have)
 	switch {
-	case !ok || dev.MTU == 0: // a bridge that Open vSwitch has in its database only
-		return fmt.Sprintf("device %s does not exist", b.Device)
+	case missing != "":
+		return missing
 	case dev.Ours():
 		return fmt.Sprintf("device %s is an interface that tenks made", b.Device)
 	case dev.Kind == KindSwitch && !b.DeviceSwitch:

@@ -50,6 +50,29 @@ func ceiling(b Bridge, have Have) (most int, of string) {
 	return l.MTU, name
 }
 
+// Missing says that the device of a physnet, or the address where its overlay is to end, is not
+// on this host; empty: it is.
+func Missing(b Bridge, have Have) string {
+	if b.Overlay != nil {
+		if have.holder(b.Overlay.Local) == "" {
+			return fmt.Sprintf("this host has no address %s, where its overlays are to end: set vxlan.address in agent.yml", b.Overlay.Local)
+		}
+		return ""
+	}
+	// One without an MTU is a bridge that Open vSwitch has in its database only.
+	if b.Device != "" && have.Links[b.Device].MTU == 0 {
+		return fmt.Sprintf("device %s does not exist", b.Device)
+	}
+	return ""
+}
+
+// KnownMTU reports whether MTU is more than a guess: nothing that bounds it is missing, or it is
+// declared, or the bridge has one already.
+func KnownMTU(b Bridge, have Have) bool {
+	now := have.Links[b.Name]
+	return b.MTU != 0 || now.Ours() && now.MTU > 0 || Missing(b, have) == ""
+}
+
 func overhead(local string) int {
 	if a, err := netip.ParseAddr(local); err == nil && a.Is4() {
 		return overheadIPv4
@@ -77,8 +100,8 @@ func (p *planner) uplinkFault(b Bridge) string {
 	if b.Overlay == nil {
 		return p.deviceFault(b)
 	}
-	if p.have.holder(b.Overlay.Local) == "" {
-		return fmt.Sprintf("this host has no address %s, where its overlays are to end: set vxlan.address in agent.yml", b.Overlay.Local)
+	if missing := Missing(b, p.have); missing != "" {
+		return missing
 	}
 	vni := [2]int{b.Overlay.VNI, b.Overlay.Port}
 	if other, twice := p.vnis[vni]; twice {

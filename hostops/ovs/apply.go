@@ -60,7 +60,23 @@ func (h *Host) apply(ctx context.Context, step Step) error {
 	if err != nil || len(x.ops) == 0 {
 		return err
 	}
-	return x.commit(ctx)
+	// A patch port is not opened until the other end is there.
+	if err := x.commit(ctx); err != nil || step.Op != OpPort || step.Port.Mark.Role == RolePort || step.Port.Peer != "" {
+		return err
+	}
+	return s.opened(step.Port.Name)
+}
+
+// opened says why Open vSwitch, which has looked, could not open a port.
+func (s *session) opened(port string) error {
+	t, err := s.tables()
+	if err != nil {
+		return err
+	}
+	if i := t.iface(port); i != nil && i.Error != nil && *i.Error != "" {
+		return fmt.Errorf("%s: see that nothing else uses %s, or map another device in agent.yml", *i.Error, port)
+	}
+	return nil
 }
 
 // Probe returns nil once ovs-vswitchd has looked at the configuration, which it is asked for.

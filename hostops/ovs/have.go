@@ -50,6 +50,21 @@ func (b HasBridge) Ours() bool { return b.Mark.Role != "" }
 // Ours reports whether this mesh made the port.
 func (p HasPort) Ours() bool { return p.Mark.Role != "" }
 
+// Any reports whether there is anything of ours.
+func (h Have) Any() bool {
+	for _, b := range h.Bridges {
+		if b.Ours() {
+			return true
+		}
+	}
+	for _, p := range h.Ports {
+		if p.Ours() {
+			return true
+		}
+	}
+	return false
+}
+
 // Nodes returns the nodes that have a port here, sorted.
 func (h Have) Nodes() []string {
 	nodes := map[string]bool{}

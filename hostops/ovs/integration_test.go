@@ -358,3 +358,21 @@ func TestIntegrationASwitchThatDoesNotRunIsSaid(t *testing.T) {
 		t.Errorf("apply without a database: %v", err)
 	}
 }
+
+func TestIntegrationADeviceThatCannotBeOpenedIsTriedAgain(t *testing.T) {
+	r := newRig(t)
+	want := Want{Bridges: []Bridge{testBridge()}, Ports: []Port{{Name: "eth7", Bridge: "brtenks0", Mark: Mark{Role: RoleDevice, Physnet: "net"}}}}
+	for range 2 {
+		var errs error
+		for _, s := range Plan(want, r.observe()) {
+			errs = errors.Join(errs, r.host.Apply(t.Context(), s))
+		}
+		if errs == nil || !strings.Contains(errs.Error(), "eth7") || !strings.Contains(errs.Error(), "agent.yml") {
+			t.Errorf("a device that is not there: %v", errs)
+		}
+	}
+	r.pair("eth7", "eth7.far")
+	if have := r.converge(want); have.Fault("eth7") != nil {
+		t.Errorf("once it is there: %v", have.Fault("eth7"))
+	}
+}

@@ -130,7 +130,9 @@ func (p *planner) port(w Port) {
 		}
 		p.add(closing)
 	}
-	if !exists || anew || !w.matches(h) {
+	// What Open vSwitch could not open it tries again when the configuration changes.
+	stuck := h.Error != "" && w.Mark.Role != RolePort
+	if !exists || anew || stuck || !w.matches(h) {
 		p.add(Step{Op: OpPort, Stage: w.Mark.stage(), Node: w.Mark.Node, Port: w})
 	}
 }

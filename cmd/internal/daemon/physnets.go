@@ -14,8 +14,9 @@ import (
 	"tenks/raftfsm/state"
 )
 
-// checkPhysnets are doctor's findings about physnets that hosts have differently, and about
-// addresses of this host that went with a device.
+// checkPhysnets are doctor's findings about physnets that hosts have differently, or without
+// their devices, about addresses of this host that went with a device, and about bridges that
+// others keep.
 func (a *agent) checkPhysnets() []api.Check {
 	var out []api.Check
 	snap, _ := a.source.Snapshot()
@@ -30,6 +31,10 @@ func (a *agent) checkPhysnets() []api.Check {
 	for _, e := range a.host.Exposed() {
 		out = append(out, api.Check{Name: "physnet " + e.Physnet, State: "error",
 			Detail: fmt.Sprintf("%s is a port of %s, and has %s: nobody reaches the host there", e.Device, e.Bridge, e.Addresses), Fix: e.Fix()})
+	}
+	for _, m := range a.host.Missing() {
+		out = append(out, api.Check{Name: "physnet " + m.Physnet, State: "error", Detail: m.Problem + ": nodes here cannot use the physnet, and its MTU is not known",
+			Fix: "make it, or have the host's network configuration make it; or change physnets in agent.yml"})
 	}
 	for _, s := range a.host.Shared() {
 		out = append(out, api.Check{Name: "physnet " + s.Physnet, State: "warning", Detail: s.Problem, Fix: s.Fix()})

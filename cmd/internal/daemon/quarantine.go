@@ -61,6 +61,10 @@ func mayClear(snap *state.Snapshot, id string, kept int) error {
 // checkQuarantine names what is in quarantine on this host.
 func (a *agent) checkQuarantine() []api.Check {
 	var out []api.Check
+	if a.host.Cleared() {
+		out = append(out, api.Check{Name: "leaving", State: "warning", Detail: "this host was cleared to leave the mesh, and makes no nodes any longer",
+			Fix: "tenks leave on this host goes on with it"})
+	}
 	for _, q := range a.host.Quarantine() {
 		out = append(out, api.Check{Name: "quarantine " + q.Name, State: "warning",
 			Detail: fmt.Sprintf("the mesh has the node elsewhere, and this host keeps it, off, with its disks of epoch %d", q.Epoch),
