@@ -131,7 +131,8 @@ func (p *planner) port(w Port) {
 		p.add(closing)
 	}
 	// What Open vSwitch could not open it tries again when the configuration changes.
-	stuck := h.Error != "" && w.Mark.Role != RolePort
+	// A patch port is opened once the other end is.
+	stuck := h.Error != "" && w.Mark.Role != RolePort && w.Peer == ""
 	if !exists || anew || stuck || !w.matches(h) {
 		p.add(Step{Op: OpPort, Stage: w.Mark.stage(), Node: w.Mark.Node, Port: w})
 	}

@@ -104,14 +104,19 @@ func TestPlan(t *testing.T) {
 		}, steps: "n1: delete port p-a-0-ovs"},
 		{name: "leaves the device of such a bridge", want: Want{}, have: has(plugged),
 			drift: func(h *Have) { h.Ports["b0"] = HasPort{Name: "b0", Bridge: "brtenks0", Kind: "bond"} }, steps: "n1: delete port p-a-0-ovs"},
-		{name: "tries again what could not be opened, but for nodes' ports", want: patched, have: has(patched), drift: func(h *Have) {
-			h.Bridges["br-ex"] = HasBridge{Name: "br-ex"}
-			for _, name := range []string{"p-brtenks0-ovs", "p-a-0-ovs"} {
+		{name: "tries again what could not be opened, but for nodes' ports", want: plugged, have: has(plugged), drift: func(h *Have) {
+			for _, name := range []string{"eth1", "p-a-0-ovs"} {
 				p := h.Ports[name]
 				p.Error = "busy"
 				h.Ports[name] = p
 			}
-		}, steps: "set port p-brtenks0-ovs in brtenks0 to p-brtenks0-phy"},
+		}, steps: "set port eth1 in brtenks0"},
+		{name: "leaves a patch port until the other end is there", want: patched, have: has(patched), drift: func(h *Have) {
+			h.Bridges["br-ex"] = HasBridge{Name: "br-ex"}
+			p := h.Ports["p-brtenks0-ovs"]
+			p.Error = "No usable peer"
+			h.Ports["p-brtenks0-ovs"] = p
+		}},
 		{name: "keeps what cannot be decided", want: Want{Bridges: oneNode().Bridges, Ports: oneNode().Ports, Keep: []string{"eth1"}}, have: has(plugged)},
 		{name: "leaves what others have", want: Want{}, have: Have{Bridges: map[string]HasBridge{"br-ex": {Name: "br-ex"}}, Ports: map[string]HasPort{"eth0": {Name: "eth0", Bridge: "br-ex"}}}},
 		{name: "refuses a bridge that others have, and its ports", want: oneNode(), have: Have{Bridges: map[string]HasBridge{"brtenks0": {Name: "brtenks0"}}},
