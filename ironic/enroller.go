@@ -30,6 +30,9 @@ type Config struct {
 	Report func(ctx context.Context, nodes []state.NodeIronicReport) error
 	// Mesh is the mesh's ID, which is in every mark.
 	Mesh string
+	// Since is the log index with which the mesh's generation began: what Ironic remembers of
+	// the log may be of one that was lost.
+	Since uint64
 	// Parallel bounds the requests to one Ironic at a time. Default 8.
 	Parallel int
 	// Period is the time between looks at Ironic when nothing changes. Default 30 s.

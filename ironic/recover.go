@@ -73,6 +73,19 @@ func well(n *state.Node, r *record, a action) action {
 	return action{Kind: recoverNode, Patches: []patch{{Op: "add", Path: pointer("extra", markKey), Value: m}}}
 }
 
+// heard is the record with what counts of what it says was heard last. In one log no node is
+// asked for less than was heard before: a mark that says so is of a log that was lost, and a
+// backup restored in its place. What was asked for since then has not been heard.
+func heard(n *state.Node, r *record, since uint64) *record {
+	if r == nil || r.recovery().Asked <= n.RecoverIndex {
+		return r
+	}
+	out, m := *r, *r.Mark
+	m.Recovery.Asked = min(n.RecoverIndex, since)
+	out.Mark = &m
+	return &out
+}
+
 func (r *record) recovery() recovery {
 	if r.Mark == nil {
 		return recovery{}

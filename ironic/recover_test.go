@@ -206,3 +206,33 @@ func TestNodesAreInspectedOnceBeforeTheyAreProvided(t *testing.T) {
 		t.Errorf("verbs %q: inspected twice", got)
 	}
 }
+
+// A backup that was restored goes on with lower log indexes than those that Ironic has heard of.
+func TestARecoveryThatIsAskedForAfterABackupWasRestoredIsHeard(t *testing.T) {
+	const want = "node tk0 is clean failed in Ironic: no answer; tenks node recover tk0 tries again"
+	w := newWorld(t, 1, cleaned())
+	w.apply(state.RecoverNodes{Nodes: []string{nodeUUID(0)}}) // in the backup, and heard long since
+	e := w.enroller()
+	w.until(e, "enrolled", w.enrolled)
+	mark := w.ironic.Node(nodeUUID(0))["extra"].(map[string]any)["tenks"].(map[string]any)
+	mark["recovery"] = map[string]any{"asked": 1_000_000}
+	w.ironic.Set(nodeUUID(0), map[string]any{"extra": map[string]any{"tenks": mark}, "provision_state": "clean failed", "last_error": "no answer"})
+
+	e = New(Config{Source: w.store, Report: w.report, Mesh: meshID, Since: w.index, Poll: time.Millisecond, Retry: time.Millisecond})
+	t.Cleanup(e.Close)
+	w.ironic.ResetLog()
+	w.until(e, "it is reported", func() bool { return w.node(0).Ironic.Error == want })
+	for range 3 {
+		if err := e.Do(t.Context(), w.snap()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.ironic.Writes(); len(got) > 0 {
+		t.Errorf("what was heard before the backup was restored is done again: %q", got)
+	}
+	w.apply(state.RecoverNodes{Nodes: []string{nodeUUID(0)}})
+	w.until(e, "recovered", w.enrolled)
+	w.quiet()
+	w.ironic.Set(nodeUUID(0), map[string]any{"provision_state": "clean failed", "last_error": "no answer"})
+	w.until(e, "once", func() bool { return w.node(0).Ironic.Error == want })
+}

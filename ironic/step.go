@@ -32,6 +32,7 @@ func (s *site) node(ctx context.Context, n *state.Node, inv *inventory) (result,
 	last := ""
 	for range mostSteps {
 		w := base
+		r = heard(n, r, s.e.cfg.Since)
 		if r != nil && !n.Removing {
 			w.claim(r, r.Mark == nil)
 		}

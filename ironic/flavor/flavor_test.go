@@ -352,3 +352,27 @@ func await(t *testing.T, w *world, what string, ok func(*state.Cluster) bool) {
 		}
 	}
 }
+
+// A cluster that is destroyed while Nova is being asked is gone at once, because it had no
+// flavors: it must not get any after that.
+func TestNothingIsMadeForAClusterThatWentMeanwhile(t *testing.T) {
+	w := newWorld(t, novatest.Options{})
+	w.declare("demo", small)
+	w.declare("other", large)
+	gone := false
+	w.cloud.Intercept(func(method, path string) novatest.Fault {
+		if !gone && method == "GET" && strings.Contains(path, "/flavors") {
+			gone = true
+			w.apply(state.RemoveCluster{Name: "demo"})
+		}
+		return novatest.None
+	})
+	k := w.keeper()
+	if err := w.look(k); err == nil || !strings.Contains(err.Error(), "cluster demo: is gone") {
+		t.Errorf("error %v", err)
+	}
+	w.settle(k)
+	if all := w.cloud.Flavors(); w.clusterOf("demo") != nil || len(all) != 1 || all["large"].Name == "" {
+		t.Errorf("flavors %+v, want that of the other cluster", all)
+	}
+}

@@ -176,6 +176,12 @@ func (s *site) announce(ctx context.Context, c *state.Cluster, todo []work) erro
 	if err := s.k.cfg.Report(ctx, []state.ClusterFlavorReport{{Cluster: c.Name, Status: begun}}); err != nil {
 		return reportError{err}
 	}
+	// What is reported of a cluster that is gone is skipped, and flavors that are made for it
+	// would be nobody's.
+	snap, _ := s.k.cfg.Source.Snapshot()
+	if now, ok := snap.Cluster(c.Name); !ok || !now.FlavorStatus.Begun {
+		return reportError{fmt.Errorf("cluster %s: is gone, or not announced yet", c.Name)}
+	}
 	return nil
 }
 

@@ -352,7 +352,7 @@ func (a *agent) reportIronic(ctx context.Context, nodes []state.NodeIronicReport
 // openRest makes what holds nothing open: what keeps Ironic and Nova as declared where this peer
 // leads, what hands out the files of nodes, and the metrics.
 func (a *agent) openRest(mesh string) {
-	a.ironic = ironic.New(ironic.Config{Mesh: mesh, Source: a.source, Report: a.reportIronic, Log: a.log})
+	a.ironic = ironic.New(ironic.Config{Mesh: mesh, Since: a.mesh.Generation().Since, Source: a.source, Report: a.reportIronic, Log: a.log})
 	a.flavors = flavor.New(flavor.Config{Mesh: mesh, Source: a.source, Report: a.reportFlavors, Log: a.log})
 	a.outgoing = newOutgoing(a)
 	a.metrics = newMetrics(a)

@@ -119,6 +119,9 @@ func Cluster(snap *state.Snapshot, want state.Cluster, opt Options) (*Plan, erro
 		p.plan.Command.Expect = old.ModifyIndex
 	}
 	old, _ := snap.Cluster(want.Name)
+	if err := keepsCloud(old, &want, opt.Forget); err != nil {
+		return nil, err
+	}
 	p.plan.Flavors = flavorSteps(old, &want)
 	p.plan.Command.Cluster = want
 	p.checkNamed()

@@ -66,6 +66,16 @@ func describeFlavor(f state.Flavor) string {
 	return fmt.Sprintf("%d MiB, %d vCPUs, %d GiB, resource class %s", f.MemoryMB, f.VCPUs, f.DiskGB, f.ResourceClass)
 }
 
+// keepsCloud refuses a declaration by which nobody knows any longer where the cluster's flavors
+// are.
+func keepsCloud(old, want *state.Cluster, forget bool) error {
+	if old == nil || old.Ironic == nil || !old.FlavorStatus.Begun || forget || want.Ironic != nil && want.Ironic.Cloud == old.Ironic.Cloud {
+		return nil
+	}
+	return fmt.Errorf("cluster %q has flavors in cloud %s: apply it without nova_flavors first, and change ironic.cloud once they are gone (tenks cluster show %s); --forget-ironic leaves them there",
+		want.Name, old.Ironic.Cloud, want.Name)
+}
+
 // checkFlavors refuses a flavor that another cluster of the same cloud has: whose would it be?
 func checkFlavors(snap *state.Snapshot, want *state.Cluster) error {
 	if want.Ironic == nil {

@@ -76,3 +76,26 @@ func TestAFlavorIsOneClustersOnly(t *testing.T) {
 		t.Errorf("in another cloud: %v", err)
 	}
 }
+
+func TestFlavorsAreNotLeftBehindInAnotherCloud(t *testing.T) {
+	m := newMesh(t)
+	want := flavored("demo", state.Flavor{Name: "small"})
+	m.do(want)
+	other := want
+	other.Ironic = &state.IronicAccess{Auth: "cloud", Cloud: "elsewhere"}
+	none := want
+	none.Ironic, none.Flavors = nil, nil
+	m.plan(other, Options{}) // nothing was made yet
+	m.apply(state.ReportFlavors{Clusters: []state.ClusterFlavorReport{{Cluster: "demo", Status: state.FlavorStatus{Begun: true}}}})
+	for _, c := range []state.Cluster{other, none} {
+		if _, err := Cluster(m.snap(), c, Options{Random: m.seed}); err == nil || !strings.Contains(err.Error(), "has flavors in cloud lab: apply it without nova_flavors first") {
+			t.Errorf("%+v: %v", c.Ironic, err)
+		}
+		m.plan(c, Options{Forget: true})
+	}
+	again := flavored("demo")
+	again.Ironic = &state.IronicAccess{Auth: "cloud", Cloud: "lab", CloudYAML: state.NewSecret("another password")}
+	m.do(again)
+	m.apply(state.ReportFlavors{Clusters: []state.ClusterFlavorReport{{Cluster: "demo"}}})
+	m.do(none)
+}
