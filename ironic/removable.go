@@ -20,6 +20,21 @@ const removableTimeout = 10 * time.Second
 // Nodes that never got to Ironic are not asked for; without any other, there is no
 // request at all. It changes nothing.
 func Removable(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error) {
+	return held(ctx, access, nodes, keptProblem)
+}
+
+// Protected is Removable for a removal by force: its map holds nodes that Ironic does not let
+// go even so.
+func Protected(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error) {
+	return held(ctx, access, nodes, func(r *record) string {
+		if !r.Protected {
+			return ""
+		}
+		return keptProblem(r)
+	})
+}
+
+func held(ctx context.Context, access state.IronicAccess, nodes []*state.Node, problem func(*record) string) (map[string]string, error) {
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n *state.Node) bool {
 		return n.Ironic.Phase == "" || n.Ironic.Phase == state.IronicGone
 	})
@@ -38,7 +53,7 @@ func Removable(ctx context.Context, access state.IronicAccess, nodes []*state.No
 		if r == nil || r.Mark == nil {
 			continue
 		}
-		if why := keptProblem(r); why != "" {
+		if why := problem(r); why != "" {
 			refused[n.UUID] = why
 		}
 	}

@@ -59,7 +59,8 @@ func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan,
 	}
 	snap, _ := s.Source.Snapshot()
 	plan, err := s.Plan(snap, want, declare.Options{Restart: req.Restart, Force: req.Force,
-		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, AllowDataLoss: req.AllowDataLoss, Remove: req.Remove, On: s.running(r, snap, want.Name), Random: rand.Reader})
+		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, AllowDataLoss: req.AllowDataLoss, Remove: req.Remove, On: s.running(r, snap, want.Name),
+		Kept: func(nodes []*state.Node, force bool) map[string]string { return s.kept(r.Context(), nodes, force) }, Random: rand.Reader})
 	if err != nil {
 		return nil, nil, nil, fail(http.StatusConflict, err)
 	}
@@ -116,9 +117,14 @@ func fingerprint(v *Plan, expect uint64) string {
 // checkUse refuses a plan that takes away what Ironic still uses: nodes, or what is on them.
 func (s *Server) checkUse(ctx context.Context, p *declare.Plan, force bool) []string {
 	snap, _ := s.Source.Snapshot()
-	var nodes []*state.Node
+	var nodes, forced []*state.Node
 	for _, r := range p.Command.Remove {
-		if n, ok := snap.Node(r.UUID); ok && !r.Force && !r.Forget {
+		n, ok := snap.Node(r.UUID)
+		switch {
+		case !ok || r.Forget:
+		case r.Force:
+			forced = append(forced, n)
+		default:
 			nodes = append(nodes, n)
 		}
 	}
@@ -127,18 +133,31 @@ func (s *Server) checkUse(ctx context.Context, p *declare.Plan, force bool) []st
 			nodes = append(nodes, n)
 		}
 	}
-	return s.used(ctx, nodes)
+	return append(s.used(ctx, nodes, false), s.used(ctx, forced, true)...)
 }
 
-func (s *Server) refuseUsed(ctx context.Context, nodes []*state.Node) error {
-	if refused := s.used(ctx, nodes); len(refused) > 0 {
+func (s *Server) refuseUsed(ctx context.Context, nodes []*state.Node, force bool) error {
+	if refused := s.used(ctx, nodes, force); len(refused) > 0 {
 		return fail(http.StatusConflict, errors.New(strings.Join(refused, "\n")))
 	}
 	return nil
 }
 
-// used says which nodes Ironic uses, sorted.
-func (s *Server) used(ctx context.Context, nodes []*state.Node) []string {
+// used says which nodes Ironic uses, or does not let go even by force, sorted.
+func (s *Server) used(ctx context.Context, nodes []*state.Node, force bool) []string {
+	return slices.Sorted(maps.Values(s.kept(ctx, nodes, force)))
+}
+
+// kept is used by UUID.
+func (s *Server) kept(ctx context.Context, nodes []*state.Node, force bool) map[string]string {
+	ask := s.Removable
+	if force {
+		ask = s.Protected
+	}
+	refused := map[string]string{}
+	if ask == nil {
+		return refused
+	}
 	byCluster := map[string][]*state.Node{}
 	for _, n := range nodes {
 		if n.Ironic.Phase != "" && n.Ironic.Phase != state.IronicGone {
@@ -146,24 +165,22 @@ func (s *Server) used(ctx context.Context, nodes []*state.Node) []string {
 		}
 	}
 	snap, _ := s.Source.Snapshot()
-	var refused []string
 	for cluster, nodes := range byCluster {
 		c, ok := snap.Cluster(cluster)
 		if !ok || c.Ironic == nil {
 			continue
 		}
-		why, err := s.Removable(ctx, *c.Ironic, nodes)
+		why, err := ask(ctx, *c.Ironic, nodes)
 		if err != nil {
 			// Ironic does not answer: what it said last must do. The enroller looks
 			// again before it deletes anything.
 			s.Log.WarnContext(ctx, "ironic does not say which nodes it uses", "cluster", cluster, "err", err)
-			why = lastKnownUse(nodes)
+			if why = nil; !force {
+				why = lastKnownUse(nodes)
+			}
 		}
-		for _, text := range why {
-			refused = append(refused, text)
-		}
+		maps.Copy(refused, why)
 	}
-	slices.Sort(refused)
 	return refused
 }
 
@@ -187,8 +204,8 @@ func (s *Server) destroy(w http.ResponseWriter, r *http.Request) error {
 	if _, ok := snap.Cluster(name); !ok {
 		return fail(http.StatusNotFound, fmt.Errorf("cluster %q: not found; see tenks cluster list", name))
 	}
-	if !req.Force && !req.Forget {
-		if err := s.refuseUsed(r.Context(), snap.NodesOf(name)); err != nil {
+	if !req.Forget {
+		if err := s.refuseUsed(r.Context(), snap.NodesOf(name), req.Force); err != nil {
 			return err
 		}
 	}

@@ -126,8 +126,8 @@ func (s *Server) removeNode(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !req.Force && !req.Forget {
-		if err := s.refuseUsed(r.Context(), []*state.Node{n}); err != nil {
+	if !req.Forget {
+		if err := s.refuseUsed(r.Context(), []*state.Node{n}, req.Force); err != nil {
 			return err
 		}
 	}

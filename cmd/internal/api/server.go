@@ -58,8 +58,9 @@ type Config struct {
 	Faults Faults
 	// KeyRing is what the peers recognise each other by.
 	KeyRing KeyRing
-	// Removable says which of a cluster's nodes Ironic does not let go.
-	Removable func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
+	// Removable says which of a cluster's nodes Ironic does not let go, and Protected which of
+	// them not by force either.
+	Removable, Protected func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string]string, error)
 	// Images says why an image that Ironic boots is not in Glance; empty: it is, or is elsewhere.
 	// Optional.
 	Images func(ctx context.Context, access state.IronicAccess, image string) (string, error)

@@ -116,8 +116,14 @@ func (w *world) do(c state.Command) {
 	}
 }
 
-func (w *world) removable(context.Context, state.IronicAccess, []*state.Node) (map[string]string, error) {
-	return w.used, w.ironicErr
+func (w *world) removable(_ context.Context, _ state.IronicAccess, nodes []*state.Node) (map[string]string, error) {
+	out := map[string]string{}
+	for _, n := range nodes {
+		if why, ok := w.used[n.UUID]; ok {
+			out[n.UUID] = why
+		}
+	}
+	return out, w.ironicErr
 }
 
 // demo applies the demo cluster and makes its nodes ready.

@@ -33,6 +33,9 @@ type Options struct {
 	Adopt *Adoption
 	// On says whether a node is on; nil: not known. It is asked where a count shrinks.
 	On func(uuid string) bool
+	// Kept says which nodes Ironic does not let go, or not even by force, and why, by UUID; nil:
+	// what it said last counts. It is asked where a count shrinks.
+	Kept func(nodes []*state.Node, force bool) map[string]string
 	// Random is where UUIDs and passwords come from, such as crypto/rand.Reader.
 	Random io.Reader
 }
@@ -178,7 +181,7 @@ func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	first := p.goFirst(spec, have, surplus)
 	if surplus > 0 {
 		var gone []*state.Node
-		have, gone = shrink(have, surplus, p.opt.On, first, spec.Nodes)
+		have, gone = shrink(have, surplus, p.opt, first, spec.Nodes)
 		p.remove(gone, func(n *state.Node) string {
 			why := uses[useOf(n)]
 			if first[n.Name] {

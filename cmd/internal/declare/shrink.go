@@ -19,13 +19,15 @@ const (
 	notAvailable
 	available
 	busy
+	kept
 	inUse
+	guarded
 )
 
 // uses says in words why a node goes first.
 var uses = map[use]string{
 	unplaced: "has no place yet", broken: "does not work", notEnrolled: "is not enrolled", notAvailable: "is not available in Ironic",
-	available: "is not used", busy: "Ironic is at work on it", inUse: "is in use",
+	available: "is not used", busy: "Ironic is at work on it", kept: "is kept in Ironic", inUse: "is in use", guarded: "is protected in Ironic",
 }
 
 // occupied are the provision states in which there is, or may be, an instance on the node
@@ -43,25 +45,26 @@ func useOf(n *state.Node) use {
 		return inUse // wherever it is: somebody's data
 	case n.Placement == nil:
 		return unplaced
-	case n.Host.Phase == state.HostError, n.Lost:
-		return broken
+	case n.Host.Phase == state.HostError, n.Lost, enrolled && strings.HasSuffix(provision, " failed"):
+		return broken // those failures that may leave an instance are above
 	case !enrolled:
 		return notEnrolled
 	case provision == "available":
 		return available
-	case provision == "", provision == "enroll", provision == "manageable", strings.HasSuffix(provision, " failed"):
+	case provision == "", provision == "enroll", provision == "manageable":
 		return notAvailable
 	}
 	return busy
 }
 
 // shrink chooses which nodes go: those of goFirst, then by use, then those that are off, then
-// the highest names, and those that the file names last.
-func shrink(have []*state.Node, surplus int, on func(uuid string) bool, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node) {
+// the highest names, and those that the file names last. What Ironic does not let go stays as
+// long as there are others.
+func shrink(have []*state.Node, surplus int, opt Options, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node) {
 	order := slices.Clone(have)
-	runs := map[string]int{}
+	runs, used := map[string]int{}, usesOf(have, opt)
 	for _, n := range have {
-		if on != nil && on(n.UUID) {
+		if opt.On != nil && opt.On(n.UUID) {
 			runs[n.UUID] = 1
 		}
 	}
@@ -75,7 +78,7 @@ func shrink(have []*state.Node, surplus int, on func(uuid string) bool, goFirst 
 		return 1
 	}
 	slices.SortStableFunc(order, func(a, b *state.Node) int {
-		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(useOf(a), useOf(b)), cmp.Compare(runs[a.UUID], runs[b.UUID]), -byNumber(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(used[a.UUID], used[b.UUID]), cmp.Compare(runs[a.UUID], runs[b.UUID]), -byNumber(a.Name, b.Name))
 	})
 	gone = order[:surplus]
 	for _, n := range have {
@@ -84,6 +87,28 @@ func shrink(have []*state.Node, surplus int, on func(uuid string) bool, goFirst 
 		}
 	}
 	return stay, gone
+}
+
+// usesOf says of each node how much it would be missed, by UUID: Ironic is asked, because what
+// it said last does not tell of people's maintenance and protection.
+func usesOf(nodes []*state.Node, opt Options) map[string]use {
+	out := map[string]use{}
+	for _, n := range nodes {
+		out[n.UUID] = useOf(n)
+	}
+	if opt.Kept == nil || opt.Forget {
+		return out
+	}
+	held := opt.Kept(nodes, false)
+	for uuid := range held {
+		out[uuid] = max(out[uuid], kept)
+	}
+	if len(held) > 0 {
+		for uuid := range opt.Kept(nodes, true) {
+			out[uuid] = guarded
+		}
+	}
+	return out
 }
 
 // goFirst says which of the nodes of Options.Remove are of a spec, and refuses those that

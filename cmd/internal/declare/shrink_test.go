@@ -1,6 +1,7 @@
 package declare
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func TestWhichNodesGoWhenACountShrinks(t *testing.T) {
 	m.do(demo(10, enrolled)) // tk9 has no place
 	m.provision(map[string]string{"tk8": "active", "tk7": "deploy failed", "tk6": "cleaning", "tk5": "available", "tk4": "available", "tk3": "manageable", "tk2": "clean failed"})
 	m.host("tk0", state.HostStatus{Phase: state.HostError, Error: "no disk"})
-	order := strings.Fields("tk9 tk0 tk1 tk3 tk2 tk5 tk4 tk6 tk8 tk7")
+	order := strings.Fields("tk9 tk2 tk0 tk1 tk3 tk5 tk4 tk6 tk8 tk7")
 	for count := range 10 {
 		var want []string
 		for _, name := range order[:10-count] {
@@ -69,12 +70,77 @@ func TestWhichNodesGoWhenACountShrinks(t *testing.T) {
 	}
 	on := func(uuid string) bool { return uuid == m.node("tk5").UUID || uuid == m.node("tk9").UUID }
 	p := m.plan(demo(4, enrolled), Options{On: on})
-	if diff := cmp.Diff("remove tk9, remove tk0, remove tk1, remove tk3, remove tk2, remove tk4", strings.Join(summary(p), ", ")); diff != "" {
+	if diff := cmp.Diff("remove tk9, remove tk2, remove tk0, remove tk1, remove tk3, remove tk4", strings.Join(summary(p), ", ")); diff != "" {
 		t.Errorf("tk5 is on, and tk4 off: %s", diff)
 	}
 	p = m.plan(demo(9, enrolled), Options{})
 	if want := "count of compute is 9, and it has no place yet"; p.Steps[0].Reasons[0] != want {
 		t.Errorf("reason %q, want %q", p.Steps[0].Reasons[0], want)
+	}
+}
+
+// Each provision state of Ironic (ironic.common.states), in the order in which nodes in it go.
+func TestEveryProvisionStateHasItsPlaceWhenACountShrinks(t *testing.T) {
+	groups := [][]string{
+		{"clean failed", "inspect failed", "adopt failed"},
+		{"enroll", "manageable"},
+		{"available"},
+		{"verifying", "inspecting", "inspect wait", "cleaning", "clean wait", "clean hold"},
+		{"active", "deploying", "wait call-back", "deploy failed", "deploy hold", "deleting", "error", "rescue", "rescuing", "rescue wait", "rescue failed", "unrescuing",
+			"unrescue failed", "servicing", "service wait", "service failed", "service hold", "adopting"},
+	}
+	of := func(provision string) use {
+		return useOf(&state.Node{Placement: &state.Placement{}, Ironic: state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: provision}})
+	}
+	for i, group := range groups {
+		for _, provision := range group {
+			if of(provision) != of(group[0]) {
+				t.Errorf("%s: goes when what %q, want as %s", provision, uses[of(provision)], group[0])
+			}
+			if i > 0 && of(provision) <= of(groups[i-1][0]) {
+				t.Errorf("%s goes before %s", provision, groups[i-1][0])
+			}
+		}
+	}
+	lost := &state.Node{Placement: &state.Placement{}, Lost: true, Ironic: state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: "active"}}
+	if useOf(lost) != inUse {
+		t.Error("a lost node with an instance goes before others")
+	}
+}
+
+// What Ironic does not let go is not chosen while there are others: a removal of it would be
+// refused, or wait for ever.
+func TestWhatIronicKeepsGoesLast(t *testing.T) {
+	m := newMesh(t)
+	m.do(demo(6, enrolled))
+	m.place()
+	m.provision(map[string]string{"tk0": "active", "tk1": "active", "tk2": "available", "tk3": "available", "tk4": "manageable", "tk5": "available"})
+	in := func(names ...string) map[string]string {
+		out := map[string]string{}
+		for _, name := range names {
+			out[m.node(name).UUID] = name + " is kept"
+		}
+		return out
+	}
+	asked := 0
+	ask := func(_ []*state.Node, force bool) map[string]string {
+		asked++
+		if force {
+			return in("tk1")
+		}
+		return in("tk0", "tk1", "tk5")
+	}
+	if got, want := summary(m.plan(demo(0, enrolled), Options{Kept: ask, Force: true})), strings.Fields("tk4 tk3 tk2 tk5 tk0 tk1"); strings.ReplaceAll(strings.Join(got, " "), "remove ", "") != strings.Join(want, " ") {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := summary(m.plan(demo(4, enrolled), Options{Kept: ask, Remove: []string{"tk5"}})); !slices.Equal(got, []string{"remove tk5", "remove tk4"}) {
+		t.Errorf("who is named goes first all the same: %q", got)
+	}
+	asked = 0
+	m.plan(demo(6, enrolled), Options{Kept: ask})
+	m.plan(demo(5, enrolled), Options{Kept: ask, Forget: true})
+	if asked > 0 {
+		t.Error("Ironic is asked although nothing shrinks, or although its records stay")
 	}
 }
 
