@@ -18,53 +18,83 @@ import (
 )
 
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
-	req, plan, view, err := s.makePlan(r)
+	req, want, err := s.declared(r)
 	if err != nil {
 		return err
 	}
-	view.Refusals = slices.Concat(view.Refusals, s.checkUse(r.Context(), plan, req.Force), s.checkImages(r.Context(), plan))
+	_, view, err := s.makePlan(r, req, want)
+	if err != nil {
+		return err
+	}
 	writeJSON(w, http.StatusOK, view)
 	return nil
 }
+
+// applyTries is how often a plan is made for a state that another apply then changed: two
+// clusters whose nodes were to get the same names, for one.
+const applyTries = 3
 
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
-	req, plan, view, err := s.makePlan(r)
+	req, want, err := s.declared(r)
 	if err != nil {
 		return err
 	}
-	if req.Plan != "" && req.Plan != view.Fingerprint {
-		return fail(http.StatusConflict, errors.New("the plan is another one by now: look at it again (tenks plan)"))
-	}
-	view.Refusals = slices.Concat(view.Refusals, s.checkUse(r.Context(), plan, req.Force), s.checkImages(r.Context(), plan))
-	if len(view.Refusals) > 0 {
-		return fail(http.StatusConflict, errors.New(strings.Join(view.Refusals, "\n")))
-	}
-	if view.Changed {
-		if view.Index, err = s.Propose(r.Context(), req.Request, plan.Command); err != nil {
+	request := req.Request
+	for try := 1; ; try++ {
+		plan, view, err := s.makePlan(r, req, want)
+		switch {
+		case err != nil:
+			return err
+		case req.Plan != "" && req.Plan != view.Fingerprint:
+			return fail(http.StatusConflict, errors.New("the plan is another one by now: look at it again (tenks plan)"))
+		case len(view.Refusals) > 0:
+			return fail(http.StatusConflict, errors.New(strings.Join(view.Refusals, "\n")))
+		}
+		if view.Changed {
+			view.Index, err = s.Propose(r.Context(), request, plan.Command)
+		}
+		if errors.Is(err, state.ErrConflict) && try < applyTries {
+			if stale := s.Mesh.Current(r.Context()); stale != nil {
+				return err
+			}
+			if req.Request != "" { // what was answered to a request is answered to it again
+				request = fmt.Sprintf("%s-%d", req.Request, try+1)
+			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		writeJSON(w, http.StatusOK, view)
+		return nil
 	}
-	writeJSON(w, http.StatusOK, view)
-	return nil
 }
 
-func (s *Server) makePlan(r *http.Request) (*ApplyRequest, *declare.Plan, *Plan, error) {
+// declared reads what is to be planned.
+func (s *Server) declared(r *http.Request) (*ApplyRequest, state.Cluster, error) {
 	var req ApplyRequest
 	if err := readJSON(r, &req); err != nil {
-		return nil, nil, nil, err
+		return nil, state.Cluster{}, err
 	}
 	want, err := s.Parse(&req)
 	if err != nil {
-		return nil, nil, nil, fail(http.StatusBadRequest, err)
+		return nil, state.Cluster{}, fail(http.StatusBadRequest, err)
 	}
+	return &req, want, nil
+}
+
+// makePlan plans against the state as it is now, with what stands in its way.
+func (s *Server) makePlan(r *http.Request, req *ApplyRequest, want state.Cluster) (*declare.Plan, *Plan, error) {
 	snap, _ := s.Source.Snapshot()
 	plan, err := s.Plan(snap, want, declare.Options{Restart: req.Restart, Force: req.Force,
 		Forget: req.Forget, AllowUnplaced: req.AllowUnplaced, AllowDataLoss: req.AllowDataLoss, Remove: req.Remove, On: s.running(r, snap, want.Name),
 		Kept: func(nodes []*state.Node, force bool) map[string]string { return s.kept(r.Context(), nodes, force) }, Random: rand.Reader})
 	if err != nil {
-		return nil, nil, nil, fail(http.StatusConflict, err)
+		return nil, nil, fail(http.StatusConflict, err)
 	}
-	return &req, plan, planView(snap, plan), nil
+	view := planView(snap, plan)
+	view.Refusals = slices.Concat(view.Refusals, s.checkUse(r.Context(), plan, req.Force), s.checkImages(r.Context(), plan))
+	return plan, view, nil
 }
 
 // running says which nodes of a cluster are on; whoever has them is asked with the first call.
