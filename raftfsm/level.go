@@ -23,7 +23,7 @@ var newFields = map[string]since{
 	"Cluster.WaitForPlacement": {1, "wait_for_placement"},
 	"Cluster.IronicLimits":     {1, "ironic.concurrency or ironic.rate"},
 	"Spec.Nodes":               {1, "specs.nodes"},
-	"Spec.VolumePrefix":        {1, "specs.volume_prefix"},
+	"Spec.VolumePrefix":        {1, "specs.vol_name_prefix"},
 
 	"Node.Origin":            {1, "a node that was there before"},
 	"Node.Anew":              {1, "a node that is made anew"},
