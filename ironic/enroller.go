@@ -78,39 +78,9 @@ func New(cfg Config) *Enroller {
 // Period anyway. It closes the Enroller's connections.
 func (e *Enroller) Run(ctx context.Context) error {
 	defer e.Close()
-	for {
-		snap, changed := e.cfg.Source.Snapshot()
-		err := e.pass(ctx, snap, false)
-		wait := e.untilDue()
-		if err != nil && ctx.Err() == nil {
-			e.cfg.Log.WarnContext(ctx, "enrolment: report failed; will retry", "index", snap.Index(), "in", e.cfg.Retry, "err", err)
-			wait, changed = e.cfg.Retry, nil
-		}
-		if !pause(ctx, wait, changed, e.cfg.Poll/4) {
-			return nil
-		}
-	}
-}
-
-// pause waits until longest has passed, or changed is closed but not before
-// shortest: a burst of changes is one pass. It reports whether ctx is alive.
-func pause(ctx context.Context, longest time.Duration, changed <-chan struct{}, shortest time.Duration) bool {
-	timer := time.NewTimer(longest)
-	defer timer.Stop()
-	least := time.NewTimer(min(shortest, longest))
-	defer least.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-least.C:
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-changed:
-	case <-timer.C:
-	}
-	return ctx.Err() == nil
+	l := reconcile.Loop{Name: "enrolment", Source: e.cfg.Source, Retry: e.cfg.Retry, Next: e.untilDue, Least: e.cfg.Poll / 4, Log: e.cfg.Log,
+		Do: func(ctx context.Context, snap *state.Snapshot) error { return e.pass(ctx, snap, false) }}
+	return l.Run(ctx)
 }
 
 // Do makes one pass over every Ironic that is not in backoff. It may be repeated at

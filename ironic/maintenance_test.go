@@ -134,7 +134,6 @@ func TestSomebodyWhoComesBetweenTheListAndMaintenanceKeepsIt(t *testing.T) {
 	}
 }
 
-
 func TestAFailedChangeOfAPortLeavesTheRecordAsItIs(t *testing.T) {
 	w := newWorld(t, 1, ironictest.Options{})
 	e := w.enroller()

@@ -189,6 +189,7 @@ func (s *site) failed(ctx context.Context, nodes []*state.Node, results []result
 	s.client = nil
 	s.transport.CloseIdleConnections()
 	s.down.Fail(s.e.cfg.Retry, s.e.cfg.RetryMax)
+	s.down.NotBefore(cloud.RetryAfter(err))
 	s.next, s.quiet = s.down.Until, 0
 	problem := cloud.Scrub(fmt.Sprintf("%s: %s; will retry", label(s.access), cloud.Describe(err)), cloud.SecretsOf(s.access)...)
 	if s.down.Failures == 1 {

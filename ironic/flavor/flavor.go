@@ -64,24 +64,8 @@ func New(cfg Config) *Keeper {
 // connections.
 func (k *Keeper) Run(ctx context.Context) error {
 	defer k.Close()
-	for {
-		snap, changed := k.cfg.Source.Snapshot()
-		err := k.pass(ctx, snap)
-		wait := k.untilDue()
-		if err != nil && ctx.Err() == nil {
-			k.cfg.Log.WarnContext(ctx, "flavors: report failed; will retry", "index", snap.Index(), "in", k.cfg.Retry, "err", err)
-			wait, changed = k.cfg.Retry, nil
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-changed:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+	l := reconcile.Loop{Name: "flavors", Source: k.cfg.Source, Retry: k.cfg.Retry, Next: k.untilDue, Do: k.pass, Log: k.cfg.Log}
+	return l.Run(ctx)
 }
 
 // Close closes idle connections. The Keeper may be used again after it.

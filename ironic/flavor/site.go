@@ -120,6 +120,7 @@ func (s *site) schedule(ctx context.Context, failed bool, err error) {
 		return
 	}
 	s.failing.Fail(s.k.cfg.Retry, s.k.cfg.RetryMax)
+	s.failing.NotBefore(cloud.RetryAfter(err))
 	s.next = s.failing.Until
 }
 

@@ -106,7 +106,10 @@ func (i *Ironic) serve(w http.ResponseWriter, r *http.Request, f func(*http.Requ
 			return
 		}
 	}
-	status, out, why := 0, any(nil), i.admit(r)
+	status, out, why := 0, any(nil), i.throttled(w)
+	if why == nil {
+		why = i.admit(r)
+	}
 	if why == nil {
 		status, out, why = i.locked(func() (int, any, *refusal) { return f(r, body) })
 	}
@@ -142,6 +145,18 @@ func (i *Ironic) arrived(r *http.Request) Fault {
 		return None
 	}
 	return i.intercept(i.requests, r.Method, r.URL.Path)
+}
+
+func (i *Ironic) throttled(w http.ResponseWriter) *refusal {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.throttle == 0 {
+		return nil
+	}
+	if i.retryAfter != "" {
+		w.Header().Set("Retry-After", i.retryAfter)
+	}
+	return refuse(i.throttle, "Too busy.")
 }
 
 func (i *Ironic) hook() func(method, path string) {

@@ -71,10 +71,13 @@ type Ironic struct {
 	failures  []failure
 	intercept func(n int, method, path string) Fault
 	before    func(method, path string)
-	requests  int
-	running   int
-	most      int
-	verifyErr map[string]string
+	// throttle is what all requests are refused with; 0: they are not.
+	throttle   int
+	retryAfter string
+	requests   int
+	running    int
+	most       int
+	verifyErr  map[string]string
 	// cleanErr and inspectErr fail a node's next ones, by UUID.
 	cleanErr, inspectErr map[string][]string
 	// images are Glance's: names by UUID.
@@ -148,6 +151,13 @@ func (i *Ironic) FailNext(status int, message string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.failures = append(i.failures, failure{status, message})
+}
+
+// Throttle refuses all requests with a status and, if it is not empty, a Retry-After; 0: no more.
+func (i *Ironic) Throttle(status int, retryAfter string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.throttle, i.retryAfter = status, retryAfter
 }
 
 // Intercept is asked for every request, numbered from 1. Nil: no faults.

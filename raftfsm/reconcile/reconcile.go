@@ -28,6 +28,12 @@ type Loop struct {
 	Do func(ctx context.Context, snap *state.Snapshot) error
 	// Period is the longest time between two calls when nothing changed.
 	Period time.Duration
+	// Next is asked after each call for the longest time until the next one, in the place of
+	// Period. May be nil.
+	Next func() time.Duration
+	// Least is the shortest time between two calls, so that a burst of changes is one; but no
+	// longer than Next or Retry say. Zero: none.
+	Least time.Duration
 	// Retry is the time until the next call after an error.
 	Retry time.Duration
 	// Wake asks for a call at once when it can be received from. May be nil.
@@ -39,20 +45,32 @@ type Loop struct {
 func (l *Loop) Run(ctx context.Context) error {
 	for {
 		snap, changed := l.Source.Snapshot()
+		err := l.Do(ctx, snap)
 		wait, wake := l.Period, l.Wake
-		if err := l.Do(ctx, snap); err != nil && ctx.Err() == nil {
+		if l.Next != nil {
+			wait = l.Next()
+		}
+		if err != nil && ctx.Err() == nil {
 			l.Log.WarnContext(ctx, "reconcile failed; will retry", "loop", l.Name, "index", snap.Index(), "in", l.Retry, "err", err)
 			wait, changed, wake = l.Retry, nil, nil
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		least := min(l.Least, wait)
+		if least > 0 && !pause(ctx, least, nil, nil) || !pause(ctx, wait-least, changed, wake) {
 			return nil
-		case <-changed:
-		case <-wake:
-		case <-timer.C:
 		}
-		timer.Stop()
 	}
+}
+
+// pause waits until a time has passed, or one of the channels can be received from. It reports whether ctx is alive.
+func pause(ctx context.Context, wait time.Duration, changed, wake <-chan struct{}) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-changed:
+	case <-wake:
+	case <-timer.C:
+	}
+	return ctx.Err() == nil
 }

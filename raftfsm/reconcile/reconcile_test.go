@@ -127,6 +127,32 @@ func TestLoopRetriesSoonerThanItsPeriodAfterAnErrorAndNotAtEveryChange(t *testin
 	})
 }
 
+func TestLoopAsksForItsNextCallAndTakesABurstOfChangesForOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := state.New()
+		next := 10 * time.Second
+		calls, stop := run(t, &Loop{Source: s, Next: func() time.Duration { return next }, Least: time.Second, Retry: time.Millisecond,
+			Log: slog.New(slog.DiscardHandler)}, func(call int) error {
+			if call == 4 {
+				return errors.New("no")
+			}
+			return nil
+		})
+		defer stop()
+		pass(10 * time.Second)
+		expect(t, calls(), 0, 10*time.Second)
+		change(t, s, 1)
+		pass(500 * time.Millisecond)
+		change(t, s, 2)
+		expect(t, calls(), 0, 10*time.Second)
+		next = 20 * time.Millisecond // shorter than Least
+		pass(500 * time.Millisecond)
+		expect(t, calls(), 0, 10*time.Second, 11*time.Second)
+		pass(25 * time.Millisecond) // the fourth fails, and is tried again after Retry
+		expect(t, calls(), 0, 10*time.Second, 11*time.Second, 11020*time.Millisecond, 11021*time.Millisecond)
+	})
+}
+
 func TestLoopIsWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wake := make(chan struct{}, 1)

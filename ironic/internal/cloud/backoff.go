@@ -23,5 +23,12 @@ func (b *Backoff) Fail(first, most time.Duration) {
 	b.Until = time.Now().Add(wait - time.Duration(rand.Int64N(int64(wait)/5+1)))
 }
 
+// NotBefore makes the wait at least that long, as a service asked for.
+func (b *Backoff) NotBefore(wait time.Duration) {
+	if until := time.Now().Add(wait); until.After(b.Until) {
+		b.Until = until
+	}
+}
+
 // Waiting reports whether it is too early to try again.
 func (b *Backoff) Waiting() bool { return b.Failures > 0 && time.Now().Before(b.Until) }

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"go.yaml.in/yaml/v3"
@@ -28,6 +30,27 @@ func Answer(err error) (code int, said string) {
 		return 0, ""
 	}
 	return e.Actual, faultString(e.Body)
+}
+
+// mostRetryAfter bounds what a service, or who answers in its place, can ask for.
+const mostRetryAfter = 10 * time.Minute
+
+// RetryAfter is how long a refusal asks to be left alone (RFC 9110 §10.2.3: seconds, or a
+// date); 0: it does not say.
+func RetryAfter(err error) time.Duration {
+	var e gophercloud.ErrUnexpectedResponseCode
+	if !errors.As(err, &e) {
+		return 0
+	}
+	said := strings.TrimSpace(e.ResponseHeader.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(said, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, mostRetryAfter)
+	}
+	date, err := http.ParseTime(said)
+	if err != nil {
+		return 0
+	}
+	return max(0, min(time.Until(date), mostRetryAfter))
 }
 
 // faultString finds the message in an error body. Ironic wraps it in JSON, in some releases

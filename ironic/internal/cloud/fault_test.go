@@ -1,8 +1,14 @@
 package cloud
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
 
 	"tenks/raftfsm/state"
 )
@@ -19,6 +25,22 @@ func TestFaultStringOfEveryForm(t *testing.T) {
 		if got := faultString([]byte(body)); got != "no" {
 			t.Errorf("%s: %q, want no", name, got)
 		}
+	}
+}
+
+func TestRetryAfterIsSecondsOrADate(t *testing.T) {
+	for said, want := range map[string]time.Duration{
+		"": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "86400": mostRetryAfter, "99999999999": 0,
+		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat):     0,
+		time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat): mostRetryAfter,
+	} {
+		err := fmt.Errorf("nodes: list: %w", gophercloud.ErrUnexpectedResponseCode{Actual: 429, ResponseHeader: http.Header{"Retry-After": {said}}})
+		if got := RetryAfter(err); got != want {
+			t.Errorf("Retry-After %q: %v, want %v", said, got, want)
+		}
+	}
+	if got := RetryAfter(io.EOF); got != 0 {
+		t.Errorf("no answer: %v", got)
 	}
 }
 
