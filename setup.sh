@@ -192,7 +192,7 @@ need_go() {
 
 need_cloud() {
 	have_apt || die "the OpenStack of the tests is Debian's: there is no apt here"
-	run "OpenStack for the tests" as_root bash cmd/internal/e2e/cloudlab/install.sh
+	run "OpenStack for the tests" as_root bash cmd/internal/e2e/install.sh cloud
 }
 
 need_build() {
@@ -216,9 +216,7 @@ need_tests() {
 	guard_daemons
 	# shellcheck disable=SC2086 # a list of packages
 	want $test_packages
-	if [ -e cmd/internal/e2e/ironiclab/install.sh ]; then
-		run "Ironic for the tests" as_root bash cmd/internal/e2e/ironiclab/install.sh
-	fi
+	run "Ironic for the tests" as_root bash cmd/internal/e2e/install.sh ironic
 }
 
 build() {

@@ -3,7 +3,7 @@
 // Glance, on a MariaDB and a RabbitMQ of their own.
 //
 // Everything works in one directory and, if asked to, in one network namespace; each process is
-// ended by its number when the test ends, and no service of the system is touched. install.sh puts
+// ended by its number when the test ends, and no service of the system is touched. ../install.sh puts
 // what is needed on the machine; Require skips a test where that was not done.
 package cloudlab
 
@@ -36,7 +36,7 @@ const (
 // Password is that of every account. The one that tests use is "admin".
 const Password = "cloudlab-password"
 
-// Require skips a test, with the reason, on a machine that lacks what install.sh installs.
+// Require skips a test, with the reason, on a machine that lacks what ../install.sh installs.
 func Require(t testing.TB) {
 	t.Helper()
 	if reason := Missing(); reason != "" {

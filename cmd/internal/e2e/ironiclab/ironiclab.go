@@ -4,7 +4,7 @@
 // also as a bootable CD-ROM (ISO).
 //
 // Everything works in one directory and, if asked to, in one network namespace; each
-// process is ended by its number when the test ends. install.sh puts what is needed
+// process is ended by its number when the test ends. ../install.sh puts what is needed
 // on the machine; Require skips a test where that was not done.
 package ironiclab
 
@@ -26,7 +26,7 @@ import (
 //go:embed tiny.sh
 var tinyScript string
 
-// kernelDir is where install.sh leaves the unpacked kernel.
+// kernelDir is where ../install.sh leaves the unpacked kernel.
 const kernelDir = "/var/cache/tenks-ironiclab/kernel"
 
 // What Ironic makes ISOs for BIOS with.
@@ -45,7 +45,7 @@ const (
 	HeardMarker   = "TENKS-HEARD "
 )
 
-// Require skips a test, with the reason, on a machine that lacks what install.sh
+// Require skips a test, with the reason, on a machine that lacks what ../install.sh
 // installs.
 func Require(t testing.TB) {
 	t.Helper()
@@ -59,7 +59,7 @@ func Missing() string {
 	if os.Geteuid() != 0 {
 		return "needs root"
 	}
-	const hint = " (cmd/internal/e2e/ironiclab/install.sh installs it)"
+	const hint = " (cmd/internal/e2e/install.sh ironic installs it)"
 	for _, name := range []string{"ironic", "ironic-dbsync", "ipmitool", "sqlite3", "curl", "dnsmasq", "busybox", "cpio",
 		"socat", "grub-mkrescue", "xorriso", "mformat", "genisoimage"} {
 		if _, err := exec.LookPath(program(name)); err != nil {
