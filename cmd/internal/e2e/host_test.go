@@ -20,6 +20,9 @@ import (
 
 const dataDir = "/var/lib/tenks"
 
+// labDir is how names of labs' directories begin.
+const labDir = "tke2e"
+
 // host is a lab host with tenks on it.
 type host struct {
 	*lab.Host
@@ -60,7 +63,7 @@ func newLab(t testing.TB) (l *lab.Lab, dir string) {
 	t.Helper()
 	lab.Require(t)
 	// Short, unlike TempDir's: the path of a socket within must fit in 108 bytes (unix(7)).
-	dir, err := os.MkdirTemp("", "tke2e") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", labDir) //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

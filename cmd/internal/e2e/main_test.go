@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,13 @@ import (
 // bin is the directory with tenks and, beside it, its libvirt driver.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(lab.Swept(func() int { return runTests(m) }, func(dir string) {
+		if made := filepath.Dir(dir); strings.HasPrefix(filepath.Base(made), labDir) {
+			_ = os.RemoveAll(made)
+		}
+	}))
+}
 
 func runTests(m *testing.M) int {
 	if reason := lab.Missing(); reason != "" {

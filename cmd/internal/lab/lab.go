@@ -79,7 +79,11 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 	}
 	sum := sha256.Sum256([]byte(dir))
 	l := &Lab{dir: dir, prefix: "lab-" + hex.EncodeToString(sum[:4])}
-	if err := l.addSwitch(ctx); err != nil {
+	err = l.owned()
+	if err == nil {
+		err = l.addSwitch(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lab %s: %w", dir, err), l.Close())
 	}
 	return l, nil
@@ -187,7 +191,7 @@ func (l *Lab) Close() error {
 	l.mu.Lock()
 	l.hosts = nil
 	l.mu.Unlock()
-	return os.RemoveAll(l.dir)
+	return errors.Join(os.RemoveAll(l.dir), l.disowned())
 }
 
 // deleteNetns ends the processes of a network namespace and deletes it; an absent one
