@@ -205,6 +205,8 @@ func nextState(n *state.Node, r *record) action {
 		return action{Kind: provision, Verb: "manage"}
 	case slices.Contains(failed, r.State):
 		return action{Kind: settled, Problem: failure(r)}
+	case recovering && r.Target != "" && slices.Contains(moving, r.State):
+		return action{Kind: waiting}
 	case arrived(n) && !recovering || !slices.Contains(young, r.State):
 		return well(n, r, action{Kind: settled})
 	case r.State == stManageable && r.Target == "":

@@ -9,10 +9,10 @@ import (
 // mostTries bounds how often a node is taken out of a failed state until it is well.
 const mostTries = 3
 
-// ways are what leads out of failed states: back to manageable, or to cleaning. Those that
-// are not among them are left to people.
+// ways are what leads out of failed states: back to manageable, to cleaning, or back to what was
+// deployed, which is as it was. Those that are not among them are left to people.
 var ways = map[string]string{stCleanFailed: "manage", stInspectFailed: "manage", stAdoptFailed: "manage",
-	stDeployFailed: "deleted", stError: "deleted"}
+	stDeployFailed: "deleted", stError: "deleted", stRescueFailed: "unrescue", stUnrescueFailed: "unrescue"}
 
 // recovering reports whether a try is under way.
 func (v recovery) recovering() bool { return v.Tries > 0 && v.Tries <= mostTries }

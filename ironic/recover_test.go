@@ -76,17 +76,66 @@ func TestWithoutRecoverAFailureIsReportedUntilSomebodyAsks(t *testing.T) {
 }
 
 func TestFailedStatesAreLeftByTheirWays(t *testing.T) {
-	for failed, verbs := range map[string]int{"error": 1, "deploy failed": 1, "inspect failed": 2, "adopt failed": 2} {
+	for failed, verbs := range map[string]int{"error": 1, "deploy failed": 1, "inspect failed": 2, "adopt failed": 2, "clean failed": 2,
+		"rescue failed": 1, "unrescue failed": 1} {
 		t.Run(failed, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 1, cleaned())
 			e := w.enroller()
 			w.until(e, "enrolled", w.enrolled)
-			w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { e.Recover = true })
 			w.ironic.Set(nodeUUID(0), map[string]any{"provision_state": failed, "last_error": "broken"})
+			want := "node tk0 is " + failed + " in Ironic: broken; tenks node recover tk0 tries again"
+			w.until(e, "it is reported", func() bool { return w.node(0).Ironic.Error == want })
+			w.quiet()
 			w.ironic.ResetLog()
-			w.until(e, "recovered", func() bool { return len(w.verbs()) == verbs && w.well() })
+			w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { e.Recover = true })
+			w.until(e, "recovered", func() bool { return len(w.verbs()) == verbs && w.wellAgain(failed) })
 			if got := w.verbs(); len(got) != verbs {
 				t.Errorf("verbs %q, want %d", got, verbs)
+			}
+			w.quiet()
+		})
+	}
+}
+
+// wellAgain reports whether the node is where recovery takes it, and nothing is counted.
+func (w *world) wellAgain(failed string) bool {
+	if !strings.Contains(failed, "rescue") {
+		return w.well()
+	}
+	mark, _ := w.ironic.Node(nodeUUID(0))["extra"].(map[string]any)["tenks"].(map[string]any)
+	return w.node(0).Ironic == state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: "active"} && mark["recovery"] == nil
+}
+
+func TestNoFailedStateIsLeftWithoutEnd(t *testing.T) {
+	four := []string{"1", "2", "3", "4", "5", "6"}
+	for name, c := range map[string]struct {
+		from  string
+		fails func(i *ironictest.Ironic, uuid string, messages ...string)
+		// end is where it is left, after so many verbs.
+		end   string
+		verbs int
+	}{
+		"clean failed":                   {"clean failed", (*ironictest.Ironic).FailClean, "clean failed in Ironic: 3", 6},
+		"inspect failed":                 {"inspect failed", (*ironictest.Ironic).FailInspect, "inspect failed in Ironic: 3", 6},
+		"deploy failed":                  {"deploy failed", (*ironictest.Ironic).FailUndeploy, "error in Ironic: 3", 3},
+		"error":                          {"error", (*ironictest.Ironic).FailUndeploy, "error in Ironic: 3", 3},
+		"error, and then cleaning fails": {"error", (*ironictest.Ironic).FailClean, "clean failed in Ironic: 3", 5},
+		"rescue failed":                  {"rescue failed", (*ironictest.Ironic).FailUnrescue, "unrescue failed in Ironic: 3", 3},
+		"unrescue failed":                {"unrescue failed", (*ironictest.Ironic).FailUnrescue, "unrescue failed in Ironic: 3", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1, cleaned())
+			w.until(w.enroller(), "enrolled", w.enrolled)
+			c.fails(w.ironic, nodeUUID(0), four...)
+			w.ironic.Set(nodeUUID(0), map[string]any{"provision_state": c.from, "last_error": "broken"})
+			w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { e.Recover, e.Inspect = true, c.from == "inspect failed" })
+			w.ironic.ResetLog()
+			want := "node tk0 is " + c.end + "; not well after 3 tries: tenks node recover tk0 tries again"
+			w.until(w.enroller(), "it is given up", func() bool { return w.node(0).Ironic.Error == want })
+			if got := w.verbs(); len(got) != c.verbs {
+				t.Errorf("verbs %q, want %d", got, c.verbs)
 			}
 			w.quiet()
 		})

@@ -78,8 +78,8 @@ type Ironic struct {
 	running    int
 	most       int
 	verifyErr  map[string]string
-	// cleanErr and inspectErr fail a node's next ones, by UUID.
-	cleanErr, inspectErr map[string][]string
+	// These fail a node's next ones, by UUID.
+	cleanErr, inspectErr, undeployErr, unrescueErr map[string][]string
 	// images are Glance's: names by UUID.
 	images  map[string]string
 	locks   map[string]int
@@ -100,7 +100,7 @@ func Start(t testing.TB, opts Options) *Ironic {
 	if opts.MaxMinor == 0 {
 		opts.MaxMinor = 86
 	}
-	i := &Ironic{cleanErr: map[string][]string{}, inspectErr: map[string][]string{}, images: map[string]string{},
+	i := &Ironic{undeployErr: map[string][]string{}, unrescueErr: map[string][]string{}, cleanErr: map[string][]string{}, inspectErr: map[string][]string{}, images: map[string]string{},
 		groups: map[string]map[string]any{}, opts: opts, addr: "127.0.0.1:0", ctx: t.Context(), nodes: map[string]*node{}, ports: map[string]*port{},
 		verifyErr: map[string]string{}, locks: map[string]int{}}
 	if err := i.Up(); err != nil {
@@ -193,6 +193,20 @@ func (i *Ironic) FailInspect(uuid string, messages ...string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.inspectErr[uuid] = messages
+}
+
+// FailUndeploy makes the next undeployments of a node fail, one with each message.
+func (i *Ironic) FailUndeploy(uuid string, messages ...string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.undeployErr[uuid] = messages
+}
+
+// FailUnrescue makes the next ones of a node fail, one with each message.
+func (i *Ironic) FailUnrescue(uuid string, messages ...string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.unrescueErr[uuid] = messages
 }
 
 // AddImage has Glance know an active image.

@@ -74,7 +74,7 @@ func (n *node) settle() {
 			n.hurt(s.err)
 		}
 	}
-	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "clean failed", "inspect failed", "error"}, n.state()) {
+	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "clean failed", "inspect failed", "error", "unrescue failed"}, n.state()) {
 		n.doc["target_provision_state"] = nil
 	}
 }
@@ -106,12 +106,13 @@ func refuse(status int, format string, args ...any) *refusal {
 func (i *Ironic) provision(n *node, verb string) *refusal {
 	from := n.state()
 	allowed := map[string][]string{
-		"manage":  {"enroll", "clean failed", "available", "inspect failed", "adopt failed"},
-		"provide": {"manageable"},
-		"inspect": {"manageable"},
-		"active":  {"available"},
-		"deleted": {"active", "wait call-back", "deploy failed", "error", "rescue", "rescue wait", "rescue failed", "unrescue failed"},
-		"abort":   {"clean wait", "inspect wait", "rescue wait"},
+		"manage":   {"enroll", "clean failed", "available", "inspect failed", "adopt failed"},
+		"provide":  {"manageable"},
+		"inspect":  {"manageable"},
+		"active":   {"available"},
+		"deleted":  {"active", "wait call-back", "deploy failed", "error", "rescue", "rescue wait", "rescue failed", "unrescue failed"},
+		"abort":    {"clean wait", "inspect wait", "rescue wait", "clean hold", "deploy hold", "service wait", "service hold"},
+		"unrescue": {"rescue", "rescue failed", "unrescue failed"},
 	}
 	if !slices.Contains(allowed[verb], from) {
 		return refuse(http.StatusBadRequest, "The requested action %q can not be performed on node %q while it is in state %q.",
@@ -142,16 +143,27 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 	case verb == "active":
 		n.begin("active", "")
 		n.doc["instance_uuid"] = "11111111-1111-4111-8111-111111111111"
+	case verb == "unrescue":
+		end := step{at: now.Add(i.opts.Undeploy), state: "active"}
+		if why, fails := take(i.unrescueErr, n.text("uuid")); fails {
+			end.state, end.err = "unrescue failed", why
+		}
+		n.begin("unrescuing", "active", end)
 	case verb == "deleted":
+		if why, fails := take(i.undeployErr, n.text("uuid")); fails {
+			n.begin("deleting", "available", step{at: now.Add(i.opts.Undeploy), state: "error", err: why})
+			return nil
+		}
 		n.doc["instance_uuid"] = nil
 		n.begin("deleting", "available", append([]step{{at: now.Add(i.opts.Undeploy), state: "cleaning"}},
 			i.clean(n, now.Add(i.opts.Undeploy))...)...)
-	case from == "clean wait":
+	case from == "clean wait", from == "clean hold":
 		n.begin("clean failed", "")
 		n.doc["last_error"] = "By request, the clean operation was aborted"
 		n.hurt("By request, the clean operation was aborted")
-	default:
-		n.begin("inspect failed", "")
+	default: // abort
+		of, _, _ := strings.Cut(from, " ")
+		n.begin(map[string]string{"inspect": "inspect failed", "rescue": "rescue failed", "deploy": "deploy failed", "service": "service failed"}[of], "")
 	}
 	return nil
 }
