@@ -110,12 +110,14 @@ func (h *Host) linkStep(ctx context.Context, s layerStep) error {
 	return h.cfg.Switches.Apply(ctx, s.then)
 }
 
-// nodeWork works on nodes; incomplete says that one which should go did not.
+// nodeWork works on nodes; incomplete says that one which should go did not. Links of nodes that go
+// are taken away outside the limit: that is waiting for the kernel, and as long for all as for one.
 func (h *Host) nodeWork(ctx context.Context, nodes []work, errs map[string]error) (incomplete bool) {
 	var mu sync.Mutex // guards errs, and h.trials while nodes are worked on
 	var remains atomic.Bool
 	var g errgroup.Group
 	g.SetLimit(h.cfg.Parallel)
+	var links sync.WaitGroup
 	for _, w := range nodes {
 		what := w.describe()
 		mu.Lock()
@@ -127,8 +129,7 @@ func (h *Host) nodeWork(ctx context.Context, nodes []work, errs map[string]error
 			continue
 		}
 		mu.Unlock()
-		g.Go(func() error {
-			err := h.workOn(ctx, w)
+		done := func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			h.tried(w.node, what, err)
@@ -136,10 +137,19 @@ func (h *Host) nodeWork(ctx context.Context, nodes []work, errs map[string]error
 				errs[w.node] = err
 				remains.Store(remains.Load() || w.kind != kindEnsure)
 			}
+		}
+		g.Go(func() error {
+			err := h.workOn(ctx, w)
+			if err != nil || w.kind != kindRemove {
+				done(err)
+				return nil
+			}
+			links.Go(func() { done(h.linkSteps(ctx, w.links)) })
 			return nil
 		})
 	}
 	_ = g.Wait() // failures are in errs
+	links.Wait()
 	return remains.Load()
 }
 
@@ -174,13 +184,14 @@ func (w work) describe() string {
 	return strings.Join(parts, "\n")
 }
 
+// workOn does a node's work, but for taking its links away.
 func (h *Host) workOn(ctx context.Context, w work) error {
 	switch w.kind {
 	case kindRemove:
 		if err := h.call(w.driver, func(d driver.Driver) error { return d.Remove(ctx, w.node) }); err != nil {
 			return fmt.Errorf("remove: %w", err)
 		}
-		return h.linkSteps(ctx, w.links)
+		return nil
 	case kindStop:
 		h.log.WarnContext(ctx, "node runs here and the mesh has it elsewhere: it is switched off, its disks stay", "node", w.node)
 		h.powerRequests.Add(1)

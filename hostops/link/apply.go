@@ -328,7 +328,7 @@ func (h *Host) delete(s Step) error {
 	if err != nil {
 		return ignoreAbsent(err)
 	}
-	return ignoreAbsent(h.rtnl.delete(l.Attrs().Index))
+	return ignoreAbsent(h.deletions.delete(l.Attrs().Index))
 }
 
 func ignoreAbsent(err error) error {

@@ -27,6 +27,8 @@ type Host struct {
 	mesh string
 	log  *slog.Logger
 	rtnl *rtnl
+	// deletions has links go together.
+	deletions deletions
 	// creating lets one pair be created at a time: the kernel does no more, and those
 	// who wait for it burn the processors that guests are defined with.
 	creating sync.Mutex
@@ -63,7 +65,7 @@ func Open(c Config) (*Host, error) {
 		_ = ns.Close()
 		return nil, fmt.Errorf("ethtool: open: %w", err)
 	}
-	return &Host{mesh: c.Mesh, log: c.Log, rtnl: r, routes: routes, ns: ns, offloads: offloads, userspace: c.Userspace}, nil
+	return &Host{mesh: c.Mesh, log: c.Log, rtnl: r, deletions: deletions{rtnl: r}, routes: routes, ns: ns, offloads: offloads, userspace: c.Userspace}, nil
 }
 
 // Close frees the sockets. No other call may be under way or follow.

@@ -18,8 +18,8 @@ const (
 	filterSkipStats      = 1 << 3
 )
 
-// sockets is how many requests may be in the kernel at a time. Only deletions gain:
-// each waits some 20 ms for readers of the link, most of it without the lock.
+// sockets is how many requests may be in the kernel at a time. Only deletions gain, which wait for
+// readers of links, most of it without the lock.
 const sockets = 8
 
 // rtnl sends rtnetlink(7) messages in the network namespace that it was opened in. It
