@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -26,24 +25,21 @@ const (
 	// keepaliveSeconds, is given up; what waits for it ends then.
 	keepaliveSeconds = 5
 	keepaliveCount   = 3
-	// eventTick makes libvirt's event loop turn when nothing happens: a call made while
-	// it sleeps is noticed at the latest then.
-	eventTick = 5000 // milliseconds
 )
 
-// eventLoop starts libvirt's event loop. libvirt has one per process, which cannot be
+// eventLoop starts the event loop. libvirt has one per process, which cannot be
 // stopped; without it there are neither events nor keepalive.
 var eventLoop = sync.OnceValue(func() error {
-	if err := lv.EventRegisterDefaultImpl(); err != nil {
+	l, err := newLoop()
+	if err != nil {
 		return err
 	}
-	if _, err := lv.EventAddTimeout(eventTick, func(int) {}); err != nil {
+	if err := lv.EventRegisterImpl(l); err != nil {
 		return err
 	}
 	go func() { // ends with the process
-		runtime.LockOSThread()
 		for {
-			if lv.EventRunDefaultImpl() != nil {
+			if l.turn() != nil {
 				<-time.After(time.Second) // what it lacks now, such as memory, it may have then
 			}
 		}

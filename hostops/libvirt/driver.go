@@ -34,6 +34,7 @@ type Driver struct {
 	pool    pool
 	cache   cache
 	vars    varsCache
+	archs   archs
 	jobs    jobs
 	sums    sums
 	// logs is held while console logs are rotated, and while those of a node are deleted.
@@ -107,7 +108,7 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 			Facts: map[string]string{"libvirt": versionText(lib), "qemu": versionText(qemu), "uri": d.opts.uri,
 				"domain_type": d.opts.domainType, "pool_path": d.opts.poolPath, "cpu": node.Model,
 				"kvm":            strconv.FormatBool(hostHasKVM()),
-				driver.FactArchs: strings.Join(archs(s), " ")}}, nil
+				driver.FactArchs: strings.Join(d.archs.get(s, time.Now(), func() ([]string, error) { return askArchs(s) }), " ")}}, nil
 	})
 }
 

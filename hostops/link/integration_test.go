@@ -469,6 +469,24 @@ func TestIntegrationWatchWakesOnALinkChangeAndEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// Each pair is some ten messages.
+func TestIntegrationWatchMakesOneWakeOfManyChanges(t *testing.T) {
+	h := openHost(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wakes atomic.Int64
+	ended := make(chan error, 1)
+	began := time.Now()
+	go func() { ended <- h.Watch(ctx, func() { wakes.Add(1) }) }() // waited for below
+	await(t, "the first wake", func() bool { return wakes.Load() > 0 })
+	pairs(t, h, 30)
+	await(t, "a wake after a change", func() bool { return wakes.Load() > 1 })
+	cancel()
+	must(t, <-ended)
+	if n, took := wakes.Load(), time.Since(began); n > int64(took/watchRest)+2 {
+		t.Errorf("%d wakes in %s", n, took)
+	}
+}
+
 // ipDetails is what ip-link(8) shows: the netlink package does not read STP.
 func ipDetails(t *testing.T, name string) string {
 	t.Helper()
