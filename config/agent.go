@@ -212,10 +212,13 @@ func drivers() shape[map[string]map[string]string] {
 		entry("uri", "uri", "Which libvirt.", text(libvirtURI)),
 		entry("domain_type", "domain_type", "KVM where the host has it, or one for all.",
 			choice([]string{"auto", "kvm", "qemu"}, nil)),
-		entry("pool_path", "pool_path", "Where volumes are.", text(filePath)),
+		entry("pool_type", "pool_type", "What volumes are: files in pool_path, or logical volumes of LVM.", choice([]string{"dir", "logical"}, nil)),
+		entry("pool_source", "pool_source", "With pool_type logical: the volume group, which is there.", text(volumeGroup)),
+		entry("pool_path", "pool_path", "Where volumes are that are files, and firmware variables.", text(filePath)),
 		entry("pool_mode", "pool_mode", "Mode of that directory, when it is made, in octal.", text(poolMode)),
 		entry("vnc_address", "vnc_address", "Where screens are shared.", also(text(address), screenAddress)),
 	)
+	libvirt = poolRules(libvirt)
 	fake := object(func() map[string]string { return map[string]string{} },
 		entry("delay", "delay", "How long each operation takes.", also(text(duration), delay)),
 	)
@@ -224,6 +227,27 @@ func drivers() shape[map[string]map[string]string] {
 		entry("fake", "fake", "Nodes without a VM.", orNothing(fake)),
 		later[map[string]map[string]string]("openstack"),
 	)
+}
+
+// poolRules wants a volume group with pool_type: logical, and with nothing else.
+func poolRules(s shape[map[string]string]) shape[map[string]string] {
+	logical := schema{"properties": schema{"pool_type": schema{"const": "logical"}}, "required": []string{"pool_type"}}
+	source := schema{"required": []string{"pool_source"}}
+	s.schema = s.schema.with(schema{"anyOf": []schema{{"allOf": []schema{logical, source}}, {"not": schema{"anyOf": []schema{logical, source}}}}})
+	read := s.read
+	s.read = func(r *reader, n *node) (map[string]string, bool) {
+		v, ok := read(r, n)
+		kind, hasType := n.get("pool_type")
+		source, hasSource := n.get("pool_source")
+		switch logical := v["pool_type"] == "logical"; {
+		case logical && !hasSource:
+			r.fault(kind, "needs pool_source too: the volume group")
+		case hasSource && !logical && (!hasType || !kind.bad):
+			r.fault(source, "only goes with pool_type: logical")
+		}
+		return v, ok
+	}
+	return s
 }
 
 func overcommit() shape[Overcommit] {

@@ -149,6 +149,7 @@ func TestAgentManualShowsTheDefaults(t *testing.T) {
 	want.Labels = map[string]string{"disk": "nvme", "gpu": "2"}
 	want.Physnets = map[string]Physnet{"physnet1": {Device: "eth1"}, "storage": {Device: "eth1", VLAN: 200}, "tenant": {VXLAN: 5000}, "lab": {MTU: 9000}}
 	want.VXLAN.Address = "192.0.2.11"
+	want.Drivers["libvirt"]["pool_type"] = "dir" // absent, it is that
 	want.Drivers["fake"] = map[string]string{"delay": "2s"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("agent.good.yml (-want +got):\n%s", diff)
@@ -175,6 +176,10 @@ func TestAgentDrivers(t *testing.T) {
 		{"are none when the file says so", "agent.peer.good.yml", map[string]map[string]string{}},
 		{"have a pool below the data directory", "agent.blank.good.yml", map[string]map[string]string{
 			"libvirt": {"uri": "qemu:///system", "domain_type": "auto", "pool_mode": "711", "vnc_address": "127.0.0.1", "pool_path": "/srv/tenks/pool"}, "fake": {},
+		}},
+		{"may have a volume group", "agent.logical.good.yml", map[string]map[string]string{
+			"libvirt": {"uri": "qemu:///system", "domain_type": "auto", "pool_mode": "711", "vnc_address": "127.0.0.1", "pool_path": "/var/lib/tenks/pool",
+				"pool_type": "logical", "pool_source": "vg0"},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -107,6 +107,11 @@ var (
 		want: "an octal mode in quotes that lets others through, such as 711 or 755",
 	}
 	poolName = pattern{re: plainName.re, most: 63, want: "the name of a storage pool of libvirt"}
+	// volumeGroup is what lvm(8) takes, short enough for logical volumes in it.
+	volumeGroup = pattern{
+		re: regexp.MustCompile(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`), most: 63,
+		want: `the name of a volume group of LVM: letters, digits, "_", "+", "." and "-", the first no "-"`,
+	}
 	// diskSerial is what libvirt takes, as long as virtio has it.
 	diskSerial = pattern{
 		re: regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`), most: 20,

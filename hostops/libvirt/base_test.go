@@ -24,7 +24,7 @@ func TestTheFetchedImageOfAVolumeIsRemembered(t *testing.T) {
 	if err := recs.put(rec); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.makeFile(t.Context(), &rec, 0); err != nil {
+	if err := d.makeFile(t.Context(), nil, &rec, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := recs.close(); err != nil {

@@ -88,7 +88,7 @@ func (d *Driver) prepare(ctx context.Context, s *session, spec driver.Spec, f *f
 			return record{}, err
 		}
 	}
-	if err := d.settle(ctx, &rec, f != nil && f.running); err != nil {
+	if err := d.settle(ctx, s, &rec, f != nil && f.running); err != nil {
 		return record{}, err
 	}
 	if f == nil || !f.running {
@@ -122,6 +122,9 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 	if err := placeVolumes(s, rec.Volumes); err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
+	if err := placeInGroup(d.opts.group, rec.Volumes, old.Volumes); err != nil {
+		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
+	}
 	if err := checkNVMe(rec.Volumes, s.conn.GetLibVersion); err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
@@ -133,6 +136,7 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 	if err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
+	rec.Filling = stillFilling(old.Filling, rec.Volumes)
 	rec.Surplus = slices.Concat(old.Surplus, surplus)
 	rec.Surplus = slices.DeleteFunc(rec.Surplus, func(path string) bool {
 		return slices.ContainsFunc(rec.Volumes, func(v volume) bool { return v.Path == path })
@@ -140,6 +144,9 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 	rec.Files = []string{consoleLog(d.cfg.ConsoleDir, spec.Name)}
 	if nvram := nvramPath(rec); spec.Machine.BootMode == state.BootUEFI || old.owns(nvram) {
 		rec.Files = append(rec.Files, nvram)
+	}
+	if err := d.groups.taken(s, rec, old); err != nil {
+		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
 	for _, path := range slices.Concat(rec.paths(), rec.Files[1:]) {
 		if !old.owns(path) && fileExists(path) {
@@ -171,7 +178,7 @@ func adoptFiles(def *libvirtxml.Domain) []string {
 
 // settle makes a node's files what its record says. Volumes get larger, and go, only
 // while the guest is off.
-func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
+func (d *Driver) settle(ctx context.Context, s *session, rec *record, running bool) error {
 	changed := false
 	rec.Volumes = slices.Clone(rec.Volumes) // those that there are are the record's that was put
 	for i, v := range rec.Volumes {
@@ -181,9 +188,9 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 			}
 			continue
 		}
-		if !fileExists(v.Path) { // one that is there needs its image's file as it is, and no other
+		if !fileExists(v.Path) || slices.Contains(rec.Filling, v.Name) { // one that is there needs its image's file as it is, and no other
 			changed = true
-			if err := d.makeFile(ctx, rec, i); err != nil {
+			if err := d.makeFile(ctx, s, rec, i); err != nil {
 				return fmt.Errorf("node %s: %w", rec.Name, err)
 			}
 		}
@@ -196,7 +203,11 @@ func (d *Driver) settle(ctx context.Context, rec *record, running bool) error {
 	}
 	if !running && len(rec.Surplus) > 0 {
 		changed = true
-		for _, path := range rec.Surplus {
+		files, err := d.removeLVs(ctx, rec.Surplus)
+		if err != nil {
+			return fmt.Errorf("node %s: %w", rec.Name, err)
+		}
+		for _, path := range files {
 			d.jobs.stop(copyKey(path))
 			if err := errors.Join(removeFile(path), removeFile(unfinished(path))); err != nil {
 				return fmt.Errorf("node %s: volume: %w", rec.Name, err)
@@ -314,10 +325,10 @@ func (d *Driver) Remove(ctx context.Context, uuid string) error {
 				return err
 			}
 		}
-		if err := d.removeFiles(s, rec); err != nil {
+		if err := d.removeFiles(ctx, s, rec); err != nil {
 			return err
 		}
-		return d.pool.remove(s, func() bool { return len(d.records.list()) > 0 })
+		return errors.Join(d.closeGroups(s), d.pool.remove(s, func() bool { return len(d.records.list()) > 0 }))
 	})
 }
 
@@ -346,12 +357,16 @@ func gone(err error) bool {
 	return errors.Is(err, lv.ERR_OPERATION_INVALID) || errors.Is(err, lv.ERR_NO_DOMAIN)
 }
 
-func (d *Driver) removeFiles(s *session, rec record) error {
+func (d *Driver) removeFiles(ctx context.Context, s *session, rec record) error {
 	if rec.UUID == "" {
 		return nil
 	}
+	plain, err := d.removeLVs(ctx, slices.Concat(rec.Surplus, rec.Files, rec.paths()))
+	if err != nil {
+		return fmt.Errorf("node %s: %w", rec.Name, err)
+	}
 	var files []string
-	for _, path := range slices.Concat(rec.Surplus, rec.Files, rec.paths()) {
+	for _, path := range plain {
 		files = append(files, path, unfinished(path))
 	}
 	d.logs.Lock() // none is rotated meanwhile

@@ -182,6 +182,9 @@ func growBlank(v volume) error {
 
 // growVolume makes a volume larger; its guest is off.
 func growVolume(ctx context.Context, v volume) error {
+	if v.Group != "" {
+		return nil // it has its size
+	}
 	if v.format() == formatRaw {
 		return growBlank(v)
 	}

@@ -54,9 +54,12 @@ func (d *Driver) bring(ctx context.Context, image, file, checksum string) error 
 }
 
 // makeFile makes a volume that is not there.
-func (d *Driver) makeFile(ctx context.Context, rec *record, i int) error {
+func (d *Driver) makeFile(ctx context.Context, s *session, rec *record, i int) error {
 	v := &rec.Volumes[i]
-	if v.Image == "" {
+	switch {
+	case v.Image == "" && v.Group != "":
+		return d.makeLV(ctx, s, rec, i)
+	case v.Image == "":
 		return makeVolume(ctx, *v)
 	}
 	base := imageFile(rec.Pool, v.Image, v.Checksum)
@@ -72,6 +75,9 @@ func (d *Driver) makeFile(ctx context.Context, rec *record, i int) error {
 		return err
 	}
 	one := *v
+	if one.Group != "" {
+		return d.makeLV(ctx, s, rec, i)
+	}
 	if !one.Copy {
 		return makeVolume(ctx, one)
 	}

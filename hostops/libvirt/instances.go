@@ -249,7 +249,7 @@ func growing(rec record) []string {
 }
 
 func volumeSize(v volume) (uint64, error) {
-	if v.Keep {
+	if v.Keep || v.Group != "" {
 		return v.Capacity, nil
 	}
 	if v.format() != formatRaw {

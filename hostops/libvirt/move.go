@@ -117,6 +117,9 @@ func (d *Driver) stage(s *session, spec driver.Spec) (string, error) {
 
 // checkImport says why a node could not be imported once its files were here.
 func (d *Driver) checkImport(s *session, spec driver.Spec) error {
+	if d.opts.group != "" {
+		return fmt.Errorf("node %s: volumes of this host are in the volume group %s (pool_type: logical), where no node moves to: %w", spec.Name, d.opts.group, state.ErrUnsupported)
+	}
 	if err := nameTaken(s, spec); err != nil {
 		return err
 	}
@@ -258,7 +261,7 @@ func (d *Driver) importDomain(ctx context.Context, s *session, spec driver.Spec,
 	if err := os.MkdirAll(d.cfg.ConsoleDir, 0o755); err != nil { //nolint:gosec // virtlogd's user writes there
 		return fmt.Errorf("console directory: %w", err)
 	}
-	if err := d.settle(ctx, &rec, false); err != nil {
+	if err := d.settle(ctx, s, &rec, false); err != nil {
 		return err
 	}
 	if err := d.ensureDomain(ctx, s, spec, rec, f); err != nil {

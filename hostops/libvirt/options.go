@@ -32,6 +32,8 @@ type options struct {
 	domainType string
 	// poolPath is where volumes and firmware variables are.
 	poolPath string
+	// group is the volume group that volumes are logical volumes of; empty: they are files.
+	group string
 	// poolMode is that of the directory.
 	poolMode os.FileMode
 	// vncAddress is where screens are shared.
@@ -42,12 +44,22 @@ type options struct {
 func parseOptions(given map[string]string, kvm bool) (options, error) {
 	o := options{uri: "qemu:///system", domainType: domainAuto, poolPath: "/var/lib/tenks/pool", poolMode: 0o711, vncAddress: "127.0.0.1"}
 	var faults []error
+	logical := false
 	for key, value := range given {
 		switch key {
 		case "uri":
 			o.uri = value
 		case "domain_type":
 			o.domainType = value
+		case "pool_type":
+			logical = value == "logical"
+			if value != "dir" && !logical {
+				faults = append(faults, fmt.Errorf("option pool_type %q: must be dir or logical", value))
+			}
+		case "pool_source":
+			if o.group = value; value != "" && !groupName.MatchString(value) {
+				faults = append(faults, fmt.Errorf("option pool_source %q: must be the name of a volume group", value))
+			}
 		case "pool_path":
 			o.poolPath = filepath.Clean(value)
 		case "pool_mode":
@@ -60,8 +72,11 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 			}
 			o.vncAddress = value
 		default:
-			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_path, pool_mode, vnc_address)", key))
+			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_type, pool_source, pool_path, pool_mode, vnc_address)", key))
 		}
+	}
+	if logical != (o.group != "") {
+		faults = append(faults, errors.New("options pool_type: logical and pool_source: one needs the other"))
 	}
 	if o.domainType == domainAuto {
 		o.domainType = usualDomain(kvm)

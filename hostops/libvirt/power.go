@@ -99,7 +99,7 @@ func (d *Driver) turnOff(ctx context.Context, s *session, f *found) error {
 func (d *Driver) turnOn(ctx context.Context, s *session, f *found, boot state.Boot) error {
 	rec, ok := d.records.get(f.def.UUID)
 	if ok {
-		if err := d.settle(ctx, &rec, false); err != nil {
+		if err := d.settle(ctx, s, &rec, false); err != nil {
 			return err
 		}
 		if err := d.records.settleVars(&rec, true); err != nil {

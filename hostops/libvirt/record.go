@@ -24,6 +24,8 @@ type record struct {
 	Volumes  []volume `json:"volumes,omitempty"`
 	// Surplus are files of volumes to be deleted once the guest is off.
 	Surplus []string `json:"surplus,omitempty"`
+	// Filling are the names of logical volumes that their image is not wholly in yet.
+	Filling []string `json:"filling,omitempty"`
 	// CDROMs are files of images in drives, beside the BMC's.
 	CDROMs []string `json:"cdroms,omitempty"`
 	// LogBytes and LogKeep bound the console's log; 0: virtlogd does.
@@ -62,7 +64,7 @@ func (r record) takenOver() bool {
 func (r record) equal(o record) bool {
 	return r.sameNode(o) && r.sameFirmware(o) && r.Start.equal(o.Start) &&
 		slices.Equal(r.Volumes, o.Volumes) && slices.Equal(r.CDROMs, o.CDROMs) && slices.Equal(r.Files, o.Files) &&
-		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Replug, o.Replug)
+		slices.Equal(r.Surplus, o.Surplus) && slices.Equal(r.Filling, o.Filling) && slices.Equal(r.Replug, o.Replug)
 }
 
 func (r record) sameNode(o record) bool {

@@ -46,6 +46,8 @@ type volume struct {
 	Block bool `json:"block,omitempty"`
 	// Pool is the storage pool that it is in; empty: ours.
 	Pool string `json:"pool,omitempty"`
+	// Group is the volume group that Path is a logical volume of; empty: it is a file.
+	Group string `json:"group,omitempty"`
 	// Bus, Cache, Discard and WWN are as in state.Volume.
 	Bus     string `json:"bus,omitempty"`
 	Cache   string `json:"cache,omitempty"`
@@ -57,6 +59,8 @@ func (v volume) format() string {
 	switch {
 	case v.Format != "":
 		return v.Format
+	case v.Group != "":
+		return formatRaw
 	case v.As != "":
 		return v.As
 	case v.Image == "" || v.Keep:
@@ -129,6 +133,9 @@ func adopt(def *libvirtxml.Domain, pool string) []volume {
 			continue
 		}
 		v := volume{Path: k.Path, Keep: !isOwnFile(def.Name, pool, k.Path)}
+		if group, lv := isLV(k.Path); lv && !v.Keep {
+			v.Group, v.Block = group, true
+		}
 		v.Name, v.Made = nameFor(def.Name, k.Path, i)
 		if k.Format == formatQcow && !v.Keep {
 			if img, err := backingOf(k.Path); err == nil {
@@ -143,6 +150,10 @@ func adopt(def *libvirtxml.Domain, pool string) []volume {
 // isOwnFile reports whether a file is called as that of a node's disk: another prefix than the
 // usual one is told from a person's file by the pool.
 func isOwnFile(node, pool, path string) bool {
+	_, lv := isLV(path)
+	if lv {
+		path = strings.TrimPrefix(filepath.Base(path), lvPrefix)
+	}
 	file, named := strings.CutPrefix(filepath.Base(path), node)
 	return named && (diskFile.MatchString(file) || filepath.Dir(path) == filepath.Clean(pool))
 }
@@ -150,7 +161,7 @@ func isOwnFile(node, pool, path string) bool {
 // nameFor is the name of the i-th disk of a domain that there is no record of, and how
 // often it was made anew.
 func nameFor(node, path string, i int) (string, uint64) {
-	file, ours := strings.CutPrefix(filepath.Base(path), node)
+	file, ours := strings.CutPrefix(strings.TrimPrefix(filepath.Base(path), lvPrefix), node)
 	if m := diskFile.FindStringSubmatch(file); ours && m != nil {
 		made, _ := strconv.ParseUint(m[2], 10, 64) // nothing: 0
 		return m[1], made
@@ -191,14 +202,19 @@ func planVolumes(have, want []volume) (surplus []string, err error) {
 		if err := h.cannotBecome(want[i]); err != nil {
 			return nil, err
 		}
-		want[i].Path, want[i].Format, want[i].Base = h.Path, h.Format, h.Base
+		want[i].Path, want[i].Format, want[i].Base, want[i].Group, want[i].Block = h.Path, h.Format, h.Base, h.Group, h.Group != ""
 	}
 	return surplus, nil
 }
 
 // cannotBecome says why a volume that is there cannot be made what is wanted.
 func (v volume) cannotBecome(w volume) error {
+	w.Group = v.Group // it stays where it is
 	switch {
+	case v.Group != "" && w.As == formatQcow:
+		return fmt.Errorf("volume %s: cannot become qcow2, because it is a logical volume: take format: raw, or none", v.Path)
+	case v.Group != "" && w.Capacity > v.Capacity:
+		return fmt.Errorf("volume %s: libvirt cannot make a logical volume larger: destroy and create the node", v.Path)
 	case w.Keep:
 		return fmt.Errorf("volume %s: cannot become %s: destroy and create the node", v.Path, w.Path)
 	case v.Format == "" && v.Image != w.Image:
@@ -229,6 +245,8 @@ func (v volume) movable() error {
 	switch {
 	case v.Keep:
 		return fmt.Errorf("volume %s: is this host's: the node cannot move: %w", v.Path, state.ErrUnsupported)
+	case v.Group != "":
+		return fmt.Errorf("volume %s: is a logical volume of this host: the node cannot move: %w", v.Path, state.ErrUnsupported)
 	case !v.Copy && v.Base != "":
 		return fmt.Errorf("volume %s: is a difference to an image that this host fetched: only a node with copy: true moves: %w", v.Path, state.ErrUnsupported)
 	case v.Format == formatQcow:

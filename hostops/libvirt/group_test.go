@@ -1,0 +1,207 @@
+//go:build cgo && libvirt_dlopen
+
+package libvirt
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	lv "libvirt.org/go/libvirt"
+
+	"tenks/raftfsm/state"
+)
+
+// testSession is a connection to libvirt's driver for tests, which has pools and volumes without
+// any disk.
+func testSession(t *testing.T) *session {
+	t.Helper()
+	conn, err := lv.NewConnect("test:///default")
+	if err != nil {
+		t.Skipf("needs libvirt's client library: %v", err)
+	}
+	t.Cleanup(func() { _, _ = conn.Close() })
+	return &session{conn: conn}
+}
+
+// inPool are the names of the volumes of a pool; nil: there is no such pool.
+func inPool(t *testing.T, s *session, pool string) []string {
+	t.Helper()
+	p, err := s.conn.LookupStoragePoolByName(pool)
+	if errors.Is(err, lv.ERR_NO_STORAGE_POOL) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Free() //nolint:errcheck // the test's
+	names, err := p.ListStorageVolumes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return append([]string{}, names...)
+}
+
+func TestIntegrationLogicalVolumesAreMadeAndDeletedByLibvirt(t *testing.T) {
+	s := testSession(t)
+	var wiped []string
+	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(v *lv.StorageVol) error {
+		path, err := v.GetPath()
+		wiped = append(wiped, path)
+		return err
+	}}
+	vol := volume{Name: "vol0", Path: "/dev/vgtest1/tenks-tk0vol0", Group: "vgtest1", Capacity: 8 << 20}
+	rec := record{UUID: "u", Name: "tk0", Volumes: []volume{vol}}
+	if err := g.taken(s, rec, record{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := g.ensure(s, vol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := inPool(t, s, "tenks-vgtest1"); !slices.Equal(got, []string{"tenks-tk0vol0"}) {
+		t.Fatalf("volumes %q", got)
+	}
+	if err := g.taken(s, rec, record{}); err == nil || !strings.Contains(err.Error(), "/dev/vgtest1/tenks-tk0vol0: exists, and is not of this node") {
+		t.Errorf("one that is there: %v", err)
+	}
+	if err := g.taken(s, rec, rec); err != nil {
+		t.Errorf("the node's own: %v", err)
+	}
+	all := map[string]record{"u": rec}
+	if n, err := g.bytes(s, "vgtest1", all); err != nil || n < 8<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	foreign := vol
+	foreign.Path = "/dev/vgtest1/root"
+	if err := g.ensure(s, foreign); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.remove(s, foreign.Path); !errors.Is(err, state.ErrRefused) {
+		t.Errorf("one that is not called as ours: %v", err)
+	}
+	for range 2 {
+		if err := g.remove(s, vol.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(wiped, []string{vol.Path}) {
+		t.Errorf("overwritten: %q", wiped)
+	}
+	// Stopping the pool would make the volumes of others unusable.
+	if err := g.close(s, "vgtest1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := inPool(t, s, "tenks-vgtest1"); !slices.Equal(got, []string{"root"}) {
+		t.Fatalf("volumes %q", got)
+	}
+	p, err := g.open(s, "vgtest1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Free() //nolint:errcheck // the test's
+	v, err := lookUp(p, foreign.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(v.Delete(0), v.Free(), g.close(s, "vgtest1")); err != nil {
+		t.Fatal(err)
+	}
+	if got := inPool(t, s, "tenks-vgtest1"); got != nil || fileExists(g.file) {
+		t.Errorf("the pool is left with %q", got)
+	}
+}
+
+func TestIntegrationAVolumeThatCannotBeOverwrittenStays(t *testing.T) {
+	s := testSession(t)
+	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(*lv.StorageVol) error { return errors.New("input/output error") }}
+	vol := volume{Path: "/dev/vgtest2/tenks-tk0vol0", Group: "vgtest2", Capacity: 8 << 20}
+	if err := g.ensure(s, vol); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.remove(s, vol.Path); err == nil || !strings.Contains(err.Error(), "overwrite: input/output error") {
+		t.Errorf("%v", err)
+	}
+	if got := inPool(t, s, "tenks-vgtest2"); len(got) != 1 {
+		t.Errorf("volumes %q", got)
+	}
+}
+
+func TestIntegrationAPoolOfTheOperatorsIsUsedAndStays(t *testing.T) {
+	s := testSession(t)
+	theirs, err := s.conn.StoragePoolDefineXML("<pool type='logical'><name>theirs</name><source><name>vgtest3</name></source><target><path>/dev/vgtest3</path></target></pool>", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Free() //nolint:errcheck // the test's
+	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(*lv.StorageVol) error { return nil }}
+	vol := volume{Path: "/dev/vgtest3/tenks-tk0vol0", Group: "vgtest3", Capacity: 8 << 20}
+	if err := errors.Join(g.ensure(s, vol), g.remove(s, vol.Path), g.close(s, "vgtest3")); err != nil {
+		t.Fatal(err)
+	}
+	if on, err := theirs.IsActive(); err != nil || !on || inPool(t, s, "tenks-vgtest3") != nil || fileExists(g.file) {
+		t.Errorf("it is on: %t, %v", on, err)
+	}
+}
+
+// The whole of it, where the kernel has a device mapper.
+func TestIntegrationLibvirtVolumesInAVolumeGroup(t *testing.T) {
+	for _, path := range []string{"/dev/mapper/control", "/dev/loop-control"} {
+		if _, err := os.Stat(path); err != nil {
+			t.Skipf("needs the device mapper and loop devices of the kernel: %v", err)
+		}
+	}
+	for _, tool := range []string{"vgcreate", "lvs", "losetup"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed: lvm2 (Debian)", tool)
+		}
+	}
+	run := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx,gosec // it is over soon, and cleaning up has no context
+		if err != nil {
+			t.Fatalf("%s %q: %v: %s", name, args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	b := newBench(t)
+	back := filepath.Join(b.srv.Dir, "vg.img")
+	if err := errors.Join(os.WriteFile(back, nil, 0o600), os.Truncate(back, 256<<20)); err != nil {
+		t.Fatal(err)
+	}
+	loop := run("losetup", "--find", "--show", back)
+	t.Cleanup(func() { run("losetup", "-d", loop) })
+	vg := "tenkstest" + filepath.Base(loop)
+	run("vgcreate", vg, loop)
+	t.Cleanup(func() { run("vgremove", "-ff", "-y", vg) })
+	run("lvcreate", "-y", "-L", "8M", "-n", "root", vg)
+	b.cfg.Options["pool_type"], b.cfg.Options["pool_source"], b.cfg.DataDir = "logical", vg, filepath.Join(b.srv.Dir, "data2")
+	b.Driver = b.open(b.cfg)
+	image := filepath.Join(b.srv.Dir, "image.raw")
+	if err := os.WriteFile(image, []byte(strings.Repeat("tenks", 1<<16)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := node(1, 0)
+	s.Machine.Volumes = []state.Volume{{CapacityBytes: 32 << 20, Image: image, Copy: true}, {CapacityBytes: 16 << 20}}
+	b.ensure(s)
+	b.want(s, state.PowerOff, s.Digest())
+	before := b.xml(s)
+	if b.ensure(s); b.xml(s) != before {
+		t.Error("repeating Ensure changed the domain")
+	}
+	if got := whole(t, "/dev/"+vg+"/tenks-tk1vol0"); !strings.HasPrefix(got, "tenkstenks") || len(got) != 32<<20 {
+		t.Errorf("the copy has %d bytes", len(got))
+	}
+	b.power(s, state.ActionOn, "")
+	b.want(s, state.PowerOn, s.Digest())
+	b.remove(s)
+	if left := run("lvs", "--noheadings", "-o", "name", vg); left != "root" {
+		t.Errorf("logical volumes %q", left)
+	}
+}
