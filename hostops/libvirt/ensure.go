@@ -119,17 +119,8 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 	rec.Volumes, rec.Start, rec.Vars = volumesOf(rec.Pool, spec), startingOf(spec.Setup), varsOf(spec)
 	rec.PlainVars = spec.Machine.Arch() == state.ArchARM
 	rec.LogBytes, rec.LogKeep = spec.Machine.Hardware.ConsoleLogBytes, spec.Machine.Hardware.ConsoleLogKeep
-	if err := placeVolumes(s, rec.Volumes); err != nil {
+	if err := d.place(s, rec, old); err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
-	}
-	if err := placeInGroup(d.opts.group, rec.Volumes, old.Volumes); err != nil {
-		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
-	}
-	if err := checkNVMe(rec.Volumes, s.conn.GetLibVersion); err != nil {
-		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
-	}
-	if other, path := sharedDisk(rec, d.records.others(rec)); other != "" {
-		return record{}, fmt.Errorf("node %s: %s is a disk of node %s: two guests that write to it destroy what is on it", spec.Name, path, other)
 	}
 	rec.TPM = old.TPM || spec.Machine.TPM != ""
 	surplus, err := planVolumes(old.Volumes, rec.Volumes)
@@ -154,6 +145,24 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 		}
 	}
 	return rec, nil
+}
+
+// place says where the volumes of a node are made that are not there yet, and refuses what this
+// host has no disks for.
+func (d *Driver) place(s *session, rec, old record) error {
+	if err := placeVolumes(s, rec.Volumes); err != nil {
+		return err
+	}
+	if err := placeInGroup(d.opts.group, rec.Volumes, old.Volumes); err != nil {
+		return err
+	}
+	if err := checkNVMe(rec.Volumes, s.conn.GetLibVersion); err != nil {
+		return err
+	}
+	if other, path := sharedDisk(rec, d.records.others(rec)); other != "" {
+		return fmt.Errorf("%s is a disk of node %s: two guests that write to it destroy what is on it", path, other)
+	}
+	return nil
 }
 
 func (r record) paths() []string {
@@ -203,18 +212,7 @@ func (d *Driver) settle(ctx context.Context, s *session, rec *record, running bo
 	}
 	if !running && len(rec.Surplus) > 0 {
 		changed = true
-		files, err := d.removeLVs(ctx, rec.Surplus)
-		if err != nil {
-			return fmt.Errorf("node %s: %w", rec.Name, err)
-		}
-		for _, path := range files {
-			d.jobs.stop(copyKey(path))
-			if err := errors.Join(removeFile(path), removeFile(unfinished(path))); err != nil {
-				return fmt.Errorf("node %s: volume: %w", rec.Name, err)
-			}
-		}
-		rec.Surplus = nil
-		if err := d.records.put(*rec); err != nil {
+		if err := d.removeSurplus(ctx, rec); err != nil {
 			return err
 		}
 	}
@@ -222,6 +220,22 @@ func (d *Driver) settle(ctx context.Context, s *session, rec *record, running bo
 		d.refreshPool()
 	}
 	return nil
+}
+
+// removeSurplus deletes the volumes that a node no longer has.
+func (d *Driver) removeSurplus(ctx context.Context, rec *record) error {
+	files, err := d.removeLVs(ctx, rec.Surplus)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", rec.Name, err)
+	}
+	for _, path := range files {
+		d.jobs.stop(copyKey(path))
+		if err := errors.Join(removeFile(path), removeFile(unfinished(path))); err != nil {
+			return fmt.Errorf("node %s: volume: %w", rec.Name, err)
+		}
+	}
+	rec.Surplus = nil
+	return d.records.put(*rec)
 }
 
 // ensureDomain defines the domain unless it is as it should be.

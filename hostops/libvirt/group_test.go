@@ -38,7 +38,7 @@ func inPool(t *testing.T, s *session, pool string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Free() //nolint:errcheck // the test's
+	defer p.Free()
 	names, err := p.ListStorageVolumes()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestIntegrationLogicalVolumesAreMadeAndDeletedByLibvirt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Free() //nolint:errcheck // the test's
+	defer p.Free()
 	v, err := lookUp(p, foreign.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestIntegrationAPoolOfTheOperatorsIsUsedAndStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer theirs.Free() //nolint:errcheck // the test's
+	defer theirs.Free()
 	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(*lv.StorageVol) error { return nil }}
 	vol := volume{Path: "/dev/vgtest3/tenks-tk0vol0", Group: "vgtest3", Capacity: 8 << 20}
 	if err := errors.Join(g.ensure(s, vol), g.remove(s, vol.Path), g.close(s, "vgtest3")); err != nil {
@@ -164,7 +164,7 @@ func TestIntegrationLibvirtVolumesInAVolumeGroup(t *testing.T) {
 	}
 	run := func(name string, args ...string) string {
 		t.Helper()
-		out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx,gosec // it is over soon, and cleaning up has no context
+		out, err := exec.Command(name, args...).CombinedOutput() //nolint:gosec // the test's own
 		if err != nil {
 			t.Fatalf("%s %q: %v: %s", name, args, err, out)
 		}

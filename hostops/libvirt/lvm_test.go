@@ -131,8 +131,9 @@ func TestXMLOfALogicalVolumeAndItsPool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk := domain[strings.Index(domain, "<disk"):]
-	golden(t, filepath.Join("testdata", "logical.xml"), pool+"\n"+vol+"\n    "+disk[:strings.Index(disk, "</disk>")]+"</disk>\n")
+	_, disk, _ := strings.Cut(domain, "<disk")
+	disk, _, _ = strings.Cut(disk, "</disk>")
+	golden(t, filepath.Join("testdata", "logical.xml"), pool+"\n"+vol+"\n    <disk"+disk+"</disk>\n")
 	if of, err := groupOfPool(pool); err != nil || of != "vg1" {
 		t.Errorf("pool of %q, %v", of, err)
 	}

@@ -43,23 +43,15 @@ type options struct {
 // parseOptions checks all options; kvm says whether the host can run KVM guests.
 func parseOptions(given map[string]string, kvm bool) (options, error) {
 	o := options{uri: "qemu:///system", domainType: domainAuto, poolPath: "/var/lib/tenks/pool", poolMode: 0o711, vncAddress: "127.0.0.1"}
-	var faults []error
-	logical := false
+	faults := groupFaults(given["pool_type"], given["pool_source"])
+	o.group = given["pool_source"]
 	for key, value := range given {
 		switch key {
+		case "pool_type", "pool_source": // see above
 		case "uri":
 			o.uri = value
 		case "domain_type":
 			o.domainType = value
-		case "pool_type":
-			logical = value == "logical"
-			if value != "dir" && !logical {
-				faults = append(faults, fmt.Errorf("option pool_type %q: must be dir or logical", value))
-			}
-		case "pool_source":
-			if o.group = value; value != "" && !groupName.MatchString(value) {
-				faults = append(faults, fmt.Errorf("option pool_source %q: must be the name of a volume group", value))
-			}
 		case "pool_path":
 			o.poolPath = filepath.Clean(value)
 		case "pool_mode":
@@ -75,9 +67,6 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 			faults = append(faults, fmt.Errorf("option %q: unknown (known: uri, domain_type, pool_type, pool_source, pool_path, pool_mode, vnc_address)", key))
 		}
 	}
-	if logical != (o.group != "") {
-		faults = append(faults, errors.New("options pool_type: logical and pool_source: one needs the other"))
-	}
 	if o.domainType == domainAuto {
 		o.domainType = usualDomain(kvm)
 	}
@@ -92,6 +81,20 @@ func parseOptions(given map[string]string, kvm bool) (options, error) {
 		return options{}, fmt.Errorf("libvirt: %w", err)
 	}
 	return o, nil
+}
+
+// groupFaults are those of the options of a volume group.
+func groupFaults(kind, group string) (faults []error) {
+	if !slices.Contains([]string{"", "dir", "logical"}, kind) {
+		faults = append(faults, fmt.Errorf("option pool_type %q: must be dir or logical", kind))
+	}
+	if group != "" && !groupName.MatchString(group) {
+		faults = append(faults, fmt.Errorf("option pool_source %q: must be the name of a volume group", group))
+	}
+	if (kind == "logical") != (group != "") {
+		faults = append(faults, errors.New("options pool_type: logical and pool_source: one needs the other"))
+	}
+	return faults
 }
 
 func usualDomain(kvm bool) string {

@@ -76,7 +76,8 @@ func (b *bench) commandLine(text string) string {
 	}
 	for _, p := range all {
 		args, err := os.ReadFile("/proc/" + p.Name() + "/cmdline")
-		if err == nil && strings.Contains(string(args), "-uuid\x00"+uuid) {
+		// Another run of these tests may have one with the same UUID.
+		if err == nil && strings.Contains(string(args), "-uuid\x00"+uuid) && strings.Contains(string(args), b.srv.Dir+"/") {
 			return strings.ReplaceAll(string(args), "\x00", " ")
 		}
 	}
