@@ -40,11 +40,19 @@ type agentFile struct {
 	Zone      string                       `yaml:"zone,omitempty"`
 	Labels    map[string]string            `yaml:"labels,omitempty"`
 	Physnets  map[string]map[string]string `yaml:"physnets,omitempty"`
+	// flags says that a person gave some: the file must have what they say.
+	flags bool
+}
+
+// given reports whether there is a flag about what the host offers.
+func (f *hostFlags) given() bool {
+	return f.name+f.advertise+f.zone != "" || len(f.physnets)+len(f.labels) > 0
 }
 
 func (f *hostFlags) file(dataDir string) (agentFile, error) {
 	a := agentFile{Name: f.name, DataDir: dataDir, Advertise: f.advertise, Zone: f.zone,
-		Labels: map[string]string{}, Physnets: map[string]map[string]string{}}
+		Labels: map[string]string{}, Physnets: map[string]map[string]string{},
+		flags: f.given()}
 	for _, p := range f.physnets {
 		name, device, mapped := strings.Cut(p, "=")
 		if name == "" || mapped && device == "" {
@@ -101,22 +109,39 @@ func (t *tool) makeMesh(p daemon.Paths, mesh string, file agentFile) error {
 	if cluster.Exists(p.Mesh) {
 		return fmt.Errorf("%s: this host is in a mesh already: see tenks status", p.Dir)
 	}
-	text, err := yaml.Marshal(file)
-	if err != nil {
+	if _, err := ensureFile(p, file); err != nil {
 		return err
-	}
-	if _, err := config.LoadAgent(p.Config, text); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(p.Dir, 0o711); err != nil {
-		return err
-	}
-	if _, err := os.Stat(p.Config); errors.Is(err, os.ErrNotExist) {
-		if err := writeFile(p.Config, text, 0o600); err != nil {
-			return err
-		}
 	}
 	return daemon.Found(p.Mesh, mesh, file.Name)
+}
+
+// ensureFile writes agent.yml unless it is there, and returns what it says. One that is there
+// counts, and not the flags: other ones are refused while there is no mesh that they might
+// have been given for before.
+func ensureFile(p daemon.Paths, file agentFile) (config.Agent, error) {
+	want, err := yaml.Marshal(file)
+	if err != nil {
+		return config.Agent{}, err
+	}
+	text, err := os.ReadFile(p.Config)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if _, err := config.LoadAgent(p.Config, want); err != nil {
+			return config.Agent{}, err
+		}
+		if err := os.MkdirAll(p.Dir, 0o711); err != nil {
+			return config.Agent{}, err
+		}
+		if err := writeFile(p.Config, want, 0o600); err != nil {
+			return config.Agent{}, err
+		}
+		text = want
+	case err != nil:
+		return config.Agent{}, err
+	case file.flags && string(text) != string(want) && !cluster.Exists(p.Mesh):
+		return config.Agent{}, fmt.Errorf("%s is there, and says what this host offers: write there what the flags say, or remove it", p.Config)
+	}
+	return config.LoadAgent(p.Config, text)
 }
 
 // ensureAgent makes the mesh if there is none, and starts the agent if none runs.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"tenks/cluster"
 	"tenks/cluster/pki"
@@ -111,22 +109,7 @@ func (t *tool) joinFile(ctx context.Context, p daemon.Paths, host hostFlags) (co
 	if err != nil {
 		return config.Agent{}, err
 	}
-	text, err := os.ReadFile(p.Config)
-	if errors.Is(err, os.ErrNotExist) {
-		if text, err = yaml.Marshal(file); err != nil {
-			return config.Agent{}, err
-		}
-		if _, err = config.LoadAgent(p.Config, text); err != nil {
-			return config.Agent{}, err
-		}
-		if err = os.MkdirAll(p.Dir, 0o711); err == nil {
-			err = writeFile(p.Config, text, 0o600)
-		}
-	}
-	if err != nil {
-		return config.Agent{}, err
-	}
-	agent, err := config.LoadAgent(p.Config, text)
+	agent, err := ensureFile(p, file)
 	if err != nil {
 		return config.Agent{}, err
 	}

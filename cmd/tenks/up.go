@@ -81,6 +81,7 @@ func (t *tool) up(ctx context.Context, host hostFlags, file string, wait time.Du
 	if err != nil {
 		return err
 	}
+	given := host.given()
 	if host.advertise == "" {
 		host.advertise = "127.0.0.1"
 	}
@@ -89,6 +90,7 @@ func (t *tool) up(ctx context.Context, host hostFlags, file string, wait time.Du
 	if err != nil {
 		return err
 	}
+	agent.flags = given
 	isolate(&agent, want)
 	made, err := t.ensureAgent(ctx, p, "tenks", agent)
 	if err != nil {
