@@ -138,6 +138,7 @@ func LoadAgent(name string, data []byte) (Agent, error) {
 	a, _ := orNothing(agentFile()).read(r, root)
 	r.checkPhysnets(a, root)
 	r.checkBMC(root)
+	r.checkListeners(a, root)
 	if err := r.err(); err != nil {
 		return Agent{}, err
 	}
@@ -324,6 +325,29 @@ func (r *reader) checkBMC(root *node) {
 	network, hasNetwork := bmc.get("network")
 	if _, hasDevice := bmc.get("device"); hasNetwork && !hasDevice {
 		r.fault(network, "needs device too")
+	}
+}
+
+// checkListeners refuses one port for two services of the agent at one address. 0 is any port
+// that is free, or none.
+func (r *reader) checkListeners(a Agent, root *node) {
+	type listener struct {
+		port         int
+		section, key string
+	}
+	log, gossip := listener{a.Mesh.Port, "mesh", "port"}, listener{a.Mesh.GossipPort, "mesh", "gossip_port"}
+	redfish, snmp := listener{a.BMC.RedfishPort, "bmc", "redfish_port"}, listener{a.BMC.SNMPPort, "bmc", "snmp_port"}
+	elsewhere := a.BMC.Address != "" && a.BMC.Address != a.Advertise
+	for _, pair := range [][2]listener{{gossip, log}, {redfish, log}, {redfish, gossip}, {snmp, gossip}} {
+		one, other := pair[0], pair[1]
+		if one.port == 0 || one.port != other.port || one.section == "bmc" && elsewhere {
+			continue
+		}
+		at := root.at(one.section, one.key)
+		if at.name != one.key { // it is the default that is in the way
+			at, other = root.at(other.section, other.key), one
+		}
+		r.fault(at, "%d is %s.%s already: each has a port of its own", one.port, other.section, other.key)
 	}
 }
 
