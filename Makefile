@@ -100,7 +100,8 @@ unit: all $(TOOLS)/testsum
 integration: needs all $(TOOLS)/testsum
 	@$(RUN_INTEGRATION) | $(TOOLS)/testsum -show '$(SHOW)' -skips '$(SKIPS)'
 
-RUN_UNIT = $(GO) test -json -p $(P) -tags $(TEST_TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
+# Tests that call Parallel mostly wait: those of the longest package use a tenth of a CPU.
+RUN_UNIT = $(GO) test -json -p $(P) -parallel 4 -tags $(TEST_TAGS) -timeout $(UNIT_TIMEOUT) -skip '^TestIntegration' ./...
 # Two packages at a time: the longest, e2e, mostly waits, and each has hosts or a libvirtd
 # of its own.
 RUN_INTEGRATION = { pkgs='$(INTEGRATION)'; \
