@@ -2,21 +2,17 @@ package hostops
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
-
 	"tenks/hostops/driver"
 	"tenks/hostops/fake"
 	"tenks/hostops/link"
+	"tenks/hostops/nettest"
 	"tenks/raftfsm/state"
 )
 
@@ -24,24 +20,7 @@ import (
 // fake driver.
 func realEnv(t *testing.T) (*env, *fake.Driver, *link.Host) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: network namespaces")
-	}
-	runtime.LockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns, err := netns.New()
-	if err != nil {
-		t.Skipf("no network namespace: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(netns.Set(home), ns.Close(), home.Close()); err != nil {
-			t.Error(err)
-		}
-		runtime.UnlockOSThread()
-	})
+	nettest.Namespace(t)
 	links, err := link.Open(link.Config{Mesh: mesh, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

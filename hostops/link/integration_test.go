@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,34 +13,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-)
 
-// privateNetns moves the test into a network namespace of its own until it ends.
-func privateNetns(tb testing.TB) {
-	tb.Helper()
-	if os.Geteuid() != 0 {
-		tb.Skip("needs root: network namespaces")
-	}
-	runtime.LockOSThread()
-	home, err := netns.Get()
-	must(tb, err)
-	ns, err := netns.New()
-	if err != nil {
-		tb.Skipf("no network namespace: %v", err)
-	}
-	tb.Cleanup(func() {
-		must(tb, netns.Set(home))
-		runtime.UnlockOSThread()
-		must(tb, ns.Close())
-		must(tb, home.Close())
-	})
-}
+	"tenks/hostops/nettest"
+)
 
 func openHost(tb testing.TB) *Host {
 	tb.Helper()
-	privateNetns(tb)
+	nettest.Namespace(tb)
 	h, err := Open(Config{Mesh: testMesh, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
@@ -536,7 +514,7 @@ func BenchmarkPorts(b *testing.B) {
 	b.Run("create/bare", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
-			privateNetns(b)
+			nettest.Namespace(b)
 			bridge := add(b, linuxBridge("brtenks0"))
 			b.StartTimer()
 			for _, p := range ports {

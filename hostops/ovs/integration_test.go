@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,31 +14,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
+	"tenks/hostops/nettest"
 	"tenks/hostops/ovs/ovstest"
 )
-
-// privateNetns moves the test into a network namespace of its own until it ends.
-func privateNetns(tb testing.TB) {
-	tb.Helper()
-	if os.Geteuid() != 0 {
-		tb.Skip("needs root: network namespaces")
-	}
-	runtime.LockOSThread()
-	home, err := netns.Get()
-	must(tb, err)
-	ns, err := netns.New()
-	if err != nil {
-		tb.Skipf("no network namespace: %v", err)
-	}
-	tb.Cleanup(func() {
-		must(tb, netns.Set(home))
-		runtime.UnlockOSThread()
-		must(tb, ns.Close())
-		must(tb, home.Close())
-	})
-}
 
 // rig is an Open vSwitch of the test's own, and the Host that is tested on it.
 type rig struct {
@@ -53,7 +31,7 @@ func newRig(tb testing.TB) *rig {
 	if missing := ovstest.Missing(); missing != "" {
 		tb.Skip(missing)
 	}
-	privateNetns(tb)
+	nettest.Namespace(tb)
 	dir, err := os.MkdirTemp("", "ovs") //nolint:usetesting // short: it has a socket
 	must(tb, err)
 	tb.Cleanup(func() { must(tb, os.RemoveAll(dir)) })

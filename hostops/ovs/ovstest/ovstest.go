@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -134,6 +135,12 @@ func (s *Switch) StopServer() error { return s.server.stop() }
 
 // StopSwitchd ends ovs-vswitchd.
 func (s *Switch) StopSwitchd() error { return s.switchd.stop() }
+
+// Hold has ovs-vswitchd do nothing until Release, as if it were busy.
+func (s *Switch) Hold() error { return s.switchd.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Release ends Hold.
+func (s *Switch) Release() error { return s.switchd.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Stop ends both. What ovs-vswitchd made in the kernel goes with it but for devices.
 func (s *Switch) Stop() error { return errors.Join(s.switchd.stop(), s.server.stop()) }
