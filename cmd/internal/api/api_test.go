@@ -317,6 +317,24 @@ func TestAPlanThatIsAnotherOneByNowIsRefused(t *testing.T) {
 	}
 }
 
+func TestAPlanSaysWhatTheMeshMayNotUseYet(t *testing.T) {
+	w := newWorld(t)
+	w.handler = w.with(func(c *api.Config) {
+		c.Allowed = func(c state.Command) error {
+			return fmt.Errorf("%w: %s: upgrade first: hv2 (voter)", state.ErrRefused, c.(state.ApplyCluster).Cluster.Name)
+		}
+	})
+	before := w.snap().Index()
+	const want = "refused: demo: upgrade first: hv2 (voter)"
+	var plan api.Plan
+	if err := json.Unmarshal([]byte(w.call("POST", "/v1/plan", api.ApplyRequest{File: demoFile}).body), &plan); err != nil || !slices.Equal(plan.Refusals, []string{want}) {
+		t.Errorf("plan: %+v, %v", plan.Refusals, err)
+	}
+	if a := w.call("POST", "/v1/apply", api.ApplyRequest{File: demoFile}); a.status != http.StatusConflict || w.fault(a) != want || w.snap().Index() != before {
+		t.Errorf("apply: %d %s, index %d", a.status, a.body, w.snap().Index())
+	}
+}
+
 func TestAnApplyThatNoHypervisorCanTakeIsRefused(t *testing.T) {
 	w := newWorld(t)
 	huge := api.ApplyRequest{File: strings.Replace(demoFile, "512", "512000", 1)}

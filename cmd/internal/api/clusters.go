@@ -94,6 +94,11 @@ func (s *Server) makePlan(r *http.Request, req *ApplyRequest, want state.Cluster
 	}
 	view := planView(snap, plan)
 	view.Refusals = slices.Concat(view.Refusals, s.checkUse(r.Context(), plan, req.Force), s.checkImages(r.Context(), plan))
+	if s.Allowed != nil && view.Changed {
+		if err := s.Allowed(plan.Command); err != nil {
+			view.Refusals = append(view.Refusals, err.Error())
+		}
+	}
 	return plan, view, nil
 }
 

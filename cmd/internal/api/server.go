@@ -64,6 +64,8 @@ type Config struct {
 	// Images says why an image that Ironic boots is not in Glance; empty: it is, or is elsewhere.
 	// Optional.
 	Images func(ctx context.Context, access state.IronicAccess, image string) (string, error)
+	// Allowed says why the mesh may not make a change yet, as Propose would. Optional.
+	Allowed func(c state.Command) error
 	// Placement says what Placement lacks of nodes that Ironic has, by UUID. Optional.
 	Placement func(ctx context.Context, access state.IronicAccess, nodes []*state.Node) (map[string][]string, error)
 	// Parse reads a cluster file.

@@ -20,6 +20,7 @@ func (a *agent) checks(ctx context.Context) []api.Check {
 	if err := a.mesh.Rival(); err != nil {
 		out = append(out, api.Check{Name: "generation", State: "error", Detail: err.Error(), Fix: "see docs/recovery.md"})
 	}
+	out = append(out, a.checkLevel()...)
 	for _, d := range a.drivers {
 		out = append(out, checkDriver(ctx, d))
 	}

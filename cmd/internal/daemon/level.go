@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tenks/cluster"
+	"tenks/cmd/internal/api"
 	"tenks/raftfsm"
 	"tenks/raftfsm/state"
 )
@@ -35,6 +36,16 @@ func (a *agent) raise(ctx context.Context) error {
 		sleep(ctx, raiseEvery)
 	}
 	return nil
+}
+
+// checkLevel names the peers that features of this version wait for.
+func (a *agent) checkLevel() []api.Check {
+	snap, _ := a.source.Snapshot()
+	if snap.Level().Number >= raftfsm.Level {
+		return nil
+	}
+	return []api.Check{{Name: "upgrade", State: "warning", Detail: "features of this version wait for " + laggards(a.mesh.Levels(), snap, raftfsm.Level),
+		Fix: "see docs/troubleshooting.md#upgrading-a-mesh"}}
 }
 
 // commonLevel is the level that all know; 0 where that cannot be told.

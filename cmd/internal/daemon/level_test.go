@@ -210,6 +210,11 @@ func TestAMeshRisesOnceItsLastPeerIsUpgraded(t *testing.T) {
 		}
 		return strings.Contains(err.Error(), want)
 	})
+	checks, err := r.Doctor(t.Context())
+	if i := slices.IndexFunc(checks, func(c api.Check) bool { return c.Name == "upgrade" }); err != nil || i < 0 ||
+		checks[i].Detail != "features of this version wait for hv2 (standby)" {
+		t.Errorf("doctor: %+v, %v", checks, err)
+	}
 	second.stopped()
 	second = start(t, old)
 	r.eventually("at the level", func() bool { return quota() == nil })

@@ -28,7 +28,7 @@ func (a *agent) serve(ctx context.Context) error {
 		return fmt.Errorf("api: %w", err)
 	}
 	handler := a.mesh.Guard(a.redfish.around(api.New(api.Config{
-		Source: a.source, Propose: a.propose, Host: a, PDUs: a.pdus, Quarantine: a, Adopter: a, Faults: a, Removable: ironic.Removable, Protected: ironic.Protected, Images: ironic.MissingImage, Placement: placement.Lacks,
+		Source: a.source, Propose: a.propose, Allowed: a.allowed, Host: a, PDUs: a.pdus, Quarantine: a, Adopter: a, Faults: a, Removable: ironic.Removable, Protected: ironic.Protected, Images: ironic.MissingImage, Placement: placement.Lacks,
 		Parse: ParseCluster, Plan: declare.Cluster,
 		Leader: func() (string, string) {
 			id, _ := a.mesh.Leader()
