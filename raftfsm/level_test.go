@@ -157,8 +157,7 @@ func TestNeeds(t *testing.T) {
 		"an empty list": {apply(func(c *state.ApplyCluster) {
 			c.Cluster.Flavors, c.Change[0].Enrol.PXE, c.Change[0].Enrol.Extra = []state.Flavor{}, []bool{}, map[string]string{}
 		}), 0, ""},
-		"a node's type": {apply(func(c *state.ApplyCluster) { c.Create[0].Machine.Hardware.VNC = true }), 1,
-			"CPU, disk, NIC, firmware or console options of a type"},
+		"a node's type": {apply(func(c *state.ApplyCluster) { c.Create[0].Machine.Hardware.VNC = true }), 1, "enable_vnc"},
 		"a declared type": {apply(func(c *state.ApplyCluster) {
 			c.Cluster.Types = map[string]state.Machine{"a": {}, "b": {Trunks: []string{"all"}}}
 		}), 1, "a trunk port"},

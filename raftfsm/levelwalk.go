@@ -37,11 +37,20 @@ func (w walk) visit(v reflect.Value, out *since) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if n := need(v.Type(), v.Type().Field(i)); n.level > out.level && isSet(v.Field(i)) {
-				*out = n
-			}
-			w.visit(v.Field(i), out)
+			w.visitField(v.Field(i), need(v.Type(), v.Type().Field(i)), out)
 		}
+	}
+}
+
+// visitField looks at a field that needs something itself. What is in it has the better words.
+func (w walk) visitField(v reflect.Value, itself since, out *since) {
+	var inside since
+	w.visit(v, &inside)
+	if itself.level > inside.level && isSet(v) {
+		inside = itself
+	}
+	if inside.level > out.level {
+		*out = inside
 	}
 }
 

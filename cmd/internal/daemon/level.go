@@ -22,16 +22,21 @@ func (a *agent) raise(ctx context.Context) error {
 	said := ""
 	for ctx.Err() == nil {
 		snap, _ := a.fsm.Source().Snapshot()
-		now, levels := snap.Level().Number, a.mesh.Levels()
-		if common := commonLevel(levels); common > now {
+		now := snap.Level().Number
+		if now >= raftfsm.Level {
+			<-ctx.Done() // none goes back
+			return nil
+		}
+		levels := a.mesh.Levels()
+		why := laggards(levels, snap, raftfsm.Level)
+		switch common := commonLevel(levels); {
+		case common > now:
 			if _, err := a.commit(ctx, "", state.RaiseLevel{Level: common}); err != nil && ctx.Err() == nil {
 				a.log.WarnContext(ctx, "the mesh's level was not raised; will retry", "err", err)
 			}
-		} else if now < raftfsm.Level {
-			if why := laggards(levels, snap, raftfsm.Level); why != said {
-				said = why
-				a.log.InfoContext(ctx, "new features wait until all peers know them", "level", now, "known", raftfsm.Level, "upgrade", why)
-			}
+		case why != said:
+			said = why
+			a.log.InfoContext(ctx, "new features wait until all peers know them", "level", now, "known", raftfsm.Level, "upgrade", why)
 		}
 		sleep(ctx, raiseEvery)
 	}
