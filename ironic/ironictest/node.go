@@ -110,7 +110,7 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 		"provide":  {"manageable"},
 		"inspect":  {"manageable"},
 		"active":   {"available"},
-		"deleted":  {"active", "wait call-back", "deploy failed", "error", "rescue", "rescue wait", "rescue failed", "unrescue failed"},
+		"deleted":  {"active", "wait call-back", "deploy failed", "error", "rescue", "rescue wait", "rescue failed", "unrescue failed", "service failed", "service wait"},
 		"abort":    {"clean wait", "inspect wait", "rescue wait", "clean hold", "deploy hold", "service wait", "service hold"},
 		"unrescue": {"rescue", "rescue failed", "unrescue failed"},
 	}
