@@ -205,6 +205,13 @@ func nextState(n *state.Node, r *record) action {
 		return action{Kind: provision, Verb: "manage"}
 	case slices.Contains(failed, r.State):
 		return action{Kind: settled, Problem: failure(r)}
+	}
+	return onTheWay(n, r, recovering)
+}
+
+// onTheWay is the next step of a node that is neither new nor in a failed state.
+func onTheWay(n *state.Node, r *record, recovering bool) action {
+	switch {
 	case recovering && r.Target != "" && slices.Contains(moving, r.State):
 		return action{Kind: waiting}
 	case arrived(n) && !recovering || !slices.Contains(young, r.State):

@@ -253,8 +253,7 @@ func put[T interface{ id() string }](have *[]T, one T, err error) error {
 	if err != nil {
 		return err
 	}
-	others := slices.DeleteFunc(slices.Clone(*have), func(t T) bool { return t.id() == one.id() })
-	*have = append(others, one)
+	*have = append(slices.DeleteFunc(slices.Clone(*have), func(t T) bool { return t.id() == one.id() }), one)
 	return nil
 }
 

@@ -144,11 +144,7 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 		n.begin("active", "")
 		n.doc["instance_uuid"] = "11111111-1111-4111-8111-111111111111"
 	case verb == "unrescue":
-		end := step{at: now.Add(i.opts.Undeploy), state: "active"}
-		if why, fails := take(i.unrescueErr, n.text("uuid")); fails {
-			end.state, end.err = "unrescue failed", why
-		}
-		n.begin("unrescuing", "active", end)
+		i.unrescue(n, now)
 	case verb == "deleted":
 		if why, fails := take(i.undeployErr, n.text("uuid")); fails {
 			n.begin("deleting", "available", step{at: now.Add(i.opts.Undeploy), state: "error", err: why})
@@ -157,15 +153,28 @@ func (i *Ironic) provision(n *node, verb string) *refusal {
 		n.doc["instance_uuid"] = nil
 		n.begin("deleting", "available", append([]step{{at: now.Add(i.opts.Undeploy), state: "cleaning"}},
 			i.clean(n, now.Add(i.opts.Undeploy))...)...)
-	case from == "clean wait", from == "clean hold":
-		n.begin("clean failed", "")
-		n.doc["last_error"] = "By request, the clean operation was aborted"
-		n.hurt("By request, the clean operation was aborted")
-	default: // abort
-		of, _, _ := strings.Cut(from, " ")
-		n.begin(map[string]string{"inspect": "inspect failed", "rescue": "rescue failed", "deploy": "deploy failed", "service": "service failed"}[of], "")
+	default:
+		n.abort(from)
 	}
 	return nil
+}
+
+func (i *Ironic) unrescue(n *node, now time.Time) {
+	end := step{at: now.Add(i.opts.Undeploy), state: "active"}
+	if why, fails := take(i.unrescueErr, n.text("uuid")); fails {
+		end.state, end.err = "unrescue failed", why
+	}
+	n.begin("unrescuing", "active", end)
+}
+
+// abort ends what waits.
+func (n *node) abort(from string) {
+	of, _, _ := strings.Cut(from, " ")
+	n.begin(of+" failed", "")
+	if of == "clean" {
+		n.doc["last_error"] = "By request, the clean operation was aborted"
+		n.hurt("By request, the clean operation was aborted")
+	}
 }
 
 // held is what people's flags refuse (do_provisioning_action, do_node_tear_down).

