@@ -32,8 +32,9 @@ type loop struct {
 	last    int
 	handles map[int]*handle
 	timers  map[int]*timer
-	// parked are handles of which libvirt did not read.
+	// parked are handles of which libvirt did not read; look is when they are looked at again.
 	parked map[int]*handle
+	look   time.Time
 	// dead are what libvirt no longer needs; it wants to hear of them from the loop.
 	dead []info
 	// until is when the loop looks next by itself; zero: not.
@@ -215,13 +216,12 @@ func (l *loop) turn() error {
 	if err != nil {
 		return fmt.Errorf("event loop: %w", err)
 	}
-	if n == 0 {
-		l.unpark()
-	}
 	for _, e := range events[:n] {
 		l.happened(int(e.Fd), e.Events)
 	}
-	l.ring(time.Now())
+	now := time.Now()
+	l.unpark(now)
+	l.ring(now)
 	l.free()
 	return nil
 }
@@ -239,8 +239,8 @@ func (l *loop) sleep() int {
 	if len(l.dead) > 0 {
 		return 0
 	}
-	if until := time.Now().Add(parkTime); len(l.parked) > 0 && (l.until.IsZero() || until.Before(l.until)) {
-		l.until = until
+	if len(l.parked) > 0 && (l.until.IsZero() || l.look.Before(l.until)) {
+		l.until = l.look
 	}
 	if l.until.IsZero() {
 		return -1
@@ -272,6 +272,9 @@ func (l *loop) happened(watch int, events uint32) {
 	}
 	if after := unread(h.fd); after > 0 && after >= before { // a thread has it, and will update it
 		_ = l.arm(watch, h, 0)
+		if len(l.parked) == 0 {
+			l.look = time.Now().Add(parkTime)
+		}
 		l.parked[watch] = h
 	}
 }
@@ -286,9 +289,12 @@ func unread(fd int) int {
 }
 
 // unpark looks again at what nobody updated.
-func (l *loop) unpark() {
+func (l *loop) unpark(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now.Before(l.look) {
+		return
+	}
 	for watch, h := range l.parked {
 		_ = l.watch(watch, h, h.events) // as UpdateHandleFunc
 	}
