@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 // stop there. A test is what makes the other side of the wire, and may be anywhere.
 var onlyIn = map[string][]string{
 	"libvirt.org/":                    {"hostops/libvirt", "cmd/tenks-libvirt", "cmd/internal/e2e"},
-	"github.com/vishvananda/":         {"hostops/link", "bmc/address", "cmd/internal/lab", "cmd/internal/e2e"},
+	"github.com/vishvananda/":         {"hostops/link", "hostops/nettest", "bmc/address", "cmd/internal/lab", "cmd/internal/e2e"},
 	"github.com/ovn-kubernetes/":      {"hostops/ovs"},
 	"github.com/hashicorp/raft":       {"raftfsm", "cluster"},
 	"github.com/hashicorp/memberlist": {"cluster/gossip"},

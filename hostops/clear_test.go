@@ -80,7 +80,7 @@ func TestAHostIsNotClearedWhileRecordsOfItsMayBeInOpenVSwitch(t *testing.T) {
 		}
 		uplink["p-brtenks0-phy"] = ovs.HasPort{Name: "p-brtenks0-phy", Bridge: "br-ex", Mark: ovs.Mark{Role: ovs.RoleUplink, Physnet: "p1"}}
 		sw.set(ovs.Have{Down: errors.New("start openvswitch-switch")})
-		clear := func() error {
+		cleared := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			return e.host.Clear(ctx)
@@ -90,17 +90,17 @@ func TestAHostIsNotClearedWhileRecordsOfItsMayBeInOpenVSwitch(t *testing.T) {
 		}
 		e.restart()
 		e.run()
-		if err := clear(); err == nil || !strings.Contains(err.Error(), "start openvswitch-switch") {
+		if err := cleared(); err == nil || !strings.Contains(err.Error(), "start openvswitch-switch") {
 			t.Errorf("error %v", err)
 		}
 		sw.set(ovs.Have{Bridges: map[string]ovs.HasBridge{"br-ex": {Name: "br-ex"}}, Ports: uplink})
-		if err := clear(); err != nil || len(uplink) != 0 {
+		if err := cleared(); err != nil || len(uplink) != 0 {
 			t.Errorf("once it answers: %v, left %v", err, uplink)
 		}
 		sw.set(ovs.Have{Down: errors.New("start openvswitch-switch")})
 		e.restart()
 		e.run()
-		if err := clear(); err != nil {
+		if err := cleared(); err != nil {
 			t.Errorf("nothing of ours is in it any longer: %v", err)
 		}
 	})
