@@ -45,7 +45,7 @@ ironic: {endpoint: "http://192.0.2.9:6385", concurrency: 3, rate: 0.5}
 	want := &state.Enrolment{ResourceClass: "baremetal", Properties: map[string]string{"rack": "7"}, Interfaces: map[string]string{},
 		Objects: map[string]string{"place": `{"row":1}`, "root_device": `{"size":">= 10"}`}, Extra: map[string]string{"site": `"lab"`},
 		NetworkData: `{"links":[{"ethernet_mac_address":"port1","id":"a","type":"phy"}],"networks":[],"services":[]}`,
-		Shard: "s1", Owner: "alice", Lessee: "bob", AutomatedClean: "false", State: state.TargetManageable, Inspect: true, Recover: true,
+		Shard:       "s1", Owner: "alice", Lessee: "bob", AutomatedClean: "false", State: state.TargetManageable, Inspect: true, Recover: true,
 		// Ports of a group that are not used by themselves may not boot.
 		PXE: []bool{false, false, true},
 		PortGroups: []state.PortGroup{

@@ -21,11 +21,10 @@ func TestIntegrationUpGivesTwoNodesWhoseBMCsWorkAndDownLeavesNothing(t *testing.
 	}
 	args := strings.Fields(line[1])
 	t.Logf("%s", h.run("ipmitool", append(args, "power", "on")...))
-	got := h.run("ipmitool", append(args, "power", "status")...)
-	t.Logf("%s", got)
-	if got != "Chassis Power is on\n" {
-		t.Errorf("power status: %q", got)
-	}
+	// A BMC answers before QEMU runs, where that takes long.
+	h.wait(20*time.Second, "the power to be on", func() bool {
+		return h.run("ipmitool", append(args, "power", "status")...) == "Chassis Power is on\n"
+	})
 	running := 0
 	for name, id := range h.domains() {
 		if id != "-" {
