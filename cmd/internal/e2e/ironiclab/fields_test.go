@@ -149,7 +149,9 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 		e.PXE = []bool{false, true}
 		e.PortGroups = []state.PortGroup{{Name: "bond0", Ports: []int{0}}}
 	})
-	m.wait("changed", time.Minute, func() bool { return i.portsOf(t, uuidOf(0))[1]["pxe_enabled"] == true && m.reached(0, "available")() })
+	m.wait("changed", time.Minute, func() bool {
+		return i.portsOf(t, uuidOf(0))[1]["pxe_enabled"] == true && m.reached(0, "available")() && i.show(t, uuidOf(0))["maintenance"] == false
+	})
 	see("changed", map[string]any{"shard": "s2", "owner": "carol", "lessee": "dave", "automated_clean": true, "extra": map[string]any{"site": "other"}, "maintenance": false,
 		"network_data": map[string]any{"links": []any{}, "networks": []any{}, "services": []any{map[string]any{"type": "dns", "address": "192.0.2.1"}}},
 		"properties":   map[string]any{"rack": "r1", "capabilities": "boot_mode:uefi,x:y", "root_device": map[string]any{"serial": "x"}}}, interfaces)
@@ -159,7 +161,8 @@ func TestIntegrationIronicFieldsAreSetChangedAndTakenAway(t *testing.T) {
 
 	m.redeclare(0, func(_ *state.NodeChange, e *state.Enrolment) { *e = state.Enrolment{} })
 	m.wait("taken away", time.Minute, func() bool {
-		return len(i.groupsOf(t, uuidOf(0))) == 0 && i.portsOf(t, uuidOf(0))[0]["pxe_enabled"] == true && m.reached(0, "available")()
+		return len(i.groupsOf(t, uuidOf(0))) == 0 && i.portsOf(t, uuidOf(0))[0]["pxe_enabled"] == true && m.reached(0, "available")() &&
+			i.show(t, uuidOf(0))["maintenance"] == false
 	})
 	defaults := map[string]string{}
 	for kind := range interfaces {
