@@ -73,7 +73,7 @@ func (p *planner) repin(n *state.Node, spec state.Spec) *string {
 		return nil
 	}
 	if i := slices.IndexFunc(spec.Nodes, func(w state.NamedNode) bool { return w.Name == n.Name }); i >= 0 && spec.Nodes[i].Hypervisor != "" {
-		known := false
+		var known bool
 		if now, known = p.peerNamed(spec.Nodes[i].Hypervisor); !known {
 			return nil
 		}
