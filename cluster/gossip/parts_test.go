@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"tenks/cluster/gossip/gossiptest"
 )
 
 func TestWhatIsDue(t *testing.T) {
@@ -374,5 +377,34 @@ func TestSuspectsAreBounded(t *testing.T) {
 	}
 	if c.forget("x"); len(c.list()) != 0 {
 		t.Error("its new life is suspected")
+	}
+}
+
+// A connection whose other end is gone at once is let go of: Shutdown waits for all.
+func TestAConnectionThatEndsAtOnceIsClosed(t *testing.T) {
+	h, err := new(gossiptest.Network).Listen("10.0.0.1:7741")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(context.Context, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		return here, there.Close()
+	}
+	tr, err := openTransport(t.Context(), Config{Transport: Transport{Packets: h.Packets, Streams: h.Streams, Dial: dial}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := tr.DialTimeout("10.0.0.2:7741", time.Minute); err == nil || c != nil {
+		t.Errorf("dial: %v, %v, want an error", c, err)
+	}
+	done := make(chan error)
+	go func() { done <- tr.Shutdown() }() // ends with the test, or has failed it
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for a connection that nobody has")
 	}
 }

@@ -248,7 +248,10 @@ func (t *transport) DialTimeout(address string, limit time.Duration) (net.Conn, 
 		return nil, err
 	}
 	// memberlist writes its first bytes before it sets a deadline of its own.
-	return c, c.SetDeadline(time.Now().Add(limit))
+	if err := c.SetDeadline(time.Now().Add(limit)); err != nil { // the other end may be gone already
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // DialAddressTimeout implements memberlist.NodeAwareTransport.
