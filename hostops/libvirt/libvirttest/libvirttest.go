@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -77,7 +78,16 @@ type Server struct {
 	// Dir has all its files.
 	Dir string
 	cmd *exec.Cmd
+	// screens is the first TCP port of the guests' screens: servers of one test binary share
+	// its network, and two that look for a free one at the same time find the same.
+	screens int
 }
+
+// maxScreens is how many guests with a screen a server can have.
+const maxScreens = 20
+
+// servers counts those of this test binary.
+var servers atomic.Int32
 
 // Start runs a daemon for a test, or skips the test and says why.
 func Start(t testing.TB) *Server {
@@ -88,7 +98,7 @@ func Start(t testing.TB) *Server {
 	if os.Getenv(insideEnv) == "" { //nolint:forbidigo // as above
 		t.Skip("needs network and mount namespaces: this test binary has no TestMain that calls libvirttest.Main, or is not allowed to make them")
 	}
-	s := &Server{Dir: shortDir(t)}
+	s := &Server{Dir: shortDir(t), screens: 5900 + int(servers.Add(1))*maxScreens}
 	s.URI = "qemu+unix:///system?socket=" + s.socket()
 	if err := s.prepare(); err != nil {
 		t.Fatal(err)
@@ -136,7 +146,7 @@ namespaces = [ ]
 swtpm_user = "root"
 swtpm_group = "root"
 stdio_handler = "file"
-`,
+` + fmt.Sprintf("remote_display_port_min = %d\nremote_display_port_max = %d\n", s.screens, s.screens+maxScreens-1),
 		"etc/libvirtd.conf": `auth_unix_rw = "none"
 auth_unix_ro = "none"
 unix_sock_rw_perms = "0700"
