@@ -51,6 +51,13 @@ func (k *kernel) Apply(_ context.Context, s link.Step) error {
 	return nil
 }
 
+// fail has steps of a link fail from now on; nil: no longer.
+func (k *kernel) fail(link string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failing[link] = err
+}
+
 func (k *kernel) tell() {
 	for w := range k.watchers {
 		select {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,8 +131,9 @@ func TestLoopRetriesSoonerThanItsPeriodAfterAnErrorAndNotAtEveryChange(t *testin
 func TestLoopAsksForItsNextCallAndTakesABurstOfChangesForOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := state.New()
-		next := 10 * time.Second
-		calls, stop := run(t, &Loop{Source: s, Next: func() time.Duration { return next }, Least: time.Second, Retry: time.Millisecond,
+		var next atomic.Int64
+		next.Store(int64(10 * time.Second))
+		calls, stop := run(t, &Loop{Source: s, Next: func() time.Duration { return time.Duration(next.Load()) }, Least: time.Second, Retry: time.Millisecond,
 			Log: slog.New(slog.DiscardHandler)}, func(call int) error {
 			if call == 4 {
 				return errors.New("no")
@@ -145,7 +147,7 @@ func TestLoopAsksForItsNextCallAndTakesABurstOfChangesForOne(t *testing.T) {
 		pass(500 * time.Millisecond)
 		change(t, s, 2)
 		expect(t, calls(), 0, 10*time.Second)
-		next = 20 * time.Millisecond // shorter than Least
+		next.Store(int64(20 * time.Millisecond)) // shorter than Least
 		pass(500 * time.Millisecond)
 		expect(t, calls(), 0, 10*time.Second, 11*time.Second)
 		pass(25 * time.Millisecond) // the fourth fails, and is tried again after Retry
