@@ -165,7 +165,8 @@ func (m *Mesh) ask(ctx context.Context, id string) (st peerStatus, answered bool
 		return peerStatus{Applied: m.log.Applied(), Level: m.cfg.Level}, true
 	}
 	b, err := m.rpc.call(ctx, id, http.MethodGet, pathStatus, nil)
-	return st, err == nil && json.Unmarshal(b, &st) == nil
+	answered = err == nil && json.Unmarshal(b, &st) == nil
+	return st, answered
 }
 
 // healthy reports whether a peer may follow the log: it is not far behind, and knows what is

@@ -78,10 +78,11 @@ var (
 	// failed states keep the reason in last_error.
 	failed = []string{stDeployFailed, stError, stCleanFailed, stInspectFailed, stAdoptFailed, stRescueFailed,
 		stUnrescueFailed, stServiceFailed}
-	// occupied states have, or may have, an instance on the node.
+	// occupied states have, or may have, an instance on the node: what failed to be adopted was
+	// deployed before.
 	occupied = []string{stActive, stDeploying, stDeployWait, stDeployFailed, stDeployHold, stError, stRescue,
 		stRescuing, stRescueWait, stRescueFailed, stUnrescuing, stUnrescueFailed, stServicing, stServiceWait,
-		stServiceFailed, stServiceHold}
+		stServiceFailed, stServiceHold, stAdoptFailed}
 	// deletable states allow DELETE without maintenance (DELETE_ALLOWED_STATES, and
 	// available by allow_deleting_available_nodes).
 	deletable = []string{stEnroll, stManageable, stAvailable, stAdoptFailed}

@@ -40,7 +40,7 @@ func TestRemovalInEveryProvisionState(t *testing.T) {
 		{"verifying", []string{wait}, []string{wait}},
 		{"manageable", []string{del}, []string{del}},
 		{"available", []string{del}, []string{del}},
-		{"adopt failed", []string{del}, []string{del}},
+		{"adopt failed", inUse("adopt failed"), []string{del}},
 		// What goes on by itself ends by itself. What waits for a ramdisk may do so for long.
 		{"cleaning", []string{wait}, []string{wait}},
 		{"clean wait", []string{wait}, []string{verb, del}},

@@ -170,7 +170,11 @@ func ReadSnapshot(from io.Reader) (state.Dump, error) {
 func readRow(d *state.Dump, number byte, b []byte) error {
 	for _, t := range recordTypes {
 		if t.number == number {
-			if err := t.read(d, b); err != nil {
+			err := t.read(d, b)
+			switch {
+			case errors.Is(err, state.ErrNewer):
+				return fmt.Errorf("record of type %d: %w", number, err)
+			case err != nil:
 				return fmt.Errorf("record of type %d: %w: %w", number, errDamaged, err)
 			}
 			return nil

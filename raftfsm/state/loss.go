@@ -171,7 +171,10 @@ func (t *tx) unplace(old *Node, reason string) {
 	n.Anew = false
 	n.endMove()
 	n.Placement, n.Unplaced, n.Host = nil, reason, HostStatus{}
-	n.Origin, n.Pin = old.Origin.elsewhere(), ""
+	n.Origin = old.Origin.elsewhere()
+	if n.Pin == old.Placement.Hypervisor {
+		n.Pin = "" // or it could be nowhere
+	}
 	n.Lost, n.LostReason = false, ""
 	t.putNode(&n)
 	t.event(EventNodeDisplaced, n.Cluster, n.Name, "%s", reason)

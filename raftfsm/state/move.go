@@ -206,8 +206,8 @@ func (c FinishMove) apply(t *tx) error {
 	n.Discard = withPast(withoutPast(old.Discard, to), from)
 	n.Move, n.Unplaced, n.Host = nil, "", HostStatus{}
 	n.Origin = old.Origin.elsewhere()
-	if n.Pin != to {
-		n.Pin = ""
+	if n.Pin == from {
+		n.Pin = "" // one that came meanwhile stays
 	}
 	n.Lost, n.LostReason = false, ""
 	if peer, ok := t.peerOf(to); ok {

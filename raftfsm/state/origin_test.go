@@ -105,9 +105,36 @@ func TestAPinIsForgottenByAMoveAwayFromIt(t *testing.T) {
 	if n := l.node("tk1"); n.Placement.Hypervisor != "h1" || n.Pin != "h1" {
 		t.Errorf("where it is pinned to: %+v", n)
 	}
+	l.must(ReportDiscarded{Hypervisor: "h2", Nodes: []string{"u1"}}, StartMoves{Moves: []NodeMove{{UUID: "u1", Epoch: l.node("tk1").Placement.Epoch, To: "h2", BMC: Endpoint{"192.0.2.1", 6234}}}})
+	c, _ := l.snap().Cluster("demo")
+	third := "h3"
+	l.must(ApplyCluster{Cluster: Cluster{Name: "demo"}, Expect: c.ModifyIndex, Change: []NodeChange{{UUID: "u1", Spec: n.Spec, Machine: n.Machine, Ports: n.Ports, BMC: n.BMC, Pin: &third}}},
+		FinishMove{UUID: "u1", Start: l.node("tk1").Move.Start})
+	if n := l.node("tk1"); n.Placement.Hypervisor != "h2" || n.Pin != "h3" {
+		t.Errorf("pinned elsewhere while it moved: %+v", n)
+	}
+	c, _ = l.snap().Cluster("demo")
+	l.must(ApplyCluster{Cluster: Cluster{Name: "demo"}, Expect: c.ModifyIndex, Change: []NodeChange{{UUID: "u1", Spec: n.Spec, Machine: n.Machine, Ports: n.Ports, BMC: n.BMC, Pin: &to}}},
+		ReportDiscarded{Hypervisor: "h1", Nodes: []string{"u1"}})
+	move("h1")
 	l.must(ReportDiscarded{Hypervisor: "h2", Nodes: []string{"u1"}})
 	move("h2")
 	if n := l.node("tk1"); n.Placement.Hypervisor != "h2" || n.Pin != "" {
 		t.Errorf("elsewhere: %+v", n)
+	}
+}
+
+// A pin is about another host until the node is there: the loss of the one that it is on says
+// nothing of that.
+func TestAPinToAnotherHostOutlivesTheOneThatIsLost(t *testing.T) {
+	for pin, want := range map[string]string{"h1": "", "h2": "h2"} {
+		l := pinned(t)
+		n := l.node("tk1")
+		c, _ := l.snap().Cluster("demo")
+		l.must(ApplyCluster{Cluster: Cluster{Name: "demo"}, Expect: c.ModifyIndex, Change: []NodeChange{{UUID: "u1", Spec: n.Spec, Machine: n.Machine, Ports: n.Ports, BMC: n.BMC, Pin: &pin}}},
+			RemovePeer{ID: "h1", Force: true})
+		if n := l.node("tk1"); n.Placement != nil || n.Pinned() != want {
+			t.Errorf("pinned to %s: pinned to %q afterwards, want %q; placed %+v", pin, n.Pinned(), want, n.Placement)
+		}
 	}
 }

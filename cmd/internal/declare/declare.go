@@ -181,9 +181,10 @@ func (p *planner) spec(spec state.Spec, have []*state.Node) error {
 	first := p.goFirst(spec, have, surplus)
 	if surplus > 0 {
 		var gone []*state.Node
-		have, gone = shrink(have, surplus, p.opt, first, spec.Nodes)
+		var used map[string]use
+		have, gone, used = shrink(have, surplus, p.opt, first, spec.Nodes)
 		p.remove(gone, func(n *state.Node) string {
-			why := uses[useOf(n)]
+			why := uses[used[n.UUID]]
 			if first[n.Name] {
 				why = "is named by --remove"
 			}

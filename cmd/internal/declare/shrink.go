@@ -33,7 +33,8 @@ var uses = map[use]string{
 // occupied are the provision states in which there is, or may be, an instance on the node
 // (Ironic's ironic.common.states).
 var occupied = []string{"active", "deploying", "wait call-back", "deploy failed", "deploy hold", "deleting", "error", "rescue", "rescuing", "rescue wait",
-	"rescue failed", "unrescuing", "unrescue failed", "servicing", "service wait", "service failed", "service hold", "adopting"}
+	"rescue failed", "unrescuing", "unrescue failed", "servicing", "service wait", "service failed", "service hold", "adopting",
+	"adopt failed"} // what is to be adopted was deployed before
 
 // InUse reports whether a node has an instance, as far as Ironic last said.
 func InUse(n *state.Node) bool { return useOf(n) == inUse }
@@ -59,10 +60,10 @@ func useOf(n *state.Node) use {
 
 // shrink chooses which nodes go: those of goFirst, then by use, then those that are off, then
 // the highest names, and those that the file names last. What Ironic does not let go stays as
-// long as there are others.
-func shrink(have []*state.Node, surplus int, opt Options, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node) {
-	order := slices.Clone(have)
-	runs, used := map[string]int{}, usesOf(have, opt)
+// long as there are others. used says how much each would be missed, by UUID.
+func shrink(have []*state.Node, surplus int, opt Options, goFirst map[string]bool, named []state.NamedNode) (stay, gone []*state.Node, used map[string]use) {
+	order, runs := slices.Clone(have), map[string]int{}
+	used = usesOf(have, opt)
 	for _, n := range have {
 		if opt.On != nil && opt.On(n.UUID) {
 			runs[n.UUID] = 1
@@ -86,7 +87,7 @@ func shrink(have []*state.Node, surplus int, opt Options, goFirst map[string]boo
 			stay = append(stay, n)
 		}
 	}
-	return stay, gone
+	return stay, gone, used
 }
 
 // usesOf says of each node how much it would be missed, by UUID: Ironic is asked, because what

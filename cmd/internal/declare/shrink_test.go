@@ -82,12 +82,12 @@ func TestWhichNodesGoWhenACountShrinks(t *testing.T) {
 // Each provision state of Ironic (ironic.common.states), in the order in which nodes in it go.
 func TestEveryProvisionStateHasItsPlaceWhenACountShrinks(t *testing.T) {
 	groups := [][]string{
-		{"clean failed", "inspect failed", "adopt failed"},
+		{"clean failed", "inspect failed"},
 		{"enroll", "manageable"},
 		{"available"},
 		{"verifying", "inspecting", "inspect wait", "cleaning", "clean wait", "clean hold"},
 		{"active", "deploying", "wait call-back", "deploy failed", "deploy hold", "deleting", "error", "rescue", "rescuing", "rescue wait", "rescue failed", "unrescuing",
-			"unrescue failed", "servicing", "service wait", "service failed", "service hold", "adopting"},
+			"unrescue failed", "servicing", "service wait", "service failed", "service hold", "adopting", "adopt failed"},
 	}
 	of := func(provision string) use {
 		return useOf(&state.Node{Placement: &state.Placement{}, Ironic: state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: provision}})
@@ -132,6 +132,15 @@ func TestWhatIronicKeepsGoesLast(t *testing.T) {
 	}
 	if got, want := summary(m.plan(demo(0, enrolled), Options{Kept: ask, Force: true})), strings.Fields("tk4 tk3 tk2 tk5 tk0 tk1"); strings.ReplaceAll(strings.Join(got, " "), "remove ", "") != strings.Join(want, " ") {
 		t.Errorf("%q, want %q", got, want)
+	}
+	reasons := map[string]string{}
+	for _, s := range m.plan(demo(0, enrolled), Options{Kept: ask, Force: true}).Steps {
+		reasons[s.Node] = s.Reasons[0]
+	}
+	for name, want := range map[string]string{"tk1": "is protected in Ironic", "tk5": "is kept in Ironic", "tk0": "is in use", "tk3": "is not used"} {
+		if !strings.HasSuffix(reasons[name], "and it "+want) {
+			t.Errorf("%s goes because %q, want %q", name, reasons[name], want)
+		}
 	}
 	if got := summary(m.plan(demo(4, enrolled), Options{Kept: ask, Remove: []string{"tk5"}})); !slices.Equal(got, []string{"remove tk5", "remove tk4"}) {
 		t.Errorf("who is named goes first all the same: %q", got)

@@ -46,6 +46,9 @@ func mergeParts(base state.Dump, parts []raftfsm.Part) (merged, error) {
 			return m, fmt.Errorf("parts are of two meshes: %s and %s", m.dump.Mesh.ID, p.Mesh.ID)
 		}
 		m.index, m.generation = max(m.index, p.Index), max(m.generation, p.Mesh.Generation)
+		if p.Level != nil && (m.dump.Level == nil || p.Level.Number > m.dump.Level.Number) {
+			m.dump.Level = p.Level // it never goes back: what follows has fields of it
+		}
 	}
 	if m.dump.Mesh == nil {
 		return m, errors.New("there is no part of the state")

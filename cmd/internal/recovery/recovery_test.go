@@ -132,6 +132,31 @@ func TestMergingParts(t *testing.T) {
 	}
 }
 
+// Peers that do not know the mesh's level would read a state that has none, and pass over fields.
+func TestARebuiltMeshKeepsItsLevel(t *testing.T) {
+	risen, newer := &state.Level{Number: 1, Index: 60}, &state.Level{Number: 2, Index: 70}
+	at := func(p raftfsm.Part, l *state.Level) raftfsm.Part { p.Level = l; return p }
+	for name, c := range map[string]struct {
+		base  state.Dump
+		parts []raftfsm.Part
+		want  *state.Level
+	}{
+		"never raised":      {state.Dump{}, []raftfsm.Part{part("a", 70), part("b", 71)}, nil},
+		"of the parts":      {state.Dump{}, []raftfsm.Part{part("a", 50), at(part("b", 71), risen)}, risen},
+		"the highest":       {state.Dump{}, []raftfsm.Part{at(part("a", 80), newer), at(part("b", 71), risen)}, newer},
+		"of an older state": {state.Dump{Index: 50, Mesh: mesh(1)}, []raftfsm.Part{at(part("a", 70), risen)}, risen},
+		"of the state":      {state.Dump{Index: 65, Mesh: mesh(1), Level: risen}, []raftfsm.Part{part("a", 40)}, risen},
+	} {
+		m, err := mergeParts(c.base, c.parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, m.dump.Level); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestTheLoserOfANodeIsToldThatItHasIt(t *testing.T) {
 	m, err := mergeParts(state.Dump{}, []raftfsm.Part{part("a", 70, node("n1", "a", 10)), part("b", 71, node("n1", "b", 60))})
 	if err != nil {
