@@ -129,7 +129,7 @@ func properties() field[IronicConfig] {
 	scalars, objects := anyText(description), jsonValue()
 	one := shape[value]{
 		read: func(r *reader, n *node) (v value, ok bool) {
-			if n.kind == mapping {
+			if n.kind == mapping && n.name != "capabilities" { // which are merged
 				v.object, ok = objects.read(r, n)
 				return v, ok
 			}
@@ -138,7 +138,7 @@ func properties() field[IronicConfig] {
 		},
 		schema: scalars.schema.with(schema{"type": []string{"string", "number", "boolean", "object"}}),
 	}
-	all := mapOf(100, patchable, one)
+	all := mapOf(100, patchable, one).saying(schema{"properties": schema{"capabilities": scalars.schema}})
 	return field[IronicConfig]{
 		key: "properties", schema: all.schema, doc: "Properties, laid over the ones derived from the node type.",
 		read: func(r *reader, n *node, into *IronicConfig) {

@@ -131,9 +131,11 @@ func next(n *state.Node, w want, r *record) action {
 func nextChange(w want, r *record) (action, bool) {
 	allowed, refused := split(diffFields(w, r), w, r)
 	ports := portChanges(w, r)
-	busy := slices.Contains(moving, r.State) || r.Target != ""
+	moves := slices.Contains(moving, r.State) || r.Target != ""
+	// What failed has a target still, which nothing takes it to.
+	busy := moves && !slices.Contains(failed, r.State)
 	switch {
-	case len(allowed) > 0 && busy && !slices.Contains(patchWhileMoving, r.State):
+	case len(allowed) > 0 && moves && !slices.Contains(patchWhileMoving, r.State):
 		return action{Kind: waiting}, true
 	case len(allowed) > 0:
 		return action{Kind: patchNode, Patches: allowed}, true

@@ -134,6 +134,37 @@ func TestSomebodyWhoComesBetweenTheListAndMaintenanceKeepsIt(t *testing.T) {
 	}
 }
 
+func TestANodeThatIsGivenOutBetweenTheListAndMaintenanceIsLeftAlone(t *testing.T) {
+	for name, set := range map[string]map[string]any{
+		"it is being deployed": {"provision_state": "wait call-back", "target_provision_state": "active", "instance_uuid": "11111111-1111-4111-8111-111111111111"},
+		"it is reserved":       {"instance_uuid": "11111111-1111-4111-8111-111111111111"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1, ironictest.Options{})
+			w.until(w.enroller(), "enrolled", w.enrolled)
+			w.declareAnew(0, func(c *state.NodeChange, _ *state.Enrolment) {
+				c.Ports = slices.Clone(c.Ports)
+				c.Ports[0].Physnet = "physnet9"
+			})
+			var once sync.Once
+			w.ironic.Before(func(method, path string) {
+				if method == http.MethodGet && path == "/v1/ports" { // the nodes have been listed
+					once.Do(func() { w.ironic.Set(nodeUUID(0), set) })
+				}
+			})
+			w.ironic.ResetLog()
+			e := w.enroller()
+			for range 5 {
+				_ = e.Do(t.Context(), w.snap())
+			}
+			if got := w.ironic.Writes(); len(got) > 0 {
+				t.Errorf("written to: %q", got)
+			}
+		})
+	}
+}
+
 func TestAFailedChangeOfAPortLeavesTheRecordAsItIs(t *testing.T) {
 	w := newWorld(t, 1, ironictest.Options{})
 	e := w.enroller()

@@ -35,7 +35,7 @@ func nextRecovery(n *state.Node, r *record) (action, bool) {
 		why = "it is protected" + because(r.ProtectedReason)
 	case r.Retired:
 		why = "it is retired" + because(r.RetiredReason)
-	case r.ofPeople():
+	case r.ofPeople(), r.Maintenance && verb == "unrescue": // Ironic refuses that in any maintenance
 		why = "it is in maintenance" + because(r.MaintenanceReason)
 	case asked:
 		return count(r, recovery{Tries: 1, Since: r.Since, Asked: n.RecoverIndex}), true

@@ -107,6 +107,25 @@ func (w *world) wellAgain(failed string) bool {
 	return w.node(0).Ironic == state.IronicStatus{Phase: state.IronicEnrolled, ProvisionState: "active"} && mark["recovery"] == nil
 }
 
+// An aborted rescue can put the node into maintenance, in which Ironic does not unrescue it.
+func TestARescueThatFailedInMaintenanceIsReportedUntilThatEnds(t *testing.T) {
+	w := newWorld(t, 1, cleaned())
+	w.until(w.enroller(), "enrolled", w.enrolled)
+	w.ironic.Set(nodeUUID(0), map[string]any{"provision_state": "rescue failed", "target_provision_state": "rescue", "last_error": "broken",
+		"maintenance": true, "maintenance_reason": "no clean-up", "fault": "rescue abort failure"})
+	w.declareAnew(0, func(_ *state.NodeChange, e *state.Enrolment) { e.Recover = true })
+	w.ironic.ResetLog()
+	const want = "node tk0 is rescue failed in Ironic: broken; it is in maintenance (no clean-up)"
+	e := w.enroller()
+	w.until(e, "it is reported", func() bool { return w.node(0).Ironic.Error == want })
+	w.quiet()
+	if got := w.verbs(); len(got) > 0 {
+		t.Errorf("verbs %q, want none", got)
+	}
+	w.ironic.Set(nodeUUID(0), map[string]any{"maintenance": false, "maintenance_reason": nil, "fault": nil})
+	w.until(e, "unrescued", func() bool { return w.wellAgain("rescue failed") })
+}
+
 func TestNoFailedStateIsLeftWithoutEnd(t *testing.T) {
 	four := []string{"1", "2", "3", "4", "5", "6"}
 	for name, c := range map[string]struct {

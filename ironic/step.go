@@ -190,13 +190,24 @@ func (s *site) act(ctx context.Context, n *state.Node, w want, r *record, a acti
 		after.Ports, after.Groups = r.Ports, r.Groups
 		return after, nil
 	case maintain, unmaintain:
-		if now, err := c.node(ctx, r); err != nil || a.Verb != reasonRemoval && !now.sameMaintenance(r) {
-			// Somebody's, who came between: it is decided anew.
+		if now, err := c.node(ctx, r); err != nil || a.overtaken(r, now) {
 			return now, err
 		}
 	}
 	after := *r
 	return &after, s.change(ctx, n, w, &after, a)
+}
+
+// overtaken reports whether somebody came between the list and now, so that a change of the
+// maintenance is decided anew: one that was free may have been given out.
+func (a action) overtaken(r, now *record) bool {
+	switch {
+	case a.Verb == reasonRemoval:
+		return false
+	case a.Kind == maintain && (now.State != r.State || now.InstanceUUID != r.InstanceUUID):
+		return true
+	}
+	return !now.sameMaintenance(r)
 }
 
 // change makes a call whose outcome is known without reading the node again.

@@ -353,6 +353,21 @@ func await(t *testing.T, w *world, what string, ok func(*state.Cluster) bool) {
 	}
 }
 
+func TestACloudThatIsDownAndAReportThatFailsAreWaitedFor(t *testing.T) {
+	w := newWorld(t, novatest.Options{})
+	w.declare("demo", small)
+	w.cloud.Intercept(func(string, string) novatest.Fault { return novatest.Down })
+	w.reportErr = errors.New("no leader")
+	k := New(Config{Source: w.store, Report: w.report, Mesh: meshID, Retry: time.Minute})
+	t.Cleanup(k.Close)
+	if err := w.look(k); !errors.Is(err, w.reportErr) {
+		t.Errorf("error %v", err)
+	}
+	if wait := k.untilDue(); wait < 30*time.Second {
+		t.Errorf("it looks again in %s, but does not ask: it turns round and round", wait)
+	}
+}
+
 // A cluster that is destroyed while Nova is being asked is gone at once, because it had no
 // flavors: it must not get any after that.
 func TestNothingIsMadeForAClusterThatWentMeanwhile(t *testing.T) {

@@ -85,7 +85,7 @@ func (s *site) pass(ctx context.Context, clusters []*state.Cluster) error {
 	}
 	s.schedule(ctx, failed, err)
 	err = s.k.report(ctx, reports)
-	if err != nil {
+	if err != nil && !s.down { // else it is not due before, and Run would not wait until then
 		s.next = time.Time{}
 	}
 	return err

@@ -74,7 +74,8 @@ func (n *node) settle() {
 			n.hurt(s.err)
 		}
 	}
-	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "clean failed", "inspect failed", "error", "unrescue failed"}, n.state()) {
+	// ironic.common.states, STABLE_STATES: those that failed keep their target, but for error.
+	if len(n.pending) == 0 && slices.Contains([]string{"enroll", "manageable", "available", "active", "error"}, n.state()) {
 		n.doc["target_provision_state"] = nil
 	}
 }
@@ -184,6 +185,8 @@ func held(n *node, verb string) *refusal {
 		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it's in maintenance mode.", n.text("uuid"))
 	case verb == "provide" && n.doc["retired"] == true:
 		return refuse(http.StatusBadRequest, "The providing operation can't be performed on node %s because it is retired.", n.text("uuid"))
+	case verb == "unrescue" && n.doc["maintenance"] == true:
+		return refuse(http.StatusBadRequest, "The unrescuing operation can't be performed on node %s because it's in maintenance mode.", n.text("uuid"))
 	case verb == "deleted" && n.doc["protected"] == true:
 		return refuse(http.StatusForbidden, "Node %s is protected and cannot be undeployed, rebuilt or deleted", n.text("uuid"))
 	}
@@ -247,7 +250,7 @@ func (i *Ironic) checkNode(n *node) *refusal {
 // patchNode applies a JSON patch as the API and the conductor allow it.
 func (i *Ironic) patchNode(n *node, ops []map[string]any) *refusal {
 	moving := n.doc["target_provision_state"] != nil
-	if moving && !slices.Contains([]string{"verifying", "inspect wait", "clean failed", "error", "inspect failed", "deploy failed"}, n.state()) {
+	if moving && !slices.Contains([]string{"verifying", "inspect wait", "clean failed", "adopt failed", "rescue failed", "unrescue failed", "error", "inspect failed", "deploy failed"}, n.state()) {
 		return refuse(http.StatusConflict, "Node %s can not be updated while a state transition is in progress.", n.text("uuid"))
 	}
 	changed := cloneDoc(n.doc)

@@ -49,7 +49,7 @@ func (im *importer) cluster(name string) object {
 	specs := im.specs(h, types)
 	im.assign(specs)
 	im.types(h, types, specs, out)
-	im.setSpecs(specs, out)
+	im.setSpecs(specs, types, out)
 	im.setIronic(h, specs, out)
 	im.setBMC(h, types, out)
 	im.setFlavors(h, specs, out)
@@ -208,7 +208,7 @@ var interfaces = []string{"bios", "boot", "console", "deploy", "inspect", "manag
 
 var ironicPath = []string{"specs", "[]", "ironic_config"}
 
-func (im *importer) setSpecs(specs []*spec, out object) {
+func (im *importer) setSpecs(specs []*spec, types *value, out object) {
 	all := listNode()
 	for _, s := range specs {
 		o := newObject()
@@ -217,6 +217,13 @@ func (im *importer) setSpecs(specs []*spec, out object) {
 		o.set("node_name_prefix", textNode(s.prefix))
 		if s.volPrefixWasStated {
 			im.put(o, []string{"specs", "[]"}, "vol_name_prefix", textNode(s.volPrefix), s.at)
+		}
+		if dev := ownDisk(types.get(s.typ)); dev != nil && s.count > 1 {
+			placement := newObject()
+			placement.set("spread", textNode("hypervisor"))
+			o.set("placement", flow(placement))
+			im.add(Differs, dev, "specs", "%.64q is one node's disk: the %d nodes with it go to a hypervisor each (placement), where the Ansible tool gave it to all that it placed on one",
+				dev.text, s.count)
 		}
 		if s.ironic != nil {
 			o.set("ironic_config", im.ironicConfig(s.ironic).n)
@@ -229,6 +236,21 @@ func (im *importer) setSpecs(specs []*spec, out object) {
 	if len(all.Content) > 0 {
 		out.set("specs", all)
 	}
+}
+
+// ownDisk is the first device of its hypervisor that nodes of a type have as a disk; nil: none.
+func ownDisk(typ *value) *value {
+	volumes := typ.get("volumes")
+	if volumes == nil {
+		return nil
+	}
+	for _, v := range volumes.items {
+		device, dev := v.get("device"), v.get("dev")
+		if dev != nil && dev.kind == scalar && (device == nil || device.text != "cdrom") {
+			return dev
+		}
+	}
+	return nil
 }
 
 func (im *importer) ironicConfig(c *value) object {
@@ -266,7 +288,7 @@ func (im *importer) properties(v *value, o object) {
 	}
 	p := newObject()
 	for _, item := range v.items {
-		if item.kind == mapping { // such as root_device
+		if item.kind == mapping && item.name != "capabilities" { // such as root_device
 			p.set(item.name, same(item))
 			continue
 		}

@@ -222,3 +222,28 @@ specs:
 		t.Errorf("warnings %q", notes(r, Warning))
 	}
 }
+
+// A device of a hypervisor is one node's disk: what the tool places side by side must not be
+// refused when it is imported.
+func TestNodesWithADeviceOfTheirHypervisorGoToOneEach(t *testing.T) {
+	const override = `node_types:
+  a: {memory_mb: 512, vcpus: 1, volumes: [{capacity: 1GB}, {type: block, dev: /dev/sdb}]}
+specs:
+  - {type: a, count: 2}
+  - {type: a, count: 1, node_name_prefix: one}
+`
+	r, err := Import(Input{Override: File{"o.yml", []byte(override)}}, Options{Localhost: "here", PasswordFile: "/p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.LoadCluster("cluster.yml", r.Cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two, one := c.Specs[0].Placement.Spread, c.Specs[1].Placement.Spread; two != "hypervisor" || one == two {
+		t.Errorf("spread over %q and %q", two, one)
+	}
+	if !slices.ContainsFunc(notes(r, Differs), func(s string) bool { return strings.Contains(s, `"/dev/sdb" is one node's disk`) }) {
+		t.Errorf("differences %q", notes(r, Differs))
+	}
+}

@@ -77,8 +77,7 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 	if len(entries) > 0 {
 		return nil, fmt.Errorf("lab %s: the directory is not empty", dir)
 	}
-	sum := sha256.Sum256([]byte(dir))
-	l := &Lab{dir: dir, prefix: "lab-" + hex.EncodeToString(sum[:4])}
+	l := &Lab{dir: dir, prefix: prefixOf(dir)}
 	err = l.owned()
 	if err == nil {
 		err = l.addSwitch(ctx)
@@ -87,6 +86,12 @@ func New(ctx context.Context, dir string) (*Lab, error) {
 		return nil, errors.Join(fmt.Errorf("lab %s: %w", dir, err), l.Close())
 	}
 	return l, nil
+}
+
+// prefixOf is how names begin of what is a lab's outside its directory.
+func prefixOf(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return "lab-" + hex.EncodeToString(sum[:4])
 }
 
 // Dir is the lab's directory.

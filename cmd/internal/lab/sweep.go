@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -85,12 +86,16 @@ func sweep(ctx context.Context, file string) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	var pid int
-	var start string
-	if n, err := fmt.Sscan(string(b), &pid, &start, &dir); n != 3 || !filepath.IsAbs(dir) {
-		return "", fmt.Errorf("%s: %q is no record of a lab: %w", file, b, err)
+	record := strings.SplitN(string(b), " ", 3) // there may be spaces in a directory's name
+	if len(record) != 3 || prefixOf(record[2]) != filepath.Base(file) {
+		return "", fmt.Errorf("%s: %q is no record of a lab", file, b)
 	}
-	if now, err := startOf(pid); err == nil && now == start {
+	pid, err := strconv.Atoi(record[0])
+	if err != nil {
+		return "", fmt.Errorf("%s: %q is no record of a lab", file, b)
+	}
+	dir = record[2]
+	if now, err := startOf(pid); err == nil && now == record[1] {
 		return "", nil
 	}
 	names, err := filepath.Glob(netnsPath(filepath.Base(file) + "*"))

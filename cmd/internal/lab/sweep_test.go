@@ -37,6 +37,48 @@ func leave(dir string) int {
 	select {}
 }
 
+func TestOnlyTheDirectoryOfALabIsSweptAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		made, record string
+		swept        bool
+	}{
+		"as it is":       {"lab", "lab", true},
+		"with a space":   {"my labs/1", "my labs/1", true},
+		"another's":      {"lab", "other", false},
+		"cut off":        {"lab/1", "lab", false},
+		"none":           {"lab", "", false},
+		"a relative one": {"lab", "../lab", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			dir, beside := filepath.Join(top, c.made), filepath.Join(top, "my", "own")
+			for _, d := range []string{dir, beside} {
+				if err := os.MkdirAll(d, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			record := c.record
+			if record != "" && !strings.HasPrefix(record, "..") {
+				record = filepath.Join(top, record)
+			}
+			file := filepath.Join(top, prefixOf(dir))
+			// No process has that number (proc_sys_kernel(5), pid_max).
+			if err := os.WriteFile(file, fmt.Appendf(nil, "%d 1 %s", 1<<23, record), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sweep(t.Context(), file); (err == nil) != c.swept {
+				t.Errorf("sweep: %v", err)
+			}
+			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) != c.swept {
+				t.Errorf("the lab: %v", err)
+			}
+			if _, err := os.Stat(beside); err != nil {
+				t.Errorf("somebody's own files: %v", err)
+			}
+		})
+	}
+}
+
 func TestIntegrationALabOfAProcessThatIsKilledIsSweptAway(t *testing.T) {
 	Require(t)
 	dir := filepath.Join(t.TempDir(), "lab")
