@@ -71,7 +71,7 @@ func open(c driver.Config) (*Driver, error) {
 	d.sums.all = map[content]string{}
 	d.pool = pool{mode: opts.poolMode, path: opts.poolPath, mesh: c.Mesh, file: filepath.Join(c.DataDir, "pool.json")}
 	d.groups.file = filepath.Join(c.DataDir, "groups.json")
-	d.groups.wipe = func(v *lv.StorageVol) error { return v.Wipe(0) }
+	d.groups.wipe = overwrite
 	d.alive, d.stop = context.WithCancel(context.Background()) //nolint:forbidigo // ends in Close
 	d.jobs = jobs{start: d.conns.start, alive: d.alive, patience: jobPatience, all: map[string]*job{}}
 	return d, nil
@@ -106,11 +106,6 @@ func (d *Driver) Info(ctx context.Context) (driver.Info, error) {
 			return driver.Info{}, fmt.Errorf("libvirt: node info: %w", err)
 		}
 		free := diskOf(d.opts.poolPath)
-		if d.opts.group != "" {
-			if free, err = d.groups.bytes(s, d.opts.group, d.records.list()); err != nil {
-				return driver.Info{}, err
-			}
-		}
 		return driver.Info{Name: Name, Version: versionText(lib),
 			Capacity: state.Resources{VCPUs: int(node.Cpus), MemoryMB: node.Memory / 1024, DiskGB: free >> 30}, //nolint:gosec // a host has few CPUs
 			Facts: map[string]string{"libvirt": versionText(lib), "qemu": versionText(qemu), "uri": d.opts.uri,

@@ -127,7 +127,7 @@ func (d *Driver) planRecord(s *session, spec driver.Spec, f *found) (record, err
 	if err != nil {
 		return record{}, fmt.Errorf("node %s: %w", spec.Name, err)
 	}
-	rec.Filling = stillFilling(old.Filling, rec.Volumes)
+	rec.Filling = stillFilling(slices.Concat(old.Filling, toFill(rec, old)), rec.Volumes)
 	rec.Surplus = slices.Concat(old.Surplus, surplus)
 	rec.Surplus = slices.DeleteFunc(rec.Surplus, func(path string) bool {
 		return slices.ContainsFunc(rec.Volumes, func(v volume) bool { return v.Path == path })
@@ -196,6 +196,11 @@ func (d *Driver) settle(ctx context.Context, s *session, rec *record, running bo
 				return fmt.Errorf("node %s: %w", rec.Name, err)
 			}
 			continue
+		}
+		if v.Group != "" { // taken back while it was being overwritten
+			if err := d.jobs.join(ctx, overwriteKey(v.Path)); err != nil {
+				return fmt.Errorf("node %s: %w", rec.Name, err)
+			}
 		}
 		if !fileExists(v.Path) || slices.Contains(rec.Filling, v.Name) { // one that is there needs its image's file as it is, and no other
 			changed = true

@@ -11,23 +11,19 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	lv "libvirt.org/go/libvirt"
 
 	"tenks/raftfsm/state"
 )
 
-// wipeTime bounds the overwriting of a logical volume.
-const wipeTime = 24 * time.Hour
-
 // groups are the volume groups that nodes have volumes in, each by a storage pool of libvirt's. It
 // is safe for concurrent use.
 type groups struct {
 	// file says which pools are ours.
 	file string
-	// wipe overwrites a volume.
-	wipe func(v *lv.StorageVol) error
+	// wipe is overwrite.
+	wipe func(ctx context.Context, path string, tell telling) error
 
 	// mu is held while a pool is made or removed, over calls to libvirt.
 	mu sync.Mutex
@@ -57,8 +53,9 @@ func (g *groups) setOurs(all map[string]string) error {
 	return writeWhole(g.file, b)
 }
 
-// open returns the pool of a volume group, started and looked at anew, which the caller frees. It
-// is made where nobody has one.
+// open returns the pool of a volume group, started, which the caller frees. It is made where nobody
+// has one. It is not looked at anew: where that fails, libvirt stops the pool, and with that makes all
+// logical volumes unusable that nobody has open, whosever they are.
 func (g *groups) open(s *session, group string) (*lv.StoragePool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,10 +66,7 @@ func (g *groups) open(s *session, group string) (*lv.StoragePool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("volume group %s: %w", group, err)
 	}
-	if err = activate(p); err == nil {
-		err = p.Refresh(0)
-	}
-	if err != nil {
+	if err := activate(p); err != nil {
 		return nil, errors.Join(fmt.Errorf("volume group %s: %w", group, err), p.Free())
 	}
 	return p, nil
@@ -154,11 +148,14 @@ func (g *groups) close(s *session, group string) error {
 		return fmt.Errorf("pool %s: %w", name, err)
 	}
 	if on {
-		if err := p.Refresh(0); err != nil {
+		if there, err := os.ReadDir(groupDir(group)); err == nil && len(there) > 0 {
+			return nil // somebody has volumes in it, which libvirt need not know of
+		}
+		if err := p.Refresh(0); err != nil { // none can be made unusable
 			return fmt.Errorf("pool %s: %w", name, err)
 		}
 		if n, err := p.NumOfStorageVolumes(); err != nil || n > 0 {
-			return err // somebody has volumes in it
+			return err // as above
 		}
 		if err := p.Destroy(); err != nil {
 			return fmt.Errorf("pool %s: stop: %w", name, err)
@@ -171,9 +168,19 @@ func (g *groups) close(s *session, group string) error {
 	return g.setOurs(all)
 }
 
-// lookUp returns a logical volume, which the caller frees; nil: there is none.
+// lookUp returns a logical volume, which the caller frees; nil: there is none that can be used. libvirt looks
+// at the pool anew where it knows something else than there is a device for.
 func lookUp(p *lv.StoragePool, path string) (*lv.StorageVol, error) {
 	v, err := p.LookupStorageVolByName(filepath.Base(path))
+	if known := err == nil; known != fileExists(path) && (known || errors.Is(err, lv.ERR_NO_STORAGE_VOL)) {
+		if known {
+			_ = v.Free() // a handle of ours
+		}
+		if err := p.Refresh(0); err != nil {
+			return nil, err
+		}
+		v, err = p.LookupStorageVolByName(filepath.Base(path))
+	}
 	if errors.Is(err, lv.ERR_NO_STORAGE_VOL) {
 		return nil, nil //nolint:nilnil // absent is an answer
 	}
@@ -201,11 +208,11 @@ func (g *groups) taken(s *session, want, old record) error {
 	return nil
 }
 
-// ensure makes a logical volume, which is recorded as ours. It may be repeated.
-func (g *groups) ensure(s *session, v volume) error {
+// ensure makes a logical volume, which is recorded as ours, usable, and makes it if it is not there.
+func (g *groups) ensure(s *session, v volume) (made bool, err error) {
 	p, err := g.open(s, v.Group)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer p.Free() //nolint:errcheck // a handle of ours
 	there, err := lookUp(p, v.Path)
@@ -213,28 +220,56 @@ func (g *groups) ensure(s *session, v volume) error {
 		var text string
 		if text, err = lvXML(v); err == nil {
 			there, err = p.StorageVolCreateXML(text, 0)
+			made = err == nil
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("logical volume %s: create: %w", v.Path, err)
+		return false, fmt.Errorf("logical volume %s: create: %w", v.Path, err)
 	}
 	path, err := there.GetPath()
 	if err = errors.Join(err, there.Free()); err == nil && path != v.Path {
 		err = fmt.Errorf("is at %s", path)
 	}
 	if err != nil {
-		return fmt.Errorf("logical volume %s: %w", v.Path, err)
+		return made, fmt.Errorf("logical volume %s: %w", v.Path, err)
 	}
-	return nil
+	return made, nil
 }
 
+// asking makes one call to libvirt.
+type asking func(do func(s *session) error) error
+
 // remove overwrites a logical volume that is recorded as ours, so that the next one there begins
-// blank, and deletes it. One that is not there is no error.
-func (g *groups) remove(s *session, path string) error {
-	group, ours := isLV(path)
-	if !ours {
+// blank, and deletes it. One that is not there is no error. What takes long is between two calls: libvirt
+// takes five of a connection's at a time, and while it overwrites a volume itself (virStorageVolWipe) it does
+// not look at the pool anew ("has asynchronous jobs running"); older ones hold it locked.
+func (g *groups) remove(ctx context.Context, ask asking, path string, tell telling) error {
+	if _, ours := isLV(path); !ours {
 		return fmt.Errorf("logical volume %s: is not called as one of ours: %w", path, state.ErrRefused)
 	}
+	there := false
+	err := ask(func(s *session) error {
+		return g.visit(s, path, func(*lv.StorageVol) error { there = true; return nil })
+	})
+	if err != nil || !there {
+		return err
+	}
+	if err := g.wipe(ctx, path, tell); err != nil {
+		return fmt.Errorf("logical volume %s: overwrite: %w", path, err)
+	}
+	return ask(func(s *session) error {
+		return g.visit(s, path, func(v *lv.StorageVol) error {
+			if err := v.Delete(0); err != nil && !errors.Is(err, lv.ERR_NO_STORAGE_VOL) {
+				return fmt.Errorf("logical volume %s: delete: %w", path, err)
+			}
+			return nil
+		})
+	})
+}
+
+// visit does something with a logical volume of ours, if it is there.
+func (g *groups) visit(s *session, path string, do func(v *lv.StorageVol) error) error {
+	group, _ := isLV(path)
 	p, err := g.open(s, group)
 	if err != nil {
 		return err
@@ -248,47 +283,30 @@ func (g *groups) remove(s *session, path string) error {
 	if is, err := v.GetPath(); err != nil || is != path {
 		return errors.Join(fmt.Errorf("logical volume %s: is at %q: %w", path, is, state.ErrConflict), err)
 	}
-	if err := g.wipe(v); err != nil {
-		return fmt.Errorf("logical volume %s: overwrite: %w", path, err)
-	}
-	if err := v.Delete(0); err != nil && !errors.Is(err, lv.ERR_NO_STORAGE_VOL) {
-		return fmt.Errorf("logical volume %s: delete: %w", path, err)
-	}
-	return nil
+	return do(v)
 }
 
-// bytes is what a volume group has for our volumes: what is free, and what they have.
-func (g *groups) bytes(s *session, group string, all map[string]record) (uint64, error) {
-	p, err := g.open(s, group)
-	if err != nil {
-		return 0, err
-	}
-	info, err := p.GetInfo()
-	if err = errors.Join(err, p.Free()); err != nil {
-		return 0, fmt.Errorf("volume group %s: %w", group, err)
-	}
-	return info.Available + groupBytes(group, all), nil
-}
-
-// makeLV makes a logical volume, with a copy of its image in it if it has one. What is not yet
-// filled is in the record, because an unfinished one has the same name.
-func (d *Driver) makeLV(ctx context.Context, s *session, rec *record, i int) error {
+// makeLV makes a logical volume, or only makes it usable: what the node had before is its guest's, and never
+// filled again. What is not yet filled is in the record, because an unfinished one has the same name.
+func (d *Driver) makeLV(s *session, rec *record, i int) error {
 	v := rec.Volumes[i]
-	if v.Image != "" && !slices.Contains(rec.Filling, v.Name) {
+	made, err := d.groups.ensure(s, v)
+	if made && v.Image != "" && !slices.Contains(rec.Filling, v.Name) { // it was gone
 		rec.Filling = append(slices.Clone(rec.Filling), v.Name)
-		if err := d.records.put(*rec); err != nil {
-			return err
-		}
+		err = errors.Join(err, d.records.put(*rec))
 	}
-	if err := d.groups.ensure(s, v); err != nil {
+	if err != nil {
 		return err
 	}
 	if !fileExists(v.Path) {
 		return fmt.Errorf("logical volume %s: there is no such device: make it usable with lvchange -ay", v.Path)
 	}
-	if v.Image == "" {
-		return nil
-	}
+	return nil
+}
+
+// fillLV copies its image to a logical volume.
+func (d *Driver) fillLV(ctx context.Context, rec *record, i int) error {
+	v := rec.Volumes[i]
 	img, err := readImage(v.base())
 	if err != nil {
 		return err
@@ -304,6 +322,9 @@ func (d *Driver) makeLV(ctx context.Context, s *session, rec *record, i int) err
 	return d.records.put(*rec)
 }
 
+// overwriteKey names the overwriting of a logical volume that goes.
+func overwriteKey(path string) string { return "overwriting of " + path }
+
 // removeLVs deletes those of paths that are logical volumes, and returns the others. It takes as
 // long as overwriting them does: state.ErrBusy meanwhile.
 func (d *Driver) removeLVs(ctx context.Context, paths []string) (others []string, err error) {
@@ -313,11 +334,11 @@ func (d *Driver) removeLVs(ctx context.Context, paths []string) (others []string
 			continue
 		}
 		d.jobs.stop(copyKey(path))
-		err := d.jobs.run(ctx, "overwriting of "+path, func(ctx context.Context, _ telling) error {
-			ctx, cancel := context.WithTimeout(ctx, wipeTime)
-			defer cancel()
-			_, err := call(ctx, d.conns, func(_ context.Context, s *session) (struct{}, error) { return struct{}{}, d.groups.remove(s, path) })
-			return err
+		err := d.jobs.run(ctx, overwriteKey(path), func(ctx context.Context, tell telling) error {
+			return d.groups.remove(ctx, func(do func(s *session) error) error {
+				_, err := call(ctx, d.conns, func(_ context.Context, s *session) (struct{}, error) { return struct{}{}, do(s) })
+				return err
+			}, path, tell)
 		})
 		if err != nil {
 			return nil, err

@@ -3,6 +3,7 @@
 package libvirt
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -28,6 +29,17 @@ func testSession(t *testing.T) *session {
 	return &session{conn: conn}
 }
 
+// asks makes calls by a session; under says whether one is under way.
+func asks(s *session) (ask asking, under func() bool) {
+	busy := false
+	ask = func(do func(s *session) error) error {
+		busy = true
+		defer func() { busy = false }()
+		return do(s)
+	}
+	return ask, func() bool { return busy }
+}
+
 // inPool are the names of the volumes of a pool; nil: there is no such pool.
 func inPool(t *testing.T, s *session, pool string) []string {
 	t.Helper()
@@ -50,19 +62,22 @@ func inPool(t *testing.T, s *session, pool string) []string {
 func TestIntegrationLogicalVolumesAreMadeAndDeletedByLibvirt(t *testing.T) {
 	s := testSession(t)
 	var wiped []string
-	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(v *lv.StorageVol) error {
-		path, err := v.GetPath()
+	ask, asked := asks(s)
+	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(_ context.Context, path string, _ telling) error {
+		if asked() {
+			t.Error("libvirt is asked while a volume is overwritten")
+		}
 		wiped = append(wiped, path)
-		return err
+		return nil
 	}}
 	vol := volume{Name: "vol0", Path: "/dev/vgtest1/tenks-tk0vol0", Group: "vgtest1", Capacity: 8 << 20}
 	rec := record{UUID: "u", Name: "tk0", Volumes: []volume{vol}}
 	if err := g.taken(s, rec, record{}); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		if err := g.ensure(s, vol); err != nil {
-			t.Fatal(err)
+	for i := range 2 {
+		if made, err := g.ensure(s, vol); err != nil || made != (i == 0) {
+			t.Fatal(made, err)
 		}
 	}
 	if got := inPool(t, s, "tenks-vgtest1"); !slices.Equal(got, []string{"tenks-tk0vol0"}) {
@@ -74,20 +89,16 @@ func TestIntegrationLogicalVolumesAreMadeAndDeletedByLibvirt(t *testing.T) {
 	if err := g.taken(s, rec, rec); err != nil {
 		t.Errorf("the node's own: %v", err)
 	}
-	all := map[string]record{"u": rec}
-	if n, err := g.bytes(s, "vgtest1", all); err != nil || n < 8<<20 {
-		t.Errorf("%d bytes, %v", n, err)
-	}
 	foreign := vol
 	foreign.Path = "/dev/vgtest1/root"
-	if err := g.ensure(s, foreign); err != nil {
+	if _, err := g.ensure(s, foreign); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.remove(s, foreign.Path); !errors.Is(err, state.ErrRefused) {
+	if err := g.remove(t.Context(), ask, foreign.Path, nil); !errors.Is(err, state.ErrRefused) {
 		t.Errorf("one that is not called as ours: %v", err)
 	}
 	for range 2 {
-		if err := g.remove(s, vol.Path); err != nil {
+		if err := g.remove(t.Context(), ask, vol.Path, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,12 +131,13 @@ func TestIntegrationLogicalVolumesAreMadeAndDeletedByLibvirt(t *testing.T) {
 
 func TestIntegrationAVolumeThatCannotBeOverwrittenStays(t *testing.T) {
 	s := testSession(t)
-	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(*lv.StorageVol) error { return errors.New("input/output error") }}
+	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(context.Context, string, telling) error { return errors.New("input/output error") }}
 	vol := volume{Path: "/dev/vgtest2/tenks-tk0vol0", Group: "vgtest2", Capacity: 8 << 20}
-	if err := g.ensure(s, vol); err != nil {
+	if _, err := g.ensure(s, vol); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.remove(s, vol.Path); err == nil || !strings.Contains(err.Error(), "overwrite: input/output error") {
+	ask, _ := asks(s)
+	if err := g.remove(t.Context(), ask, vol.Path, nil); err == nil || !strings.Contains(err.Error(), "overwrite: input/output error") {
 		t.Errorf("%v", err)
 	}
 	if got := inPool(t, s, "tenks-vgtest2"); len(got) != 1 {
@@ -140,13 +152,54 @@ func TestIntegrationAPoolOfTheOperatorsIsUsedAndStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer theirs.Free()
-	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(*lv.StorageVol) error { return nil }}
+	g := &groups{file: filepath.Join(t.TempDir(), "groups.json"), wipe: func(context.Context, string, telling) error { return nil }}
 	vol := volume{Path: "/dev/vgtest3/tenks-tk0vol0", Group: "vgtest3", Capacity: 8 << 20}
-	if err := errors.Join(g.ensure(s, vol), g.remove(s, vol.Path), g.close(s, "vgtest3")); err != nil {
+	ask, _ := asks(s)
+	_, err = g.ensure(s, vol)
+	if err := errors.Join(err, g.remove(t.Context(), ask, vol.Path, nil), g.close(s, "vgtest3")); err != nil {
 		t.Fatal(err)
 	}
 	if on, err := theirs.IsActive(); err != nil || !on || inPool(t, s, "tenks-vgtest3") != nil || fileExists(g.file) {
 		t.Errorf("it is on: %t, %v", on, err)
+	}
+}
+
+// One that is only not usable, such as after its pool was stopped, has what its guest wrote.
+func TestIntegrationALogicalVolumeThatTheNodeHadIsNotFilledAgain(t *testing.T) {
+	s := testSession(t)
+	recs, err := openRecords(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Driver{records: recs, groups: groups{file: filepath.Join(t.TempDir(), "groups.json")}}
+	vol := volume{Name: "vol0", Path: "/dev/vgtest4/tenks-tk0vol0", Group: "vgtest4", Capacity: 8 << 20, Image: "/i", Copy: true}
+	if _, err := d.groups.ensure(s, vol); err != nil {
+		t.Fatal(err)
+	}
+	p, err := findGroup(s, "vgtest4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Free()
+	rec := record{UUID: "u", Name: "tk0", Volumes: []volume{vol}}
+	for _, tt := range []struct {
+		when string
+		want []string
+	}{{"it is there", nil}, {"it was deleted", []string{"vol0"}}} {
+		// libvirt's driver for tests makes no device.
+		if err := d.makeLV(s, &rec, 0); err == nil || !strings.Contains(err.Error(), "make it usable with lvchange -ay") {
+			t.Fatal(err)
+		}
+		if kept, _ := recs.get("u"); !slices.Equal(rec.Filling, tt.want) || !slices.Equal(kept.Filling, tt.want) {
+			t.Errorf("%s: to be filled: %q, on disk %q, want %q", tt.when, rec.Filling, kept.Filling, tt.want)
+		}
+		v, err := lookUp(p, vol.Path)
+		if err == nil {
+			err = errors.Join(v.Delete(0), v.Free())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -200,6 +253,24 @@ func TestIntegrationLibvirtVolumesInAVolumeGroup(t *testing.T) {
 	}
 	b.power(s, state.ActionOn, "")
 	b.want(s, state.PowerOn, s.Digest())
+	b.power(s, state.ActionOff, "")
+	if err := os.WriteFile("/dev/"+vg+"/tenks-tk1vol0", []byte("written by the guest"), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, err := call(t.Context(), b.conns, func(_ context.Context, s *session) (struct{}, error) {
+		p, err := findGroup(s, vg)
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, errors.Join(p.Destroy(), p.Free())
+	})
+	if err != nil || fileExists("/dev/"+vg+"/tenks-tk1vol0") {
+		t.Fatal("the pool is to be stopped: ", err)
+	}
+	b.ensure(s)
+	if got := whole(t, "/dev/"+vg+"/tenks-tk1vol0"); !strings.HasPrefix(got, "written by the guest") {
+		t.Error("the disk is as it was made")
+	}
 	b.remove(s)
 	if left := run("lvs", "--noheadings", "-o", "name", vg); left != "root" {
 		t.Errorf("logical volumes %q", left)

@@ -57,8 +57,10 @@ func (d *Driver) bring(ctx context.Context, image, file, checksum string) error 
 func (d *Driver) makeFile(ctx context.Context, s *session, rec *record, i int) error {
 	v := &rec.Volumes[i]
 	switch {
-	case v.Image == "" && v.Group != "":
-		return d.makeLV(ctx, s, rec, i)
+	case v.Group != "":
+		if err := d.makeLV(s, rec, i); err != nil || !slices.Contains(rec.Filling, v.Name) {
+			return err
+		}
 	case v.Image == "":
 		return makeVolume(ctx, *v)
 	}
@@ -76,7 +78,7 @@ func (d *Driver) makeFile(ctx context.Context, s *session, rec *record, i int) e
 	}
 	one := *v
 	if one.Group != "" {
-		return d.makeLV(ctx, s, rec, i)
+		return d.fillLV(ctx, rec, i)
 	}
 	if !one.Copy {
 		return makeVolume(ctx, one)

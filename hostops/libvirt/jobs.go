@@ -84,6 +84,17 @@ func (j *jobs) run(ctx context.Context, key string, do func(ctx context.Context,
 	return one.err
 }
 
+// join waits for a job as run does, if it is under way.
+func (j *jobs) join(ctx context.Context, key string) error {
+	j.mu.Lock()
+	one := j.all[key]
+	j.mu.Unlock()
+	if one == nil {
+		return nil
+	}
+	return j.run(ctx, key, func(context.Context, telling) error { return nil }) // it may have ended since
+}
+
 // stop ends a job, and returns once it has ended.
 func (j *jobs) stop(key string) {
 	j.mu.Lock()

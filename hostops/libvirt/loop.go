@@ -129,8 +129,11 @@ func (l *loop) arm(watch int, h *handle, events lv.EventHandleType) error {
 	case h.armed == 0:
 		op = unix.EPOLL_CTL_ADD
 	}
-	h.armed = events
-	return unix.EpollCtl(l.poll, op, h.fd, &unix.EpollEvent{Events: pollEvents(events), Fd: int32(watch)}) //nolint:gosec // a small number
+	err := unix.EpollCtl(l.poll, op, h.fd, &unix.EpollEvent{Events: pollEvents(events), Fd: int32(watch)}) //nolint:gosec // a small number
+	if err == nil {
+		h.armed = events // else the next update tries again
+	}
+	return err
 }
 
 func pollEvents(events lv.EventHandleType) (out uint32) {

@@ -97,22 +97,21 @@ func fillArgs(v volume, img image) ([]string, error) {
 	return []string{"convert", "-q", "-n", "-f", img.Format, "-O", formatRaw, v.base(), v.Path}, nil
 }
 
+// toFill are the names of a node's logical volumes that are made and get an image. One that the node
+// had before has what its guest wrote, whether it can be used now or not.
+func toFill(rec, old record) []string {
+	var out []string
+	for _, v := range rec.Volumes {
+		if v.Group != "" && v.Image != "" && !old.owns(v.Path) && !slices.Contains(old.Filling, v.Name) {
+			out = append(out, v.Name)
+		}
+	}
+	return out
+}
+
 // stillFilling are those of names that are of logical volumes with an image to be copied.
 func stillFilling(names []string, all []volume) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		return !slices.ContainsFunc(all, func(v volume) bool { return v.Name == name && v.Group != "" && v.Image != "" })
 	})
-}
-
-// groupBytes is what volumes of nodes have of a volume group.
-func groupBytes(group string, all map[string]record) uint64 {
-	var sum uint64
-	for _, r := range all {
-		for _, v := range r.Volumes {
-			if v.Group == group {
-				sum += v.Capacity
-			}
-		}
-	}
-	return sum
 }

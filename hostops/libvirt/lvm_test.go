@@ -85,8 +85,22 @@ func TestALogicalVolumeStaysAsItIs(t *testing.T) {
 	if err := have[0].movable(); !errors.Is(err, state.ErrUnsupported) {
 		t.Errorf("it moves: %v", err)
 	}
-	if got := (record{Volumes: have}); !got.owns("/dev/vg/tenks-tk0vol0") || groupBytes("vg", map[string]record{"u": got}) != 1<<30 || groupBytes("other", map[string]record{"u": got}) != 0 {
+	if got := (record{Volumes: have}); !got.owns("/dev/vg/tenks-tk0vol0") {
 		t.Error("it is not counted as the node's")
+	}
+	whole := record{Volumes: have}
+	for name, tt := range map[string]struct {
+		old  record
+		want []string
+	}{
+		"it is made":          {record{}, []string{"vol0"}},
+		"it is there":         {whole, nil},
+		"it was to go":        {record{Surplus: []string{have[0].Path}}, nil},
+		"it was being filled": {record{Filling: []string{"vol0"}}, nil}, // and is so
+	} {
+		if got := toFill(whole, tt.old); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: to be filled: %q, want %q", name, got, tt.want)
+		}
 	}
 	if got := stillFilling([]string{"vol0", "vol1"}, have); !slices.Equal(got, []string{"vol0"}) {
 		t.Errorf("still to be filled: %q", got)

@@ -38,6 +38,30 @@ func placeFile(ctx context.Context, from, to string, tell telling) error {
 	return removeFile(from)
 }
 
+// overwrite fills a block device, or a file, with zeros. What the host itself has in use is refused.
+func overwrite(ctx context.Context, path string, tell telling) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_EXCL, 0) //nolint:gosec // a volume of ours
+	if err != nil {
+		return err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	zeros := make([]byte, 1<<20)
+	for at := int64(0); at < size && err == nil; at += int64(len(zeros)) {
+		if at%copyPart == 0 {
+			// The page cache is the guests' as well.
+			if err = errors.Join(ctx.Err(), f.Sync()); err != nil {
+				break
+			}
+			tell(farText(at, size))
+		}
+		_, err = f.WriteAt(zeros[:min(size-at, int64(len(zeros)))], at)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
 func syncDir(path string) error {
 	dir, err := os.Open(path) //nolint:gosec // a directory of ours
 	if err != nil {

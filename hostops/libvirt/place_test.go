@@ -1,10 +1,12 @@
 package libvirt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -86,5 +88,31 @@ func TestACopyThatIsStoppedLeavesWhatThereWas(t *testing.T) {
 	}
 	if !fileExists(from) || fileExists(to) || fileExists(unfinished(to)) {
 		t.Errorf("the file is gone, or something is left: %t %t %t", fileExists(from), fileExists(to), fileExists(unfinished(to)))
+	}
+}
+
+func TestOverwriteLeavesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "disk")
+	const size = copyPart + 3<<20 + 512
+	if err := os.WriteFile(file, bytes.Repeat([]byte("tenks"), size/5+1)[:size], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	ctx, cancel := context.WithCancel(t.Context())
+	stopping := func(text string) { told = append(told, text); cancel() }
+	if err := overwrite(ctx, file, stopping); !errors.Is(err, context.Canceled) || len(told) != 1 {
+		t.Errorf("it was stopped: %v, told %q", err, told)
+	}
+	if err := overwrite(t.Context(), file, func(text string) { told = append(told, text) }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || len(got) != size || len(bytes.Trim(got, "\x00")) != 0 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if want := []string{"0 KiB of 67 MiB", "0 KiB of 67 MiB", "64 MiB of 67 MiB"}; !slices.Equal(told, want) {
+		t.Errorf("told %q", told)
+	}
+	if err := overwrite(t.Context(), filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("one that is not there: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 const (
 	kindBridge = "bridge"
 	kindVeth   = "veth"
+	kindTap    = "tuntap" // of QEMU's guests
 	// KindSwitch is a bridge of Open vSwitch: the kernel says so of those in its own
 	// datapath, and the caller of all, with Link.Mark, before it plans.
 	KindSwitch = "openvswitch"
@@ -76,21 +77,21 @@ func (h Have) holder(address string) string {
 }
 
 // Shared reports whether a bridge of ours has guests or networks of somebody else in it:
-// veths that are not ours and that Tenks did not plug in, or, of Open vSwitch, any port.
+// veths and taps that are not ours and that Tenks did not plug in, or, of Open vSwitch, any port.
 func (h Have) Shared(bridge string) bool {
 	b := h.Links[bridge]
 	return b.Mark.Role == RoleBridge && (b.Shared || len(h.Others(bridge)) > 0)
 }
 
-// Others returns the veths in a Linux bridge that are not ours and that Tenks did not plug in,
-// sorted.
+// Others returns the veths and taps in a Linux bridge that are not ours and that Tenks did not plug
+// in, sorted: guests have one or the other.
 func (h Have) Others(bridge string) []string {
 	b := h.Links[bridge]
 	if b.Kind != kindBridge {
 		return nil
 	}
 	return h.names(func(l Link) bool {
-		return l.Master == bridge && l.Kind == kindVeth && !l.Ours() && b.Mark.Device != l.Name
+		return l.Master == bridge && (l.Kind == kindVeth || l.Kind == kindTap) && !l.Ours() && b.Mark.Device != l.Name
 	})
 }
 

@@ -167,6 +167,12 @@ func TestPlan(t *testing.T) {
 				h.Links["vnet7"] = Link{Name: "vnet7", Kind: "tuntap", Master: "brtenks0"}
 				return h
 			}(), ""},
+		{"leaves a bridge that nobody wants while a guest of others is in it, with its pair", Want{},
+			func() Have {
+				h := after(toBridge, host(foreignBridge("br-ex")))
+				h.Links["vnet7"] = Link{Name: "vnet7", Kind: "tuntap", Master: "brtenks0"}
+				return h
+			}(), ""},
 		{"moves a device to another physnet's bridge", Want{Bridges: []Bridge{
 			{Physnet: "net", Name: "brtenks0"}, {Physnet: "two", Name: "brtenks1", Device: "eth1"}}}, after(toDevice, host(device("eth1"))),
 			"release eth1 brtenks0\nmark brtenks0 tenks:6f1c:bridge:net\nset mtu brtenks0 1500\ncreate bridge brtenks1\nplug in eth1 brtenks1\n"},
