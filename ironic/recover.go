@@ -41,7 +41,7 @@ func nextRecovery(n *state.Node, r *record) (action, bool) {
 		return count(r, recovery{Tries: 1, Since: r.Since, Asked: n.RecoverIndex}), true
 	case counted:
 		return action{Kind: provision, Verb: verb, Problem: failure(r)}, true
-	case !n.Enrol.Recover:
+	case !n.Enrol.Recover, r.State == stAdoptFailed: // who adopts a node has a workload on it: no cleaning unasked
 		why = "tenks node recover " + n.Name + " tries again"
 	case v.Tries < mostTries:
 		return count(r, recovery{Tries: v.Tries + 1, Since: r.Since, Asked: v.Asked}), true

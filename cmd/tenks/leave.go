@@ -125,6 +125,24 @@ func mayLeave(ctx context.Context, c *client.Client, id string, r api.PeerReques
 // endMesh clears the host of the mesh's last peer. Its nodes have nowhere to be made anew,
 // and who enrolled them must take them out of Ironic: clusters are destroyed before.
 func endMesh(ctx context.Context, c *client.Client, id string, r api.PeerRequest) error {
+	if err := mayEnd(ctx, c); err != nil {
+		return err
+	}
+	if err := c.ClearHost(ctx, id, r.Force); err != nil {
+		return err
+	}
+	return mayEnd(ctx, c) // somebody may have come meanwhile, and the mesh would go with this host
+}
+
+// mayEnd says why a mesh must not end with its last peer.
+func mayEnd(ctx context.Context, c *client.Client) error {
+	peers, err := c.Peers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(peers) > 1 {
+		return errors.New("another peer has joined: tenks leave again")
+	}
 	clusters, err := c.Clusters(ctx)
 	if err != nil {
 		return err
@@ -136,5 +154,5 @@ func endMesh(ctx context.Context, c *client.Client, id string, r api.PeerRequest
 		}
 		return fmt.Errorf("this is the last peer of its mesh, which has clusters: %s: tenks destroy CLUSTER --wait, then tenks leave", strings.Join(names, ", "))
 	}
-	return c.ClearHost(ctx, id, r.Force)
+	return nil
 }
